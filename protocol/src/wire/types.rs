@@ -1,0 +1,310 @@
+//! How each primitive type is read and written.
+
+use bytes::Bytes;
+
+use super::{Decode, Encode, Malformed, Reader, Version, Why, Writer, reader::length};
+use crate::records::HEADER_LEN;
+
+/// A type that has a null of its own on the wire; `Option` of it is the nullable field.
+pub trait Nullable<'a>: Sized {
+    /// See [`Decode::MIN_LEN`].
+    const MIN_LEN: usize;
+
+    /// Reads a value or null.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] when the bytes are neither.
+    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed>;
+}
+
+impl<'a, T: Nullable<'a>> Decode<'a> for Option<T> {
+    const MIN_LEN: usize = T::MIN_LEN;
+
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed> {
+        T::read_nullable(reader, version)
+    }
+}
+
+/// Implements reading the never-null field of a [`Nullable`] type.
+macro_rules! never_null {
+    ($([$($generics:tt)*] $ty:ty),+ $(,)?) => {$(
+        impl<'a, $($generics)*> Decode<'a> for $ty {
+            const MIN_LEN: usize = <Self as Nullable<'a>>::MIN_LEN;
+
+            fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed> {
+                Self::read_nullable(reader, version)?.ok_or(Malformed::new(Why::UnexpectedNull))
+            }
+        }
+    )+};
+}
+
+never_null!([] &'a str, [] &'a [u8], [T: Decode<'a>] Vec<T>, [] Records<'a>);
+
+/// Implements writing the nullable field: null for `None`, else as the value writes itself.
+macro_rules! nullable_encode {
+    ($([$($generics:tt)*] $ty:ty: $length:ident),+ $(,)?) => {$(
+        impl<$($generics)*> Encode for Option<$ty> {
+            fn write(&self, writer: &mut Writer, version: Version) {
+                match self {
+                    Some(value) => value.write(writer, version),
+                    None => writer.$length(None, version),
+                }
+            }
+        }
+    )+};
+}
+
+nullable_encode!(
+    [] &str: string_length,
+    [] &[u8]: array_length,
+    [T: Encode] Vec<T>: array_length,
+    [] Records<'_>: array_length,
+);
+
+/// Implements integers, which are big-endian and of fixed width.
+macro_rules! integers {
+    ($($ty:ty),+) => {$(
+        impl Decode<'_> for $ty {
+            const MIN_LEN: usize = size_of::<$ty>();
+
+            fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
+                reader.array().map(<$ty>::from_be_bytes)
+            }
+        }
+
+        impl Encode for $ty {
+            fn write(&self, writer: &mut Writer, _: Version) {
+                writer.bytes(&self.to_be_bytes());
+            }
+        }
+    )+};
+}
+
+integers!(i8, i16, i32, i64, u16, u32, f64);
+
+impl Decode<'_> for bool {
+    const MIN_LEN: usize = 1;
+
+    /// Any byte but 0 is true, as in Kafka's own reader.
+    fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
+        reader.byte().map(|byte| byte != 0)
+    }
+}
+
+impl Encode for bool {
+    fn write(&self, writer: &mut Writer, _: Version) {
+        writer.bytes(&[u8::from(*self)]);
+    }
+}
+
+/// A 16-byte identifier, of a topic above all (KIP-516).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uuid(pub [u8; 16]);
+
+impl Uuid {
+    /// The id that stands for "none".
+    pub const ZERO: Self = Self([0; 16]);
+
+    /// Whether this is the id that stands for "none".
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+}
+
+impl std::fmt::Display for Uuid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Uuid({self})")
+    }
+}
+
+impl Decode<'_> for Uuid {
+    const MIN_LEN: usize = 16;
+
+    fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
+        reader.array().map(Self)
+    }
+}
+
+impl Encode for Uuid {
+    fn write(&self, writer: &mut Writer, _: Version) {
+        writer.bytes(&self.0);
+    }
+}
+
+/// Reads a length that may be null, and checks that the bytes could hold that many `unit`s.
+fn nullable_length(
+    reader: &mut Reader<'_>,
+    version: Version,
+    plain: impl FnOnce(&mut Reader<'_>) -> Result<i32, Malformed>,
+    unit: usize,
+) -> Result<Option<usize>, Malformed> {
+    let len = if version.flexible {
+        let Some(len) = reader.unsigned_varint()?.checked_sub(1) else {
+            return Ok(None);
+        };
+        length(len)?
+    } else {
+        let len = plain(reader)?;
+        if len == -1 {
+            return Ok(None);
+        }
+        usize::try_from(len).map_err(|_| Malformed::new(Why::NegativeLength))?
+    };
+    if len.saturating_mul(unit) > reader.remaining() {
+        return Err(Malformed::new(Why::Truncated));
+    }
+    Ok(Some(len))
+}
+
+fn plain_i16(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
+    reader
+        .array()
+        .map(|bytes| i32::from(i16::from_be_bytes(bytes)))
+}
+
+fn plain_i32(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
+    reader.array().map(i32::from_be_bytes)
+}
+
+impl<'a> Nullable<'a> for &'a str {
+    const MIN_LEN: usize = 1;
+
+    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
+        let Some(len) = nullable_length(reader, version, plain_i16, 1)? else {
+            return Ok(None);
+        };
+        str::from_utf8(reader.take(len)?)
+            .map(Some)
+            .map_err(|_| Malformed::new(Why::NotUtf8))
+    }
+}
+
+impl Encode for &str {
+    fn write(&self, writer: &mut Writer, version: Version) {
+        writer.string_length(Some(self.len()), version);
+        writer.bytes(self.as_bytes());
+    }
+}
+
+impl<'a> Nullable<'a> for &'a [u8] {
+    const MIN_LEN: usize = 1;
+
+    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
+        let Some(len) = nullable_length(reader, version, plain_i32, 1)? else {
+            return Ok(None);
+        };
+        reader.take(len).map(Some)
+    }
+}
+
+impl Encode for &[u8] {
+    fn write(&self, writer: &mut Writer, version: Version) {
+        writer.array_length(Some(self.len()), version);
+        writer.bytes(self);
+    }
+}
+
+impl<'a, T: Decode<'a>> Nullable<'a> for Vec<T> {
+    const MIN_LEN: usize = 1;
+
+    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
+        let Some(len) = nullable_length(reader, version, plain_i32, T::MIN_LEN)? else {
+            return Ok(None);
+        };
+        let mut elements = Self::with_capacity(len);
+        for _ in 0..len {
+            elements.push(T::read(reader, version)?);
+        }
+        Ok(Some(elements))
+    }
+}
+
+impl<T: Encode> Encode for Vec<T> {
+    fn write(&self, writer: &mut Writer, version: Version) {
+        writer.array_length(Some(self.len()), version);
+        for element in self {
+            element.write(writer, version);
+        }
+    }
+}
+
+/// The record batches of one partition in a Produce request or Fetch response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Records<'a> {
+    /// Bytes of a frame, as decoded. Written as a copy.
+    Slice(&'a [u8]),
+    /// One batch with a header of its own and a payload that is sent from where it lies.
+    Batch {
+        /// The whole batch header, as it goes on the wire.
+        header: [u8; HEADER_LEN],
+        /// What follows the header; referenced, never copied.
+        payload: Bytes,
+    },
+    /// Whole batches that are sent from where they lie.
+    Gathered(Vec<Bytes>),
+}
+
+impl Records<'_> {
+    /// How many bytes the records take.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Slice(bytes) => bytes.len(),
+            Self::Batch { header, payload } => header.len().saturating_add(payload.len()),
+            Self::Gathered(pieces) => pieces.iter().map(Bytes::len).sum(),
+        }
+    }
+
+    /// Whether there are no records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'a> Records<'a> {
+    /// The bytes of decoded records; empty for records that are about to be sent.
+    #[must_use]
+    pub const fn as_slice(&self) -> &'a [u8] {
+        match self {
+            Self::Slice(bytes) => bytes,
+            Self::Batch { .. } | Self::Gathered(_) => &[],
+        }
+    }
+}
+
+impl<'a> Nullable<'a> for Records<'a> {
+    const MIN_LEN: usize = 1;
+
+    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
+        Ok(<&[u8]>::read_nullable(reader, version)?.map(Records::Slice))
+    }
+}
+
+impl Encode for Records<'_> {
+    fn write(&self, writer: &mut Writer, version: Version) {
+        writer.array_length(Some(self.len()), version);
+        match self {
+            Self::Slice(bytes) => writer.bytes(bytes),
+            Self::Batch { header, payload } => {
+                writer.bytes(header);
+                writer.gather(payload.clone());
+            }
+            Self::Gathered(pieces) => pieces.iter().for_each(|piece| writer.gather(piece.clone())),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! kmirror.
+fn main() {}

@@ -1,0 +1,1 @@
+#![expect(clippy::unwrap_used, reason = "test code")]
