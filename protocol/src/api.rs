@@ -77,6 +77,30 @@ pub trait Request: Encode {
     }
 }
 
+/// What this crate implements of one API, both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Implemented {
+    /// The API.
+    pub key: ApiKey,
+    /// The versions; see [`Request::VERSIONS`].
+    pub versions: RangeInclusive<i16>,
+    /// See [`Request::FLEXIBLE_FROM`].
+    pub flexible_from: i16,
+}
+
+macro_rules! implemented {
+    ($($request:ident $(<$lt:lifetime>)? => $response:ident,)+) => {
+        /// Every API this crate implements, in the order of the keys.
+        pub const IMPLEMENTED: &[Implemented] = &[$(Implemented {
+            key: <crate::messages::$request $(<$lt>)? as Request>::KEY,
+            versions: <crate::messages::$request $(<$lt>)? as Request>::VERSIONS,
+            flexible_from: <crate::messages::$request $(<$lt>)? as Request>::FLEXIBLE_FROM,
+        },)+];
+    };
+}
+
+crate::for_each_api!(implemented);
+
 /// Ties a request table to its API key, versions and response.
 macro_rules! api {
     ($key:ident $versions:expr, flexible $flexible:expr; $request:ident$(<$lt:lifetime>)? => $response:ty) => {
