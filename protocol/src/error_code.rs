@@ -228,7 +228,9 @@ impl std::fmt::Debug for ErrorCode {
 impl std::error::Error for ErrorCode {}
 
 impl Decode<'_> for ErrorCode {
-    const MIN_LEN: usize = 2;
+    fn min_len(version: Version) -> usize {
+        i16::min_len(version)
+    }
 
     fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, Malformed> {
         i16::read(reader, version).map(Self)

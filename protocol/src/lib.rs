@@ -16,6 +16,8 @@
 pub mod api;
 pub mod error_code;
 pub mod frame;
+#[cfg(feature = "generate")]
+pub mod generate;
 pub mod header;
 pub mod messages;
 pub mod records;

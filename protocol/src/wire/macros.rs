@@ -54,12 +54,14 @@ macro_rules! message_impl {
         }
 
         impl<$lt> $crate::wire::Decode<$lt> for $name $($generics)* {
-            const MIN_LEN: usize = {
-                let min = 0_usize $( .saturating_add(
-                    $crate::wire::macros::min_len!($lt, $ty $(, [$($range)+])?)
-                ) )*;
-                if min == 0 { 1 } else { min }
-            };
+            fn min_len(version: $crate::wire::Version) -> usize {
+                let tags = usize::from(version.flexible);
+                tags $( .saturating_add(if $crate::wire::field_in_version!(version $(, $($range)+)?) {
+                    <$ty as $crate::wire::Decode<$lt>>::min_len(version)
+                } else {
+                    0
+                }) )*
+            }
 
             fn read(
                 reader: &mut $crate::wire::Reader<$lt>,
@@ -119,6 +121,27 @@ macro_rules! message_impl {
                 }
             }
         }
+
+        #[cfg(feature = "generate")]
+        impl $($generics)* $crate::generate::Generate for $name $($generics)* {
+            fn generate(source: &mut $crate::generate::Source, version: $crate::wire::Version) -> Self {
+                Self {
+                    $( $field: if $crate::wire::field_in_version!(version $(, $($range)+)?) {
+                        $crate::generate::Generate::generate(source, version)
+                    } else {
+                        $crate::wire::macros::or_default!($($default)?)
+                    }, )*
+                    $($( $tagged: if version.flexible
+                        && $crate::wire::field_in_version!(version $(, $($tag_range)+)?)
+                        && source.coin()
+                    {
+                        $crate::generate::Generate::generate(source, version)
+                    } else {
+                        $crate::wire::macros::or_default!($($tag_default)?)
+                    }, )*)?
+                }
+            }
+        }
     };
 }
 
@@ -144,14 +167,4 @@ macro_rules! field_in_version {
     ($version:expr, $($range:tt)+) => { ($($range)+).contains(&$version.number) };
 }
 
-/// The least length of a field: nothing where some version lacks it.
-macro_rules! min_len {
-    ($lt:lifetime, $ty:ty) => {
-        <$ty as $crate::wire::Decode<$lt>>::MIN_LEN
-    };
-    ($lt:lifetime, $ty:ty, [$($range:tt)+]) => {
-        0
-    };
-}
-
-pub(crate) use {field_in_version, message, message_impl, min_len, or_default};
+pub(crate) use {field_in_version, message, message_impl, or_default};

@@ -26,10 +26,10 @@ pub struct Version {
 
 /// Reads a value from the bytes of a frame, borrowing from them.
 pub trait Decode<'a>: Sized {
-    /// The least number of bytes a value takes in any version; at least 1.
+    /// The least number of bytes a value takes in a version.
     ///
     /// Bounds how many elements of an array are believed before they have been read.
-    const MIN_LEN: usize;
+    fn min_len(version: Version) -> usize;
 
     /// Reads one value.
     ///

@@ -7,8 +7,8 @@ use crate::records::HEADER_LEN;
 
 /// A type that has a null of its own on the wire; `Option` of it is the nullable field.
 pub trait Nullable<'a>: Sized {
-    /// See [`Decode::MIN_LEN`].
-    const MIN_LEN: usize;
+    /// See [`Decode::min_len`].
+    fn min_len(version: Version) -> usize;
 
     /// Reads a value or null.
     ///
@@ -19,7 +19,9 @@ pub trait Nullable<'a>: Sized {
 }
 
 impl<'a, T: Nullable<'a>> Decode<'a> for Option<T> {
-    const MIN_LEN: usize = T::MIN_LEN;
+    fn min_len(version: Version) -> usize {
+        T::min_len(version)
+    }
 
     fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed> {
         T::read_nullable(reader, version)
@@ -30,7 +32,9 @@ impl<'a, T: Nullable<'a>> Decode<'a> for Option<T> {
 macro_rules! never_null {
     ($([$($generics:tt)*] $ty:ty),+ $(,)?) => {$(
         impl<'a, $($generics)*> Decode<'a> for $ty {
-            const MIN_LEN: usize = <Self as Nullable<'a>>::MIN_LEN;
+            fn min_len(version: Version) -> usize {
+                <Self as Nullable<'a>>::min_len(version)
+            }
 
             fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed> {
                 Self::read_nullable(reader, version)?.ok_or(Malformed::new(Why::UnexpectedNull))
@@ -66,7 +70,9 @@ nullable_encode!(
 macro_rules! integers {
     ($($ty:ty),+) => {$(
         impl Decode<'_> for $ty {
-            const MIN_LEN: usize = size_of::<$ty>();
+            fn min_len(_: Version) -> usize {
+                size_of::<$ty>()
+            }
 
             fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
                 reader.array().map(<$ty>::from_be_bytes)
@@ -84,7 +90,9 @@ macro_rules! integers {
 integers!(i8, i16, i32, i64, u16, u32, f64);
 
 impl Decode<'_> for bool {
-    const MIN_LEN: usize = 1;
+    fn min_len(_: Version) -> usize {
+        1
+    }
 
     /// Any byte but 0 is true, as in Kafka's own reader.
     fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
@@ -132,7 +140,9 @@ impl std::fmt::Debug for Uuid {
 }
 
 impl Decode<'_> for Uuid {
-    const MIN_LEN: usize = 16;
+    fn min_len(_: Version) -> usize {
+        16
+    }
 
     fn read(reader: &mut Reader<'_>, _: Version) -> Result<Self, Malformed> {
         reader.array().map(Self)
@@ -143,6 +153,11 @@ impl Encode for Uuid {
     fn write(&self, writer: &mut Writer, _: Version) {
         writer.bytes(&self.0);
     }
+}
+
+/// How many bytes a length takes at least: one as a varint, else its fixed width.
+const fn length_len(version: Version, plain: usize) -> usize {
+    if version.flexible { 1 } else { plain }
 }
 
 /// Reads a length that may be null, and checks that the bytes could hold that many `unit`s.
@@ -164,7 +179,7 @@ fn nullable_length(
         }
         usize::try_from(len).map_err(|_| Malformed::new(Why::NegativeLength))?
     };
-    if len.saturating_mul(unit) > reader.remaining() {
+    if len.saturating_mul(unit.max(1)) > reader.remaining() {
         return Err(Malformed::new(Why::Truncated));
     }
     Ok(Some(len))
@@ -181,7 +196,9 @@ fn plain_i32(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
 }
 
 impl<'a> Nullable<'a> for &'a str {
-    const MIN_LEN: usize = 1;
+    fn min_len(version: Version) -> usize {
+        length_len(version, size_of::<i16>())
+    }
 
     fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
         let Some(len) = nullable_length(reader, version, plain_i16, 1)? else {
@@ -201,7 +218,9 @@ impl Encode for &str {
 }
 
 impl<'a> Nullable<'a> for &'a [u8] {
-    const MIN_LEN: usize = 1;
+    fn min_len(version: Version) -> usize {
+        length_len(version, size_of::<i32>())
+    }
 
     fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
         let Some(len) = nullable_length(reader, version, plain_i32, 1)? else {
@@ -219,10 +238,12 @@ impl Encode for &[u8] {
 }
 
 impl<'a, T: Decode<'a>> Nullable<'a> for Vec<T> {
-    const MIN_LEN: usize = 1;
+    fn min_len(version: Version) -> usize {
+        length_len(version, size_of::<i32>())
+    }
 
     fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
-        let Some(len) = nullable_length(reader, version, plain_i32, T::MIN_LEN)? else {
+        let Some(len) = nullable_length(reader, version, plain_i32, T::min_len(version))? else {
             return Ok(None);
         };
         let mut elements = Self::with_capacity(len);
@@ -288,7 +309,9 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Nullable<'a> for Records<'a> {
-    const MIN_LEN: usize = 1;
+    fn min_len(version: Version) -> usize {
+        length_len(version, size_of::<i32>())
+    }
 
     fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
         Ok(<&[u8]>::read_nullable(reader, version)?.map(Records::Slice))
