@@ -1,0 +1,55 @@
+//! How long a broker that could not be reached is left alone. Pure: time is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    error::RequestError,
+    limits::{BACKOFF_FIRST, BACKOFF_MAX},
+};
+
+/// What is remembered of the last failed attempts to connect to one broker.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    failures: u32,
+    failed_at: Instant,
+    until: Instant,
+    error: RequestError,
+}
+
+impl Backoff {
+    /// Remembers a failure of an attempt that began at `began`, at `now`.
+    ///
+    /// Attempts that ran side by side count as one failure. `jitter` is 0.0 to 1.0.
+    pub(super) fn failed(
+        before: Option<&Self>,
+        (began, now): (Instant, Instant),
+        jitter: f64,
+        error: RequestError,
+    ) -> Self {
+        let failures = before.map_or(1, |before| {
+            let side_by_side = began < before.failed_at;
+            before.failures.saturating_add(u32::from(!side_by_side))
+        });
+        Self {
+            failures,
+            failed_at: now,
+            until: now + pause(failures, jitter),
+            error,
+        }
+    }
+
+    /// The last error while it is too early for another attempt.
+    pub(super) fn error(&self, now: Instant) -> Option<&RequestError> {
+        (now < self.until).then_some(&self.error)
+    }
+}
+
+/// The pause after so many failures: doubles from 50 ms to 1 s, 20 % more or less, as Kafka's
+/// `ExponentialBackoff` has it. `jitter` is 0.0 to 1.0.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    let pause = BACKOFF_FIRST.saturating_mul(1_u32 << doublings);
+    pause.min(BACKOFF_MAX).mul_f64(0.8 + 0.4 * jitter)
+}

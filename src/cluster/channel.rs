@@ -1,0 +1,356 @@
+//! One open connection, without types: frames out in the order of calls, answers back in the same
+//! order, a deadline for each.
+//!
+//! Never negotiates, never reconnects. The first thing that goes wrong closes the channel, and
+//! everyone who waits gets that cause: answers carry nothing but their order and a correlation
+//! id, so behind a fault nothing can be trusted.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    ApiKey,
+    frame::{self, TooLong},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, oneshot},
+    time::Instant,
+};
+
+use super::{
+    error::{Broker, DisconnectCause, MalformedCause, Origin, RequestError, UnsendableCause},
+    frames::{FrameReader, ReadError, write_pieces},
+    limits::IN_FLIGHT_MAX,
+    pool::Pool,
+};
+
+/// What a request allows its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Names the request in errors.
+    pub(super) api: ApiKey,
+    /// The longest answer, in bytes.
+    pub(super) len_max: usize,
+    /// Whether the caller has room for `len_max` bytes, so that memory may be taken at once.
+    pub(super) trusted: bool,
+    /// From now until the whole answer is here: queueing and writing included.
+    pub(super) timeout: Duration,
+}
+
+/// The body of an answer (from its correlation id on), or why there is none.
+pub(super) type Outcome = Result<Bytes, RequestError>;
+
+/// An open connection; dropping it closes the socket.
+#[derive(Debug)]
+pub(super) struct Channel(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    broker: Arc<Broker>,
+    state: Mutex<State>,
+    /// Something to write, or the channel was closed.
+    writable: Notify,
+    /// A deadline earlier than the one being waited for.
+    rearmed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_correlation_id: i32,
+    /// Encoded requests that the writer has not taken yet.
+    outgoing: VecDeque<Bytes>,
+    /// Requests without an answer, oldest first.
+    waiting: VecDeque<Waiting>,
+    /// When the waiting deadlines are looked at next; at or before the earliest of them.
+    watch_at: Option<Instant>,
+    closed: Option<RequestError>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    correlation_id: i32,
+    expected: Expected,
+    deadline: Instant,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Channel {
+    /// Takes over a connected stream, in a task of its own.
+    ///
+    /// Must be called within a tokio runtime.
+    pub(super) fn start<R, W>(reading: R, writing: W, broker: Arc<Broker>, pool: Pool) -> Self
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            broker,
+            state: Mutex::default(),
+            writable: Notify::new(),
+            rearmed: Notify::new(),
+        });
+        let running = Arc::clone(&shared);
+        tokio::spawn(async move {
+            // Each direction makes progress while the other is stuck; the first to end ends all.
+            let error = tokio::select! {
+                error = running.read(FrameReader::new(reading, pool)) => error,
+                error = running.write(writing) => error,
+                error = running.watch_deadlines() => error,
+            };
+            running.close(error);
+        });
+        Self(shared)
+    }
+
+    /// Encodes a request and queues it: the order of calls is the order on the wire.
+    ///
+    /// `encode` gets the correlation id. An error means that the request was not sent.
+    pub(super) fn enqueue(
+        &self,
+        expected: Expected,
+        encode: impl FnOnce(i32) -> Result<Vec<Bytes>, TooLong>,
+    ) -> Result<oneshot::Receiver<Outcome>, RequestError> {
+        let deadline = Instant::now() + expected.timeout;
+        let mut state = self.0.state();
+        if let Some(error) = &state.closed {
+            return Err(error.clone().for_api(expected.api));
+        }
+        let unsendable = |cause| RequestError::Unsendable {
+            origin: self.0.origin(Some(expected.api)),
+            cause,
+        };
+        if state.waiting.len() >= IN_FLIGHT_MAX {
+            return Err(unsendable(UnsendableCause::TooManyInFlight(IN_FLIGHT_MAX)));
+        }
+        let correlation_id = state.next_correlation_id;
+        let pieces =
+            encode(correlation_id).map_err(|TooLong| unsendable(UnsendableCause::TooLong))?;
+        state.next_correlation_id = correlation_id.checked_add(1).unwrap_or_default();
+        state.outgoing.extend(pieces);
+        let (answer, receiver) = oneshot::channel();
+        state.waiting.push_back(Waiting {
+            correlation_id,
+            expected,
+            deadline,
+            answer,
+        });
+        let rearm = state.watch_at.is_none_or(|at| deadline < at);
+        if rearm {
+            state.watch_at = Some(deadline);
+        }
+        drop(state);
+        self.0.writable.notify_one();
+        if rearm {
+            self.0.rearmed.notify_one();
+        }
+        Ok(receiver)
+    }
+
+    /// Why the channel is closed; `None` while it is open.
+    pub(super) fn closed(&self) -> Option<RequestError> {
+        self.0.state().closed.clone()
+    }
+
+    /// How many requests wait for their answers.
+    pub(super) fn in_flight(&self) -> usize {
+        self.0.state().waiting.len()
+    }
+
+    /// The broker at the other end.
+    pub(super) fn broker(&self) -> &Arc<Broker> {
+        &self.0.broker
+    }
+
+    /// What an error of a request through this channel says failed.
+    pub(super) fn origin(&self, api: ApiKey) -> Origin {
+        self.0.origin(Some(api))
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.0.close(RequestError::Disconnected {
+            origin: self.0.origin(None),
+            cause: DisconnectCause::ClosedHere,
+        });
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn origin(&self, api: Option<ApiKey>) -> Origin {
+        Origin::new(Arc::clone(&self.broker), api)
+    }
+
+    fn malformed(&self, cause: MalformedCause) -> RequestError {
+        RequestError::Malformed {
+            origin: self.origin(None),
+            cause,
+        }
+    }
+
+    fn disconnected(&self, cause: DisconnectCause) -> RequestError {
+        RequestError::Disconnected {
+            origin: self.origin(None),
+            cause,
+        }
+    }
+
+    fn read_error(&self, error: ReadError) -> RequestError {
+        self.disconnected(match error {
+            ReadError::End => DisconnectCause::Closed,
+            ReadError::EndInsideFrame => DisconnectCause::ClosedInsideAnswer,
+            ReadError::Io(err) => DisconnectCause::Io(Arc::new(err)),
+        })
+    }
+
+    /// Hands answers to those who wait, until something is wrong.
+    async fn read(&self, mut frames: FrameReader<impl AsyncRead + Unpin>) -> RequestError {
+        loop {
+            if let Err(error) = self.read_answer(&mut frames).await {
+                return error;
+            }
+        }
+    }
+
+    async fn read_answer(
+        &self,
+        frames: &mut FrameReader<impl AsyncRead + Unpin>,
+    ) -> Result<(), RequestError> {
+        let prefix = frames.prefix().await.map_err(|err| self.read_error(err))?;
+        let expected = self.state().waiting.front().map(|oldest| oldest.expected);
+        let len_max = expected.map_or(0, |expected| expected.len_max);
+        let len = frame::body_len(prefix, len_max).map_err(|err| match (expected, err) {
+            (None, frame::BadPrefix::TooLarge { .. }) => self.malformed(MalformedCause::Unasked),
+            (_, err) => self.malformed(MalformedCause::Prefix(err)),
+        })?;
+        let trusted = expected.is_some_and(|expected| expected.trusted);
+        let body = frames
+            .body(len, trusted)
+            .await
+            .map_err(|err| self.read_error(err))?;
+        self.answer(body)
+    }
+
+    fn answer(&self, body: Bytes) -> Result<(), RequestError> {
+        let found = frame::correlation_id(&body)
+            .map_err(|err| self.malformed(MalformedCause::Field(err)))?;
+        let mut state = self.state();
+        let Some(oldest) = state.waiting.front() else {
+            return Err(self.malformed(MalformedCause::Unasked));
+        };
+        let expected = oldest.correlation_id;
+        if expected != found {
+            return Err(self.malformed(MalformedCause::CorrelationId { expected, found }));
+        }
+        let oldest = state.waiting.pop_front();
+        drop(state);
+        if let Some(oldest) = oldest {
+            // Whoever has stopped waiting does not want the answer.
+            let _ = oldest.answer.send(Ok(body));
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued, all that has gathered at a time, until the channel is closed.
+    async fn write(&self, mut writing: impl AsyncWrite + Unpin) -> RequestError {
+        let mut pieces = VecDeque::new();
+        loop {
+            {
+                let mut state = self.state();
+                if let Some(error) = &state.closed {
+                    return error.clone();
+                }
+                std::mem::swap(&mut state.outgoing, &mut pieces);
+            }
+            if pieces.is_empty() {
+                self.writable.notified().await;
+            } else if let Err(err) = write_pieces(&mut writing, &mut pieces).await {
+                return self.disconnected(DisconnectCause::Io(Arc::new(err)));
+            }
+        }
+    }
+
+    /// Waits until a request is overdue.
+    async fn watch_deadlines(&self) -> RequestError {
+        loop {
+            let watch_at = self.state().watch_at;
+            match watch_at {
+                None => self.rearmed.notified().await,
+                Some(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at) => {
+                        if let Some(error) = self.overdue(Instant::now()) {
+                            return error;
+                        }
+                    }
+                    () = self.rearmed.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// The error when a deadline has passed; else sets when to look again.
+    fn overdue(&self, now: Instant) -> Option<RequestError> {
+        let mut state = self.state();
+        let earliest = state.waiting.iter().min_by_key(|waiting| waiting.deadline);
+        let watch_at = earliest.map(|waiting| waiting.deadline);
+        let expected = earliest.map(|waiting| waiting.expected);
+        state.watch_at = watch_at;
+        drop(state);
+        (watch_at? <= now).then_some(())?;
+        let expected = expected?;
+        Some(RequestError::TimedOut {
+            origin: self.origin(Some(expected.api)),
+            after: expected.timeout,
+        })
+    }
+
+    /// Ends the channel for everyone who waits and for all who come; the first cause stays.
+    fn close(&self, error: RequestError) {
+        let mut state = self.state();
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some(after_the_end(&error));
+        state.outgoing.clear();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.writable.notify_one();
+        let now = Instant::now();
+        for request in waiting {
+            let overdue = matches!(error, RequestError::TimedOut { .. }) && request.deadline <= now;
+            let error = if overdue {
+                RequestError::TimedOut {
+                    origin: self.origin(None),
+                    after: request.expected.timeout,
+                }
+            } else {
+                after_the_end(&error)
+            };
+            let _ = request
+                .answer
+                .send(Err(error.for_api(request.expected.api)));
+        }
+    }
+}
+
+/// What the end of a channel is to requests other than the one that timed out.
+fn after_the_end(error: &RequestError) -> RequestError {
+    match error {
+        RequestError::TimedOut { origin, after } => RequestError::Disconnected {
+            cause: origin.api.map_or(DisconnectCause::ClosedHere, |api| {
+                DisconnectCause::Stalled { api, after: *after }
+            }),
+            origin: Origin::new(Arc::clone(&origin.broker), None),
+        },
+        other => other.clone(),
+    }
+}
