@@ -47,7 +47,10 @@ impl Installation {
                     std::env::var("KMIRROR_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
                 assert!(!required, "real Kafka is required: {reason}");
                 let test = thread::current().name().unwrap_or("a test").to_owned();
-                // Straight to standard error: `eprintln` of a passing test is never shown.
+                #[expect(
+                    clippy::explicit_write,
+                    reason = "what a passing test says by `eprintln` is never shown"
+                )]
                 writeln!(io::stderr(), "SKIPPED: {test}: {reason}").unwrap();
                 None
             }

@@ -78,19 +78,19 @@ pub(crate) struct Pair {
 
 /// The pair that all tests of this process share, started on first use; `None` skips the test.
 pub(crate) fn pair() -> Option<&'static Pair> {
-    static PAIR: OnceLock<Option<Pair>> = OnceLock::new();
-    let pair = PAIR.get_or_init(|| {
-        let source = thread::spawn(|| Kafka::start(&KafkaOptions::default()));
-        let target = Kafka::start(&KafkaOptions::default())?;
-        Some(Pair {
-            source: source.join().unwrap()?,
-            target,
+    static PAIR: OnceLock<Pair> = OnceLock::new();
+    Installation::or_skip()?;
+    let start = || Kafka::start(&KafkaOptions::default()).expect("Java is installed");
+    Some(PAIR.get_or_init(|| {
+        thread::scope(|scope| {
+            let source = scope.spawn(start);
+            let target = start();
+            Pair {
+                source: source.join().unwrap(),
+                target,
+            }
         })
-    });
-    if pair.is_none() {
-        Installation::or_skip();
-    }
-    pair.as_ref()
+    }))
 }
 
 impl Kafka {
