@@ -1,1 +1,4 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
+
+mod real_kafka_harness;
+mod support;

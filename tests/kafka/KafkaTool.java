@@ -1,0 +1,60 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * Serves Apache Kafka's own Java clients to the tests: one JSON command per line of standard input, one JSON answer per
+ * line of standard output, until standard input ends.
+ *
+ * <p>A command names itself in {@code command} and the cluster in {@code bootstrap}; its other fields are described
+ * where it is carried out. The answer is {@code {"ok": …}} or {@code {"error": "Class: message"}}. Nothing is kept from
+ * one command to the next.
+ */
+public final class KafkaTool {
+    static final ObjectMapper JSON = new ObjectMapper();
+
+    private KafkaTool() {
+    }
+
+    public static void main(String[] args) throws Exception {
+        PrintStream answers = System.out;
+        System.setOut(System.err);
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            answers.println(JSON.writeValueAsString(answer(line)));
+            answers.flush();
+        }
+        // Whatever a client left running must not keep this process alive.
+        Runtime.getRuntime().halt(0);
+    }
+
+    private static ObjectNode answer(String line) {
+        ObjectNode answer = JSON.createObjectNode();
+        try {
+            JsonNode command = JSON.readTree(line);
+            answer.set("ok", carryOut(command));
+        } catch (Exception e) {
+            Throwable cause = e instanceof ExecutionException && e.getCause() != null ? e.getCause() : e;
+            answer.put("error", cause.getClass().getSimpleName() + ": " + cause.getMessage());
+        }
+        return answer;
+    }
+
+    private static JsonNode carryOut(JsonNode command) throws Exception {
+        String name = command.required("command").asText();
+        return switch (name) {
+            case "produce" -> Produce.given(command);
+            case "generate" -> Produce.generated(command);
+            case "read" -> Read.records(command);
+            case "digest" -> Read.digests(command);
+            case "topics", "create", "partitions", "config", "alter", "describe", "delete" ->
+                Administer.carryOut(name, command);
+            default -> throw new IllegalArgumentException("no such command: " + name);
+        };
+    }
+}

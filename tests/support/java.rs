@@ -1,0 +1,287 @@
+//! Java processes for the tests: Apache Kafka's jars by Maven coordinates, and JVMs that never outlive a test.
+//!
+//! Maven and `javac` run once per target directory, then every JVM is started directly. Everything lies below
+//! `tmp/kafka` of the target directory: `lib` (jars), `classes` (the programs of `tests/kafka`), `runs/<pid>` (logs and
+//! data of one test process, removed by a later one).
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process, test_kill_process},
+};
+
+/// How often a condition of another process is looked at.
+pub(crate) const POLL: Duration = Duration::from_millis(20);
+
+/// How long a process may take to end by itself before it is killed.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// How much of a log a failure shows.
+const LOG_TAIL_LINES: usize = 40;
+
+/// The jars and compiled programs, ready to run.
+pub(crate) struct Installation {
+    root: PathBuf,
+    class_path: String,
+}
+
+impl Installation {
+    /// Answers the installation, made on first use, or says loudly why the calling test is skipped.
+    ///
+    /// Panics instead of skipping when `KMIRROR_REQUIRE_KAFKA` is 1.
+    pub(crate) fn or_skip() -> Option<&'static Self> {
+        static INSTALLATION: OnceLock<Result<Installation, String>> = OnceLock::new();
+        match INSTALLATION.get_or_init(Self::make) {
+            Ok(installation) => Some(installation),
+            Err(reason) => {
+                let required =
+                    std::env::var("KMIRROR_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
+                assert!(!required, "real Kafka is required: {reason}");
+                let test = thread::current().name().unwrap_or("a test").to_owned();
+                #[expect(
+                    clippy::explicit_write,
+                    reason = "what a passing test says by `eprintln` is never shown"
+                )]
+                writeln!(io::stderr(), "SKIPPED: {test}: {reason}").unwrap();
+                None
+            }
+        }
+    }
+
+    /// A new empty directory for this run, named for people.
+    pub(crate) fn run_dir(&self, name: &str) -> PathBuf {
+        let dir = self
+            .root
+            .join("runs")
+            .join(std::process::id().to_string())
+            .join(name);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    /// Fails with the reason when Java, Maven or the jars are out of reach; panics when our own programs do not compile.
+    fn make() -> Result<Self, String> {
+        for tool in ["java", "javac", "mvn"] {
+            run(Command::new(tool).arg("-version"))?;
+        }
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kafka");
+        fs::create_dir_all(root.join("runs")).unwrap();
+        let lock = File::create(root.join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+
+        remove_finished_runs(&root.join("runs"));
+        copy_jars(&sources.join("pom.xml"), &root.join("lib"))?;
+        let jars = root.join("lib").join("*").display().to_string();
+        compile(&sources, &jars, &root.join("classes"));
+        let class_path = format!("{}:{jars}", root.join("classes").display());
+        Ok(Self { root, class_path })
+    }
+}
+
+/// Copies the jars `pom` names into `lib`, unless the same file has been carried out before.
+fn copy_jars(pom: &Path, lib: &Path) -> Result<(), String> {
+    let wanted = fs::read(pom).unwrap();
+    let done = lib.join("pom.xml");
+    if fs::read(&done).is_ok_and(|carried_out| carried_out == wanted) {
+        return Ok(());
+    }
+    let _ = fs::remove_dir_all(lib);
+    run(Command::new("mvn")
+        .args([
+            "-q",
+            "-B",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            "-f",
+        ])
+        .arg(pom)
+        .arg(format!("-DoutputDirectory={}", lib.display())))?;
+    fs::write(done, wanted).unwrap();
+    Ok(())
+}
+
+/// Compiles the programs into `classes`, unless the same text has been compiled before.
+fn compile(sources: &Path, jars: &str, classes: &Path) {
+    let mut files: Vec<PathBuf> = fs::read_dir(sources)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "java")
+        })
+        .collect();
+    files.sort();
+    let wanted: Vec<u8> = files
+        .iter()
+        .flat_map(|file| fs::read(file).unwrap())
+        .collect();
+    let done = classes.join("sources");
+    if fs::read(&done).is_ok_and(|compiled| compiled == wanted) {
+        return;
+    }
+    let _ = fs::remove_dir_all(classes);
+    run(Command::new("javac")
+        .args([
+            "-Werror",
+            "-Xlint:all,-classfile",
+            "-proc:none",
+            "-cp",
+            jars,
+            "-d",
+        ])
+        .arg(classes)
+        .args(files))
+    .unwrap();
+    fs::write(done, wanted).unwrap();
+}
+
+/// Removes what test processes that have ended left behind.
+fn remove_finished_runs(runs: &Path) {
+    for entry in fs::read_dir(runs).unwrap() {
+        let path = entry.unwrap().path();
+        let pid = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok())
+            .and_then(Pid::from_raw);
+        if pid.is_none_or(|pid| test_kill_process(pid).is_err()) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Runs a command to its end; a failure holds what it printed.
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("{name} cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    Err(format!("{name} ended with {}:\n{out}{err}", output.status))
+}
+
+/// What a [`Jvm`] runs.
+pub(crate) struct JvmOptions<'a> {
+    pub(crate) class: &'a str,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) heap_mib: u32,
+    /// "INFO" or another level of log4j2.
+    pub(crate) log_level: &'a str,
+    /// Standard error, and standard output unless that is taken with [`Jvm::pipes`]; appended to.
+    pub(crate) log: PathBuf,
+    pub(crate) piped: bool,
+}
+
+/// A Java process. It ends with this value, and at the latest with the test process.
+pub(crate) struct Jvm {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Jvm {
+    pub(crate) fn start(installation: &Installation, options: JvmOptions<'_>) -> Self {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&options.log)
+            .unwrap();
+        let log4j2 = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/log4j2.properties");
+        let mut command = Command::new("java");
+        command
+            .arg(format!("-Xmx{}m", options.heap_mib))
+            .args([
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-Xshare:auto",
+            ])
+            .arg(format!("-Dlog4j2.configurationFile={log4j2}"))
+            .arg(format!("-Dkmirror.log.level={}", options.log_level))
+            .args(["-cp", &installation.class_path]);
+        if options.piped {
+            command.stdout(Stdio::piped());
+        } else {
+            command
+                .arg("UntilStdinCloses")
+                .stdout(log.try_clone().unwrap());
+        }
+        let child = command
+            .arg(options.class)
+            .args(options.arguments)
+            .stdin(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            log: options.log,
+        }
+    }
+
+    /// Standard input and output of a piped process. Dropping the first ends it.
+    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        (
+            self.child.stdin.take().unwrap(),
+            self.child.stdout.take().unwrap(),
+        )
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Sends a signal; [`Signal::STOP`] and [`Signal::CONT`] freeze and thaw the process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Lets the process shut down in order and waits for that.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        for _ in 0..STOP_MAX.as_millis() / POLL.as_millis() {
+            if self.has_ended() {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        panic!(
+            "process {} does not stop\n{}",
+            self.child.id(),
+            self.log_tail()
+        );
+    }
+
+    /// The last lines the process wrote.
+    pub(crate) fn log_tail(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(LOG_TAIL_LINES);
+        format!(
+            "{}:\n{}",
+            self.log.display(),
+            lines.split_at(from).1.join("\n")
+        )
+    }
+}
+
+impl Drop for Jvm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
