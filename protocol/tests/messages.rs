@@ -12,8 +12,8 @@ use kmirror_protocol::{
     frame::{PREFIX_LEN, decode_response, encode_response},
     generate::Source,
     messages::{
-        ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, MetadataRequest,
-        MetadataResponse, ProduceRequest,
+        ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, FetchRequest,
+        FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest,
         fetch::FetchResponsePartition,
         metadata::MetadataResponseBroker,
         produce::{ProduceRequestPartition, ProduceRequestTopic},
@@ -384,6 +384,24 @@ fn lying_array_counts_never_make_the_heap_outgrow_the_message() {
     });
     // The lies are good ones: they come close to the bound.
     assert!(worst > HEAP_PER_BYTE_MAX / 2, "{worst}");
+}
+
+#[test]
+fn the_worst_lie_takes_28_bytes_of_heap_per_byte() {
+    // As many resources as fit, the first with as many keys as fit in what remains: nothing is
+    // read of either, both arrays are allocated.
+    let mut writer = Writer::new();
+    writer.unsigned_varint(8_001 + 1);
+    writer.bytes(&[2, 1]); // A resource type, and a name of no bytes.
+    writer.unsigned_varint(32_000 + 1);
+    writer.bytes(&[0; 32_000]);
+    let lying = writer.finish_contiguous().unwrap();
+    let version = DescribeConfigsRequest::version(4);
+    let heap = allocation_counter::measure(|| {
+        let _ = decode::<DescribeConfigsRequest<'_>>(&lying, version).unwrap_err();
+    });
+    let len = u64::try_from(lying.len()).unwrap();
+    assert_eq!(heap.bytes_max.div_ceil(len), HEAP_PER_BYTE_MAX, "{heap:?}");
 }
 
 #[test]
