@@ -242,3 +242,51 @@ impl Encode for ErrorCode {
         self.0.write(writer, version);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::error::ResponseError;
+
+    use super::*;
+
+    #[test]
+    fn names_and_retriable_flags_are_those_of_kafka_protocol() {
+        for code in -1..200 {
+            let ours = ErrorCode(code);
+            match ResponseError::try_from_code(code) {
+                None => assert_eq!(ours, ErrorCode::NONE),
+                // Codes that the crate has no name for yet: Kafka's since 4.1.
+                Some(ResponseError::Unknown(_)) => {
+                    assert!(ours.name().is_none() || code > 129, "{ours:?} has a name")
+                }
+                Some(theirs) => {
+                    let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+                    let name = ours.name().map(plain);
+                    assert_eq!(name, Some(plain(&format!("{theirs:?}"))), "{code}");
+                    // Kafka's ConcurrentTransactionsException is a RetriableException.
+                    let retriable = theirs.is_retriable() || code == 51;
+                    assert_eq!(ours.is_retriable(), retriable, "{ours:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stale_metadata_is_always_a_reason_to_try_again() {
+        let stale: Vec<_> = ErrorCode::ALL
+            .iter()
+            .filter(|code| code.needs_metadata_refresh())
+            .collect();
+        // Kafka has 13 subclasses of InvalidMetadataException with a code.
+        assert_eq!(stale.len(), 13);
+        assert!(stale.iter().all(|code| code.is_retriable()));
+    }
+
+    #[test]
+    fn a_code_without_a_name_survives_and_is_final() {
+        let unknown = ErrorCode(9_999);
+        assert_eq!(unknown.ok(), Err(unknown));
+        assert_eq!(unknown.to_string(), "error 9999");
+        assert!(!unknown.is_retriable() && !unknown.needs_metadata_refresh());
+    }
+}

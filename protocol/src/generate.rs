@@ -63,7 +63,7 @@ macro_rules! integers {
                 let mut bytes = [0; size_of::<Self>()];
                 bytes.fill_with(|| source.bits().to_le_bytes()[0]);
                 let any = Self::from_le_bytes(bytes);
-                let edges = [0, Self::MAX, Self::MIN, any, any, any];
+                let edges = [0, !0, Self::MAX, Self::MIN, any, any, any, any];
                 source.pick(&edges).unwrap_or_default()
             }
         }

@@ -12,8 +12,8 @@ use kmirror_protocol::{
     frame::{PREFIX_LEN, decode_response, encode_response},
     generate::Source,
     messages::{
-        ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, MetadataRequest,
-        MetadataResponse, ProduceRequest,
+        ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, FetchRequest,
+        FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest,
         fetch::FetchResponsePartition,
         metadata::MetadataResponseBroker,
         produce::{ProduceRequestPartition, ProduceRequestTopic},
@@ -90,6 +90,42 @@ fn every_message_is_the_same_bytes_to_kafka_protocol() {
         let ours = (table.recode)(bytes, version, version);
         assert_eq!(ours.as_deref(), Ok(bytes), "{what:?}");
     });
+}
+
+#[test]
+fn every_field_of_kafkas_is_there_by_its_name() {
+    // In Kafka's schemas, but in no version that this crate implements.
+    let left_out = [
+        ("FetchRequest", "high_watermark"),
+        ("InitProducerIdRequest", "enable_2_pc"),
+        ("InitProducerIdRequest", "keep_prepared_txn"),
+        ("InitProducerIdResponse", "ongoing_txn_producer_epoch"),
+        ("InitProducerIdResponse", "ongoing_txn_producer_id"),
+    ];
+    for_each_message(10, |table, version, bytes| {
+        let (ours, theirs) = (table.debug)(bytes, version);
+        // Tags that the oracle knows are fields; the rest would be listed here.
+        let unknown = theirs.matches("unknown_tagged_fields: {");
+        let none = theirs.matches("unknown_tagged_fields: {}");
+        let what = (table.name, version.number);
+        assert_eq!(unknown.count(), none.count(), "{what:?}: {theirs}");
+        let mut expected = field_names(&theirs);
+        expected.retain(|name| {
+            *name != "unknown_tagged_fields" && !left_out.contains(&(table.name, name))
+        });
+        assert_eq!(field_names(&ours), expected, "{what:?}");
+    });
+}
+
+/// The names of all fields in a debug print, sorted, as often as they occur.
+fn field_names(debug: &str) -> Vec<&str> {
+    let mut names: Vec<_> = debug
+        .split(": ")
+        .filter_map(|before| before.rsplit([' ', '{']).next())
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 #[test]
@@ -348,6 +384,24 @@ fn lying_array_counts_never_make_the_heap_outgrow_the_message() {
     });
     // The lies are good ones: they come close to the bound.
     assert!(worst > HEAP_PER_BYTE_MAX / 2, "{worst}");
+}
+
+#[test]
+fn the_worst_lie_takes_28_bytes_of_heap_per_byte() {
+    // As many resources as fit, the first with as many keys as fit in what remains: nothing is
+    // read of either, both arrays are allocated.
+    let mut writer = Writer::new();
+    writer.unsigned_varint(8_001 + 1);
+    writer.bytes(&[2, 1]); // A resource type, and a name of no bytes.
+    writer.unsigned_varint(32_000 + 1);
+    writer.bytes(&[0; 32_000]);
+    let lying = writer.finish_contiguous().unwrap();
+    let version = DescribeConfigsRequest::version(4);
+    let heap = allocation_counter::measure(|| {
+        let _ = decode::<DescribeConfigsRequest<'_>>(&lying, version).unwrap_err();
+    });
+    let len = u64::try_from(lying.len()).unwrap();
+    assert_eq!(heap.bytes_max.div_ceil(len), HEAP_PER_BYTE_MAX, "{heap:?}");
 }
 
 #[test]

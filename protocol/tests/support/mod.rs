@@ -32,6 +32,8 @@ pub(crate) struct Table {
     pub(crate) recode: Recode<Version, Malformed>,
     /// By the oracle.
     pub(crate) oracle: Recode<i16, String>,
+    /// How we and the oracle print what the bytes decode to.
+    pub(crate) debug: fn(&[u8], Version) -> (String, String),
     /// Adds a tagged field that no schema knows to the outermost struct, by the oracle.
     pub(crate) with_unknown_tag: fn(&[u8], i16) -> Vec<u8>,
     /// Decodes and drops a message, whatever follows it.
@@ -113,6 +115,12 @@ macro_rules! table {
                     &oracle_decode::<kafka_protocol::messages::$name>(bytes, from)?,
                     to,
                 )
+            },
+            debug: |bytes, version| {
+                let ours = messages::$name::read(&mut Reader::new(bytes), version).unwrap();
+                let theirs: kafka_protocol::messages::$name =
+                    oracle_decode(bytes, version.number).unwrap();
+                (format!("{ours:?}"), format!("{theirs:?}"))
             },
             with_unknown_tag: |bytes, version| {
                 let mut value =
