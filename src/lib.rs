@@ -1,1 +1,4 @@
 //! kmirror.
+
+pub mod config;
+pub mod policy;
