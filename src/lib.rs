@@ -1,3 +1,5 @@
 //! kmirror.
 
 pub mod cluster;
+pub mod config;
+pub mod policy;

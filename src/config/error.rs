@@ -1,0 +1,164 @@
+//! What the reader of a configuration file is told: mistakes and notices.
+
+use std::fmt;
+
+use super::properties::Entry;
+
+/// Something about one place of the file, shown as `file:line: key: problem; hint`.
+///
+/// Never holds the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The file as the user named it.
+    pub file: String,
+    /// The line, from 1; `None` when the whole file is meant.
+    pub line: Option<usize>,
+    /// The key as written, if one is meant.
+    pub key: Option<String>,
+    /// What is wrong, in one line.
+    pub problem: String,
+    /// What the reader can do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " {key}:")?;
+        }
+        write!(f, " {}", self.problem)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A mistake: the file cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub Finding);
+
+/// Something the reader should know about a file that runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notice(pub Finding);
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Collects findings while a file is read.
+pub(super) struct Report<'a> {
+    file: &'a str,
+    errors: Vec<ConfigError>,
+    notices: Vec<Notice>,
+}
+
+/// A place in the file: line and key, both optional.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    line: Option<usize>,
+    key: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) const FILE: Self = Self {
+        line: None,
+        key: None,
+    };
+
+    pub(super) fn key(key: &'a str) -> Self {
+        Self {
+            line: None,
+            key: Some(key),
+        }
+    }
+
+    pub(super) fn line(line: usize) -> Self {
+        Self {
+            line: Some(line),
+            key: None,
+        }
+    }
+
+    pub(super) fn line_and_key(line: usize, key: &'a str) -> Self {
+        Self {
+            line: Some(line),
+            key: Some(key),
+        }
+    }
+
+    pub(super) fn of(entry: &'a Entry) -> Self {
+        Self {
+            line: Some(entry.line),
+            key: Some(&entry.key),
+        }
+    }
+
+    /// The place of character `index` of the entry's value.
+    pub(super) fn inside(entry: &'a Entry, index: usize) -> Self {
+        Self {
+            line: Some(entry.line_of(index)),
+            key: Some(&entry.key),
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(file: &'a str) -> Self {
+        Self {
+            file,
+            errors: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    pub(super) fn error(&mut self, place: Place<'_>, problem: impl Into<String>, hint: &str) {
+        let finding = self.finding(place, problem.into(), hint);
+        self.errors.push(ConfigError(finding));
+    }
+
+    pub(super) fn notice(&mut self, place: Place<'_>, problem: impl Into<String>, hint: &str) {
+        let finding = self.finding(place, problem.into(), hint);
+        self.notices.push(Notice(finding));
+    }
+
+    /// Gives the findings in the order of lines, each once: `Err` if there is any mistake.
+    pub(super) fn finish(mut self) -> Result<Vec<Notice>, Vec<ConfigError>> {
+        self.errors.sort();
+        self.errors.dedup();
+        self.notices.sort();
+        self.notices.dedup();
+        if self.errors.is_empty() {
+            Ok(self.notices)
+        } else {
+            Err(self.errors)
+        }
+    }
+
+    fn finding(&self, place: Place<'_>, problem: String, hint: &str) -> Finding {
+        Finding {
+            file: self.file.to_owned(),
+            line: place.line,
+            key: place.key.map(presentable),
+            problem,
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+        }
+    }
+}
+
+/// A key as it may be shown. A broken continuation turns the rest of a JAAS string into keys;
+/// their quotes give them away.
+fn presentable(key: &str) -> String {
+    if key.contains(['"', '\'', ';']) {
+        "(hidden key)".to_owned()
+    } else {
+        key.to_owned()
+    }
+}

@@ -1,0 +1,312 @@
+//! One flow: from its layers to a validated [`FlowConfig`].
+
+use std::time::Duration;
+
+use super::{
+    DefaultsFrom, FetchLimits, FlowConfig, Isolation, OffsetsTopic, StartAt,
+    error::{Place, Report},
+    layers::{Layer, list_items},
+    properties::Entry,
+    settings::{self, Scope},
+};
+use crate::policy::{
+    self, DEFAULT_SEPARATOR, NameFilter, PolicyKind, PropertyFilter, ReplicationPolicy, TopicFilter,
+};
+
+const DEFAULT_POLICY: &str = "org.apache.kafka.connect.mirror.DefaultReplicationPolicy";
+const IDENTITY_POLICIES: [&str; 2] = [
+    "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
+    "io.strimzi.kafka.connect.mirror.IdentityReplicationPolicy",
+];
+
+/// The layers of one flow.
+pub(super) struct Layers<'a> {
+    source: &'a str,
+    target: &'a str,
+    connector: Layer<'a>,
+    consumer: Layer<'a>,
+    worker: Layer<'a>,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(raw: &Layer<'a>, source: &'a str, target: &'a str) -> Self {
+        let connector = Layer::connector(raw, source, target);
+        Self {
+            source,
+            target,
+            consumer: Layer::source_consumer(&connector),
+            connector,
+            worker: Layer::worker(raw, target),
+        }
+    }
+
+    /// Tells whether the flow copies data; `heartbeats` is the process-wide
+    /// `emit.heartbeats.enabled`.
+    ///
+    /// MM2 asks twice: a flow object exists if `A->B.enabled` is exactly `true` or the flow emits
+    /// heartbeats; its connectors then work if `enabled`, of the flow or of all, is true.
+    pub(super) fn is_enabled(&self, raw: &Layer<'a>, report: &mut Report<'_>) -> bool {
+        let flow = format!("{}->{}.", self.source, self.target);
+        let is_exactly_true = |entry: &Entry| entry.value.eq_ignore_ascii_case("true");
+        let own = raw.get(&format!("{flow}enabled"));
+        let heartbeats = raw
+            .get(&format!("{flow}emit.heartbeats.enabled"))
+            .or_else(|| raw.get("emit.heartbeats.enabled"));
+        let exists = own.is_some_and(is_exactly_true) || heartbeats.is_none_or(is_exactly_true);
+        let works = is_true(self.flow_value("enabled", report));
+        if let (true, false, Some(entry)) = (works, exists, own) {
+            let problem = "the flow does not run: the value must be exactly true";
+            report.notice(Place::of(entry), problem, "remove the blanks after it");
+        }
+        exists && works
+    }
+
+    /// Builds the flow; reports what is wrong with it.
+    pub(super) fn read(&self, report: &mut Report<'_>) -> Option<FlowConfig> {
+        self.check_connections(report);
+        let policy = self.policy(report);
+        let topic_filter = self.topic_filter(report);
+        let exclude = self.exclude_filter("config.properties", report);
+        let fetch = self.fetch(report);
+        let offsets_topic = self.offsets_topic(report);
+        let factor = number(self.flow_value("replication.factor", report));
+        let discovers = is_true(self.flow_value("refresh.topics.enabled", report));
+        let discovery = millis(self.flow_value("kmirror.discovery.interval.ms", report));
+        let defaults = self.flow_value("use.defaults.from", report);
+        Some(FlowConfig {
+            source: self.source.to_owned(),
+            target: self.target.to_owned(),
+            policy: policy?,
+            topic_filter: topic_filter?,
+            property_filter: PropertyFilter { exclude: exclude? },
+            use_defaults_from: if defaults == "source" {
+                DefaultsFrom::Source
+            } else {
+                DefaultsFrom::Target
+            },
+            replication_factor: unless_negative(factor),
+            offsets_topic,
+            start_at: self.start_at(report),
+            isolation: self.isolation(report),
+            fetch,
+            discovery_interval: discovers.then_some(discovery),
+            positions_interval: self.positions_interval(report),
+        })
+    }
+
+    fn flow_value(&self, name: &str, report: &mut Report<'_>) -> &'a str {
+        self.connector.value_or_default(name, Scope::Flow, report)
+    }
+
+    fn policy(&self, report: &mut Report<'_>) -> Option<ReplicationPolicy> {
+        let class = self.flow_value("replication.policy.class", report);
+        let policy = if class == DEFAULT_POLICY {
+            ReplicationPolicy::prefixing()
+        } else if IDENTITY_POLICIES.contains(&class) {
+            ReplicationPolicy::identity(Some(self.source))
+        } else {
+            let entry = self.connector.get("replication.policy.class")?;
+            let problem = "this replication policy is not known, and Java classes cannot be loaded";
+            let hint = format!("use {DEFAULT_POLICY} or {}", IDENTITY_POLICIES[0]);
+            report.error(Place::of(entry), problem, &hint);
+            return None;
+        };
+        let entry = self.connector.get("replication.policy.separator");
+        // Policies get the value as it stands in the file, blanks included.
+        let separator = entry.map_or(DEFAULT_SEPARATOR, |entry| entry.value.as_str());
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if let Some(entry) = entry
+            && (separator.is_empty() || !separator.chars().all(is_legal))
+        {
+            let problem = format!("{separator:?} cannot stand in a topic name");
+            let hint = "use letters, digits, '.', '_' or '-', and no blank after them";
+            report.error(Place::of(entry), problem, hint);
+            return None;
+        }
+        let internal = "replication.policy.internal.topic.separator.enabled";
+        let internal_too = is_true(self.flow_value(internal, report));
+        let policy = policy.with_separator(separator, internal_too);
+        self.check_alias(&policy, entry, report);
+        Some(policy)
+    }
+
+    /// Under the default policy a name is cut at the first separator, so an alias that contains
+    /// it never comes back whole: MM2 tries to create such topics again for ever.
+    fn check_alias(
+        &self,
+        policy: &ReplicationPolicy,
+        entry: Option<&Entry>,
+        report: &mut Report<'_>,
+    ) {
+        let separator = policy.separator();
+        if policy.kind() == PolicyKind::Default && self.source.contains(separator) {
+            let place = entry.map_or(Place::key("clusters"), Place::of);
+            let source = self.source;
+            let problem = format!("the alias {source:?} contains the separator {separator:?}");
+            report.error(
+                place,
+                problem,
+                "rename the alias or set replication.policy.separator",
+            );
+        }
+    }
+
+    fn topic_filter(&self, report: &mut Report<'_>) -> Option<TopicFilter> {
+        let include = self.filter("topics", self.connector.get("topics"), report);
+        let exclude = self.exclude_filter("topics", report);
+        let heartbeats = is_true(self.flow_value("heartbeats.replication.enabled", report));
+        Some(TopicFilter {
+            include: include?,
+            exclude: exclude?,
+            heartbeats_replication_enabled: heartbeats,
+        })
+    }
+
+    /// `<what>.exclude`, or its old name `<what>.blacklist` if the new one is absent.
+    fn exclude_filter(&self, what: &str, report: &mut Report<'_>) -> Option<NameFilter> {
+        let name = format!("{what}.exclude");
+        let old = || self.connector.get(&format!("{what}.blacklist"));
+        let entry = self.connector.get(&name).or_else(old);
+        self.filter(&name, entry, report)
+    }
+
+    fn filter(
+        &self,
+        name: &str,
+        entry: Option<&Entry>,
+        report: &mut Report<'_>,
+    ) -> Option<NameFilter> {
+        // The table shows defaults as they are written in a file, where backslashes are doubled.
+        let default = settings::default_of(name, Scope::Flow).replace(r"\\", r"\");
+        let items = list_items(entry.map_or(&default, |entry| &entry.value));
+        let texts: Vec<&str> = items.iter().map(|&(_, text)| text).collect();
+        match (NameFilter::new(&texts), entry) {
+            (Ok(filter), _) => Some(filter),
+            (Err(error), Some(entry)) => {
+                let start = items.get(error.item).map_or(0, |&(start, _)| start);
+                let place = Place::inside(entry, start + error.character - 1);
+                report.error(place, error.to_string(), pattern_hint(entry));
+                None
+            }
+            (Err(error), None) => unreachable!("the default of {name}: {error}"),
+        }
+    }
+
+    fn fetch(&self, report: &mut Report<'_>) -> FetchLimits {
+        let mut either = |own: &str, kafka: &str| {
+            let value = match self.connector.value(own, Scope::Flow, report) {
+                Some(value) => Some(value),
+                None => self.consumer.value(kafka, Scope::Consumer, report),
+            };
+            let value = value.unwrap_or_else(|| settings::default_of(own, Scope::Flow));
+            number::<i32>(value).max(1)
+        };
+        let bytes_max = either("kmirror.fetch.max.bytes", "fetch.max.bytes");
+        let partition_bytes_max = either(
+            "kmirror.partition.fetch.max.bytes",
+            "max.partition.fetch.bytes",
+        );
+        let connections = self.flow_value("kmirror.fetch.connections.per.broker", report);
+        FetchLimits {
+            bytes_max,
+            partition_bytes_max,
+            connections_per_broker: number(connections),
+        }
+    }
+
+    fn offsets_topic(&self, report: &mut Report<'_>) -> OffsetsTopic {
+        let scope = Scope::WorkerShared;
+        let name = self.worker.value("offset.storage.topic", scope, report);
+        let mut read = |name| self.worker.value_or_default(name, scope, report);
+        let partitions = number(read("offset.storage.partitions"));
+        let factor = number(read("offset.storage.replication.factor"));
+        OffsetsTopic {
+            name: name.map_or_else(|| policy::source_offsets_topic(self.source), str::to_owned),
+            partitions: (partitions > 0).then_some(partitions),
+            replication_factor: unless_negative(factor),
+        }
+    }
+
+    fn start_at(&self, report: &mut Report<'_>) -> StartAt {
+        let (name, scope) = ("auto.offset.reset", Scope::Consumer);
+        let value = self.consumer.value_or_default(name, scope, report);
+        if value.eq_ignore_ascii_case("latest") {
+            StartAt::Latest
+        } else {
+            StartAt::Earliest
+        }
+    }
+
+    fn isolation(&self, report: &mut Report<'_>) -> Isolation {
+        let (name, scope) = ("isolation.level", Scope::Consumer);
+        if self.consumer.value_or_default(name, scope, report) == "read_uncommitted" {
+            Isolation::ReadUncommitted
+        } else {
+            Isolation::ReadCommitted
+        }
+    }
+
+    fn positions_interval(&self, report: &mut Report<'_>) -> Duration {
+        let own = "kmirror.positions.interval.ms";
+        let value = match self.connector.value(own, Scope::Flow, report) {
+            Some(value) => Some(value),
+            None => self
+                .worker
+                .value("offset.flush.interval.ms", Scope::Worker, report),
+        };
+        millis(value.unwrap_or_else(|| settings::default_of(own, Scope::Flow)))
+    }
+
+    /// All clients of a cluster connect alike in this version, and without TLS or SASL.
+    fn check_connections(&self, report: &mut Report<'_>) {
+        for (name, entry) in self.connector.iter() {
+            let value = entry.value.trim();
+            if name.ends_with(".security.protocol") && !value.eq_ignore_ascii_case("PLAINTEXT") {
+                let problem = format!("{value} needs TLS or SASL, which are not in this version");
+                report.error(Place::of(entry), problem, "only PLAINTEXT works");
+            }
+            if name.ends_with(".bootstrap.servers") {
+                let end = name.split('.').next().unwrap_or_default();
+                let cluster = self
+                    .connector
+                    .get(&format!("{end}.cluster.bootstrap.servers"));
+                let is_flow_level = entry.key.starts_with(&format!("{}->", self.source));
+                if is_flow_level || cluster.is_some_and(|c| c.value.trim() != value) {
+                    let problem =
+                        "one client of a cluster cannot connect elsewhere in this version";
+                    report.error(
+                        Place::of(entry),
+                        problem,
+                        "set bootstrap.servers per cluster",
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn pattern_hint(entry: &Entry) -> &'static str {
+    if entry.value.contains(['{', '}']) {
+        "a comma ends the item, even in {1,3}"
+    } else {
+        ""
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true")
+}
+
+fn unless_negative(factor: i16) -> Option<i16> {
+    (factor > 0).then_some(factor)
+}
+
+pub(super) fn millis(value: &str) -> Duration {
+    Duration::from_millis(number(value))
+}
+
+/// Parses a value whose type and bounds have been checked.
+pub(super) fn number<T: std::str::FromStr>(value: &str) -> T {
+    let parsed = value.parse().ok();
+    parsed.expect("the setting's kind bounds it to this type")
+}

@@ -1,0 +1,205 @@
+//! A MirrorMaker 2 properties file, read and validated whole.
+//!
+//! Reports every mistake at once, each with file, line and key. Does no I/O but reading the file.
+//! Values of secrets never leave the file: no error, notice or `Debug` output holds one.
+//!
+//! Sources: `MirrorMakerConfig` (how one flat file becomes many configurations), `ConfigDef`
+//! (types), `MirrorSourceConfig` and its siblings (keys) of Apache Kafka.
+
+mod error;
+mod flow;
+mod layers;
+pub mod properties;
+mod reader;
+pub mod settings;
+mod usage;
+
+use std::{path::Path, time::Duration};
+
+pub use error::{ConfigError, Finding, Notice};
+
+use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
+
+/// What to replicate between which clusters.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The clusters that take part in a flow, in the order of `clusters`.
+    pub clusters: Vec<ClusterConfig>,
+    /// The flows to run; never empty. Source and target name members of `clusters`.
+    pub flows: Vec<FlowConfig>,
+    /// Bounds of the whole process.
+    pub limits: Limits,
+}
+
+/// How to reach one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Its alias in the file.
+    pub alias: String,
+    /// Where to ask for the cluster's brokers; never empty.
+    pub bootstrap: Vec<HostPort>,
+    /// What this program calls itself towards the cluster.
+    pub client_id: String,
+}
+
+/// A broker address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A name or an address; IPv6 without its brackets.
+    pub host: String,
+    /// The TCP port, never 0.
+    pub port: u16,
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// One flow `source->target`.
+#[derive(Debug, Clone)]
+pub struct FlowConfig {
+    /// Alias of the cluster read from.
+    pub source: String,
+    /// Alias of the cluster written to.
+    pub target: String,
+    /// How remote topics are named.
+    pub policy: ReplicationPolicy,
+    /// Which topics are replicated.
+    pub topic_filter: TopicFilter,
+    /// Which topic properties are copied.
+    pub property_filter: PropertyFilter,
+    /// Whose value a property left at its default gets on a new remote topic.
+    pub use_defaults_from: DefaultsFrom,
+    /// Replication factor of new remote topics; `None` leaves it to the target's brokers.
+    pub replication_factor: Option<i16>,
+    /// Where positions in the source are stored, on the target.
+    pub offsets_topic: OffsetsTopic,
+    /// Where a partition without a stored position starts.
+    pub start_at: StartAt,
+    /// Whether records of open and aborted transactions are read.
+    pub isolation: Isolation,
+    /// How much is fetched at once.
+    pub fetch: FetchLimits,
+    /// How often new topics and partitions are looked for; `None` only at the start.
+    pub discovery_interval: Option<Duration>,
+    /// How often positions are stored.
+    pub positions_interval: Duration,
+}
+
+/// `use.defaults.from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultsFrom {
+    /// Properties at the source's default are left out, so the target's default holds.
+    Target,
+    /// Properties at the source's default are copied as if they were set.
+    Source,
+}
+
+/// The topic of stored positions; compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// Its name.
+    pub name: String,
+    /// Partitions when it is created, at least 1; `None` leaves the number to the brokers.
+    pub partitions: Option<i32>,
+    /// Replication factor when it is created; `None` leaves it to the brokers.
+    pub replication_factor: Option<i16>,
+}
+
+/// `auto.offset.reset` of the source consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the first record there is.
+    Earliest,
+    /// After the last record there is.
+    Latest,
+}
+
+/// `isolation.level` of the source consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Every record.
+    ReadUncommitted,
+    /// Records of committed transactions, and those of none.
+    ReadCommitted,
+}
+
+/// How much one flow fetches at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Bytes in one fetch response, at least 1.
+    pub bytes_max: i32,
+    /// Bytes of one partition in one fetch response, at least 1.
+    pub partition_bytes_max: i32,
+    /// Connections that fetch from one broker, at least 1.
+    pub connections_per_broker: usize,
+}
+
+/// Bounds of the whole process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes fetched and not yet acknowledged by a target, at least 1.
+    pub memory_bytes: usize,
+    /// How long a broker may take to answer one request.
+    pub request_timeout: Duration,
+    /// How long a stop may take until what is in flight is given up.
+    pub shutdown_timeout: Duration,
+}
+
+/// What the command line adds to the file.
+#[derive(Debug, Clone, Default)]
+pub struct ParseOptions {
+    /// `--clusters`: run only flows whose target is one of these; `None` runs all.
+    pub clusters_served: Option<Vec<String>>,
+}
+
+impl Config {
+    /// Reads and validates the file at `path`.
+    ///
+    /// # Errors
+    /// Every mistake in the file, in the order of its lines; or that it cannot be read.
+    pub fn load(
+        path: &Path,
+        options: &ParseOptions,
+    ) -> Result<(Self, Vec<Notice>), Vec<ConfigError>> {
+        let file = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(bytes) => Self::parse(&file, &bytes, options),
+            Err(error) => Err(vec![ConfigError(Finding {
+                file,
+                line: None,
+                key: None,
+                problem: format!("cannot read the file: {error}"),
+                hint: None,
+            })]),
+        }
+    }
+
+    /// Validates the file `file` with the content `bytes`.
+    ///
+    /// # Errors
+    /// Every mistake in the file, in the order of its lines.
+    pub fn parse(
+        file: &str,
+        bytes: &[u8],
+        options: &ParseOptions,
+    ) -> Result<(Self, Vec<Notice>), Vec<ConfigError>> {
+        reader::read(file, bytes, options)
+    }
+
+    /// Finds a cluster by its alias.
+    #[must_use]
+    pub fn cluster(&self, alias: &str) -> Option<&ClusterConfig> {
+        self.clusters.iter().find(|cluster| cluster.alias == alias)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1382 @@
+//! The rows of the table, grouped by where they work and what becomes of them.
+
+use super::{
+    Kind::{
+        self, Bool, Bytes, Class, Fraction, List, Millis, Number, OneOf, OneOfAnyCase, Patterns,
+        Seconds, Secret, Servers, Text,
+    },
+    Scope::{self, *},
+    Status::{self, *},
+};
+
+/// Settings that share scopes and status.
+pub(super) struct Group {
+    pub(super) scopes: &'static [Scope],
+    pub(super) status: Status,
+    pub(super) rows: &'static [Row],
+}
+
+/// Name, type, default, one line about it.
+type Row = (&'static str, Kind, &'static str, &'static str);
+
+const INT_MAX: i64 = i32::MAX as i64;
+const ANY: Kind = Number(i32::MIN as i64, INT_MAX);
+const REPLICATION_FACTOR: Kind = Number(-1, i16::MAX as i64);
+const MILLIS: Kind = Millis(0, i64::MAX);
+const SECONDS: Kind = Seconds(0, INT_MAX);
+const BYTES: Kind = Bytes(0, INT_MAX);
+const SIZE: Kind = Bytes(-1, INT_MAX);
+
+const ONE_PROCESS: &str = "one process copies all partitions in parallel";
+const NO_WORKER: &str = "there is no Connect worker";
+const NO_JAVA: &str = "Java classes cannot be loaded";
+const AS_IT_IS: &str = "records are written as they were read";
+const NO_TLS: &str = "TLS and SASL are not in this version";
+const NO_GROUPS: &str = "consumer groups are not replicated in this version";
+const NO_HEARTBEATS: &str = "heartbeats are not emitted in this version";
+const OWN_CLIENT: &str = "kmirror has its own client, which tunes this itself";
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        scopes: &[Process],
+        status: Implemented,
+        rows: &[
+            ("clusters", List, "", "Aliases of the clusters"),
+            (
+                "kmirror.memory.bytes",
+                Bytes(1_048_576, i64::MAX),
+                "33554432",
+                "Data in flight, all flows together",
+            ),
+            (
+                "kmirror.request.timeout.ms",
+                Millis(1, INT_MAX),
+                "30000",
+                "How long a broker may take to answer",
+            ),
+            (
+                "kmirror.shutdown.timeout.ms",
+                Millis(0, INT_MAX),
+                "10000",
+                "How long a stop may take",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Implemented,
+        rows: &[
+            ("enabled", Bool, "false", "Whether the flow runs"),
+            ("topics", Patterns, ".*", "Topics to replicate"),
+            (
+                "topics.exclude",
+                Patterns,
+                r"mm2.*\\.internal, .*\\.replica, __.*",
+                "Topics not to replicate",
+            ),
+            (
+                "config.properties.exclude",
+                Patterns,
+                PROPERTIES_EXCLUDE,
+                "Topic properties not to copy",
+            ),
+            (
+                "use.defaults.from",
+                Text,
+                "target",
+                "`source` copies the source's defaults too",
+            ),
+            (
+                "replication.factor",
+                REPLICATION_FACTOR,
+                "2",
+                "Of new remote topics; -1 leaves it to the brokers",
+            ),
+            (
+                "refresh.topics.enabled",
+                Bool,
+                "true",
+                "Whether new topics are looked for",
+            ),
+            (
+                "heartbeats.replication.enabled",
+                Bool,
+                "true",
+                "Whether heartbeats topics are always replicated",
+            ),
+            (
+                "kmirror.fetch.max.bytes",
+                Bytes(1, INT_MAX),
+                "16777216",
+                "Of one fetch response",
+            ),
+            (
+                "kmirror.partition.fetch.max.bytes",
+                Bytes(1, INT_MAX),
+                "8388608",
+                "Of one partition in one fetch response",
+            ),
+            (
+                "kmirror.fetch.connections.per.broker",
+                Number(1, 64),
+                "1",
+                "Connections that fetch from one broker",
+            ),
+            (
+                "kmirror.discovery.interval.ms",
+                Millis(100, INT_MAX),
+                "3000",
+                "How often new topics are looked for",
+            ),
+            (
+                "kmirror.positions.interval.ms",
+                Millis(10, INT_MAX),
+                "1000",
+                "How often positions are stored",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow, WorkerShared],
+        status: Implemented,
+        rows: &[
+            (
+                "replication.policy.class",
+                Class,
+                "org.apache.kafka.connect.mirror.DefaultReplicationPolicy",
+                "How remote topics are named",
+            ),
+            (
+                "replication.policy.separator",
+                Text,
+                ".",
+                "What stands between alias and topic",
+            ),
+            (
+                "replication.policy.internal.topic.separator.enabled",
+                Bool,
+                "true",
+                "Whether internal topics use the separator",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Renamed("topics.exclude"),
+        rows: &[("topics.blacklist", Patterns, "", "Topics not to replicate")],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Renamed("config.properties.exclude"),
+        rows: &[(
+            "config.properties.blacklist",
+            Patterns,
+            "",
+            "Topic properties not to copy",
+        )],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Renamed("groups.exclude"),
+        rows: &[("groups.blacklist", Patterns, "", "Groups not to replicate")],
+    },
+    Group {
+        scopes: &[Client],
+        status: Implemented,
+        rows: &[
+            ("bootstrap.servers", Servers, "", "Brokers to ask first"),
+            (
+                "security.protocol",
+                OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
+                "PLAINTEXT",
+                "Only PLAINTEXT in this version",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Worker],
+        status: Implemented,
+        rows: &[
+            (
+                "client.id",
+                Text,
+                "kmirror",
+                "What kmirror calls itself towards the cluster",
+            ),
+            (
+                "offset.flush.interval.ms",
+                Millis(1, i64::MAX),
+                "",
+                "Old form of kmirror.positions.interval.ms",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[WorkerShared],
+        status: Implemented,
+        rows: &[
+            (
+                "offset.storage.topic",
+                Text,
+                "mm2-offsets.A.internal",
+                "Topic of stored positions",
+            ),
+            (
+                "offset.storage.partitions",
+                Number(-1, INT_MAX),
+                "25",
+                "Its partitions; -1 leaves it to the brokers",
+            ),
+            (
+                "offset.storage.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Its replication factor; -1 as above",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Consumer],
+        status: Implemented,
+        rows: &[
+            (
+                "isolation.level",
+                OneOf(&["read_committed", "read_uncommitted"]),
+                "read_committed",
+                "Whether aborted records are copied",
+            ),
+            (
+                "auto.offset.reset",
+                OneOfAnyCase(&["earliest", "latest"]),
+                "earliest",
+                "Where a new partition starts",
+            ),
+            (
+                "fetch.max.bytes",
+                BYTES,
+                "",
+                "Old form of kmirror.fetch.max.bytes",
+            ),
+            (
+                "max.partition.fetch.bytes",
+                BYTES,
+                "",
+                "Old form of kmirror.partition.fetch.max.bytes",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless(
+            "new topics are looked for all the time; see kmirror.discovery.interval.ms",
+        ),
+        rows: &[(
+            "refresh.topics.interval.seconds",
+            SECONDS,
+            "600",
+            "How often new topics are looked for",
+        )],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless(ONE_PROCESS),
+        rows: &[
+            ("tasks.max", Number(1, INT_MAX), "1", "Tasks per connector"),
+            (
+                "tasks.max.enforce",
+                Bool,
+                "true",
+                "Whether that is a hard limit",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Unsupported("topic properties are copied when a topic is created and not later"),
+        rows: &[
+            (
+                "sync.topic.configs.enabled",
+                Bool,
+                "true",
+                "Whether topic properties follow the source",
+            ),
+            (
+                "sync.topic.configs.interval.seconds",
+                SECONDS,
+                "600",
+                "How often",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Unsupported("ACLs are not replicated in this version"),
+        rows: &[
+            (
+                "sync.topic.acls.enabled",
+                Bool,
+                "true",
+                "Whether topic ACLs follow the source",
+            ),
+            (
+                "sync.topic.acls.interval.seconds",
+                SECONDS,
+                "600",
+                "How often",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Unsupported(NO_GROUPS),
+        rows: &[
+            ("groups", Patterns, ".*", "Consumer groups to replicate"),
+            (
+                "groups.exclude",
+                Patterns,
+                "console-consumer-.*, connect-.*, __.*",
+                "Groups not to replicate",
+            ),
+            (
+                "refresh.groups.enabled",
+                Bool,
+                "true",
+                "Whether new groups are looked for",
+            ),
+            (
+                "refresh.groups.interval.seconds",
+                SECONDS,
+                "600",
+                "How often",
+            ),
+            (
+                "emit.checkpoints.enabled",
+                Bool,
+                "true",
+                "Whether checkpoints are written",
+            ),
+            (
+                "emit.checkpoints.interval.seconds",
+                SECONDS,
+                "60",
+                "How often",
+            ),
+            (
+                "sync.group.offsets.enabled",
+                Bool,
+                "false",
+                "Whether group offsets are committed on the target",
+            ),
+            (
+                "sync.group.offsets.interval.seconds",
+                SECONDS,
+                "60",
+                "How often",
+            ),
+            (
+                "checkpoints.topic.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Of the checkpoints topic",
+            ),
+            (
+                "emit.offset-syncs.enabled",
+                Bool,
+                "true",
+                "Whether offset syncs are written",
+            ),
+            (
+                "offset-syncs.topic.location",
+                OneOf(&["source", "target"]),
+                "source",
+                "Where offset syncs are written",
+            ),
+            (
+                "offset-syncs.topic.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Of the offset syncs topic",
+            ),
+            (
+                "offset.lag.max",
+                Number(0, i64::MAX),
+                "100",
+                "Offsets between two offset syncs",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Unsupported(NO_HEARTBEATS),
+        rows: &[
+            (
+                "emit.heartbeats.enabled",
+                Bool,
+                "true",
+                "Whether heartbeats are written",
+            ),
+            (
+                "emit.heartbeats.interval.seconds",
+                SECONDS,
+                "1",
+                "How often",
+            ),
+            (
+                "heartbeats.topic.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Of the heartbeats topic",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Unsupported(NO_JAVA),
+        rows: &[
+            (
+                "topic.filter.class",
+                Class,
+                "org.apache.kafka.connect.mirror.DefaultTopicFilter",
+                "Topic filter",
+            ),
+            (
+                "group.filter.class",
+                Class,
+                "org.apache.kafka.connect.mirror.DefaultGroupFilter",
+                "Group filter",
+            ),
+            (
+                "config.property.filter.class",
+                Class,
+                "org.apache.kafka.connect.mirror.DefaultConfigPropertyFilter",
+                "Property filter",
+            ),
+            (
+                "forwarding.admin.class",
+                Class,
+                "org.apache.kafka.clients.admin.ForwardingAdmin",
+                "Admin client",
+            ),
+            ("metric.reporters", List, "", "Metrics plug-ins"),
+            ("transforms", List, "", "Single message transforms"),
+            ("predicates", List, "", "Conditions of transforms"),
+        ],
+    },
+    Group {
+        scopes: &[FlowOnly],
+        status: Unsupported(NO_JAVA),
+        rows: &[
+            ("transforms.*", Text, "", "Single message transforms"),
+            ("predicates.*", Text, "", "Conditions of transforms"),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("kmirror.request.timeout.ms bounds every request"),
+        rows: &[(
+            "admin.timeout.ms",
+            Millis(0, i64::MAX),
+            "60000",
+            "How long administrative jobs may take",
+        )],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("a fetch waits for data as long as the broker lets it"),
+        rows: &[(
+            "consumer.poll.timeout.ms",
+            MILLIS,
+            "1000",
+            "How long a poll may wait",
+        )],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("failures are retried until they are cured"),
+        rows: &[
+            (
+                "config.action.reload",
+                OneOfAnyCase(&["restart", "none"]),
+                "restart",
+                "What a changed secret does",
+            ),
+            (
+                "errors.retry.timeout",
+                Number(-1, i64::MAX),
+                "0",
+                "Milliseconds to retry",
+            ),
+            (
+                "errors.retry.delay.max.ms",
+                MILLIS,
+                "60000",
+                "Longest pause between retries",
+            ),
+            (
+                "errors.tolerance",
+                OneOfAnyCase(&["none", "all"]),
+                "none",
+                "Whether failing records are skipped",
+            ),
+            (
+                "errors.log.enable",
+                Bool,
+                "false",
+                "Whether failing records are logged",
+            ),
+            (
+                "errors.log.include.messages",
+                Bool,
+                "false",
+                "Whether their content is",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("aliases, names and classes follow from the flow"),
+        rows: &[
+            ("name", Text, "", "Name of the connector"),
+            ("connector.class", Class, "", "Class of the connector"),
+            ("source.cluster.alias", Text, "", "Alias of the source"),
+            ("target.cluster.alias", Text, "", "Alias of the target"),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("properties are always set incrementally, and metrics are always tagged"),
+        rows: &[
+            (
+                "use.incremental.alter.configs",
+                Text,
+                "",
+                "Removed in Kafka 4.0",
+            ),
+            (
+                "add.source.alias.to.metrics",
+                Bool,
+                "false",
+                "Removed in Kafka 4.0",
+            ),
+            (
+                "auto.include.jmx.reporter",
+                Bool,
+                "true",
+                "Removed in Kafka 4.0",
+            ),
+            (
+                "metric.names.formats",
+                List,
+                "legacy",
+                "Names of JMX metrics",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[FlowOnly],
+        status: Unsupported("exactly-once through transactions is not in this version"),
+        rows: &[
+            (
+                "exactly.once.support",
+                OneOfAnyCase(&["requested", "required"]),
+                "requested",
+                "Whether exactly-once is demanded",
+            ),
+            (
+                "transaction.boundary",
+                OneOfAnyCase(&["poll", "interval", "connector"]),
+                "poll",
+                "Where transactions end",
+            ),
+            (
+                "transaction.boundary.interval.ms",
+                Millis(1, i64::MAX),
+                "",
+                "How long a transaction lasts",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[FlowOnly],
+        status: Unsupported("positions have one topic per source and target"),
+        rows: &[(
+            "offsets.storage.topic",
+            Text,
+            "",
+            "Offsets topic of one connector",
+        )],
+    },
+    Group {
+        scopes: &[FlowOnly],
+        status: Unsupported("remote topics are created like their source topics"),
+        rows: &[("topic.creation.*", Text, "", "Rules for new topics")],
+    },
+    Group {
+        scopes: &[Flow, WorkerShared],
+        status: Needless(AS_IT_IS),
+        rows: &[
+            ("key.converter", Class, BYTE_ARRAY, "Converter of keys"),
+            ("value.converter", Class, BYTE_ARRAY, "Converter of values"),
+            (
+                "header.converter",
+                Class,
+                BYTE_ARRAY,
+                "Converter of headers",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[FlowOnly, WorkerShared],
+        status: Needless(AS_IT_IS),
+        rows: &[
+            ("key.converter.*", Text, "", "Of the converter"),
+            ("value.converter.*", Text, "", "Of the converter"),
+            ("header.converter.*", Text, "", "Of the converter"),
+        ],
+    },
+    Group {
+        scopes: &[Process, FlowOnly],
+        status: Unsupported("config providers are not in this version"),
+        rows: &[
+            (
+                "config.providers",
+                List,
+                "",
+                "Names of providers of secrets",
+            ),
+            (
+                "config.providers.*",
+                Text,
+                "",
+                "Class and parameters of a provider",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Process],
+        status: Needless("there is no internal REST server"),
+        rows: &[
+            (
+                "dedicated.mode.enable.internal.rest",
+                Bool,
+                "false",
+                "Whether MM2 processes talk to each other",
+            ),
+            (
+                "listeners",
+                List,
+                "http://:8083",
+                "Addresses of the REST server",
+            ),
+            ("listeners.https.*", Text, "", "Its TLS settings"),
+            ("rest.advertised.host.name", Text, "", "Its name"),
+            ("rest.advertised.port", Number(0, 65535), "", "Its port"),
+            ("rest.advertised.listener", Text, "", "Its protocol"),
+            ("access.control.allow.origin", Text, "", "Its CORS origins"),
+            ("access.control.allow.methods", Text, "", "Its CORS methods"),
+            ("response.http.headers.config", Text, "", "Its headers"),
+            (
+                "ssl.client.auth",
+                OneOfAnyCase(&["required", "requested", "none"]),
+                "none",
+                "Its clients' certificates",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[WorkerShared],
+        status: Unsupported(
+            "the topic of positions is compacted and otherwise as the brokers make it",
+        ),
+        rows: &[(
+            "offset.storage.*",
+            Text,
+            "",
+            "Properties of the topic of positions",
+        )],
+    },
+    Group {
+        scopes: &[WorkerShared],
+        status: Needless("the status and config topics of Connect are not used"),
+        rows: &[
+            (
+                "status.storage.topic",
+                Text,
+                "mm2-status.A.internal",
+                "Status topic",
+            ),
+            (
+                "status.storage.partitions",
+                Number(-1, INT_MAX),
+                "5",
+                "Its partitions",
+            ),
+            (
+                "status.storage.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Its replication factor",
+            ),
+            ("status.storage.*", Text, "", "Its properties"),
+            (
+                "config.storage.topic",
+                Text,
+                "mm2-configs.A.internal",
+                "Config topic",
+            ),
+            (
+                "config.storage.replication.factor",
+                REPLICATION_FACTOR,
+                "3",
+                "Its replication factor",
+            ),
+            ("config.storage.*", Text, "", "Its properties"),
+        ],
+    },
+    Group {
+        scopes: &[WorkerShared],
+        status: Needless("kmirror.shutdown.timeout.ms bounds a stop"),
+        rows: &[
+            (
+                "task.shutdown.graceful.timeout.ms",
+                MILLIS,
+                "5000",
+                "How long a stop may take",
+            ),
+            (
+                "worker.sync.timeout.ms",
+                MILLIS,
+                "3000",
+                "How long a worker may lag",
+            ),
+            (
+                "worker.unsync.backoff.ms",
+                MILLIS,
+                "300000",
+                "How long it then waits",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Worker],
+        status: Unsupported("exactly-once through transactions is not in this version"),
+        rows: &[(
+            "exactly.once.source.support",
+            OneOfAnyCase(&["disabled", "preparing", "enabled"]),
+            "disabled",
+            "Exactly-once in Connect",
+        )],
+    },
+    Group {
+        scopes: &[Worker],
+        status: Needless(NO_WORKER),
+        rows: &[
+            (
+                "offset.flush.timeout.ms",
+                MILLIS,
+                "5000",
+                "How long storing positions may take",
+            ),
+            ("group.id", Text, "A-mm2", "Group of Connect workers"),
+            (
+                "session.timeout.ms",
+                MILLIS,
+                "10000",
+                "When a worker counts as dead",
+            ),
+            (
+                "rebalance.timeout.ms",
+                MILLIS,
+                "60000",
+                "How long a rebalance may take",
+            ),
+            (
+                "heartbeat.interval.ms",
+                MILLIS,
+                "3000",
+                "How often a worker shows itself",
+            ),
+            (
+                "scheduled.rebalance.max.delay.ms",
+                MILLIS,
+                "300000",
+                "How long a lost worker is waited for",
+            ),
+            (
+                "connect.protocol",
+                Text,
+                "sessioned",
+                "How workers share work",
+            ),
+            ("inter.worker.*", Text, "", "How workers sign requests"),
+            (
+                "topic.creation.enable",
+                Bool,
+                "true",
+                "Whether Connect creates topics",
+            ),
+            (
+                "topic.tracking.enable",
+                Bool,
+                "true",
+                "Whether Connect tracks topics",
+            ),
+            (
+                "topic.tracking.allow.reset",
+                Bool,
+                "true",
+                "Whether tracking can be reset",
+            ),
+            ("plugin.path", List, "", "Where Java plug-ins lie"),
+            ("plugin.discovery", Text, "", "How they are found"),
+            (
+                "connector.client.config.override.policy",
+                Text,
+                "All",
+                "Which client settings may be overridden",
+            ),
+        ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Unsupported(NO_TLS),
+        rows: SECURITY,
+    },
+    Group {
+        scopes: &[Consumer],
+        status: Needless(OWN_CLIENT),
+        rows: &[
+            (
+                "max.poll.records",
+                Number(1, INT_MAX),
+                "500",
+                "Records of one poll",
+            ),
+            (
+                "max.poll.interval.ms",
+                MILLIS,
+                "300000",
+                "Longest pause between polls",
+            ),
+            ("fetch.min.bytes", BYTES, "1", "What a fetch waits for"),
+            ("fetch.max.wait.ms", MILLIS, "500", "How long it waits"),
+            ("check.crcs", Bool, "true", "Whether checksums are verified"),
+            (
+                "enable.auto.commit",
+                Bool,
+                "false",
+                "Never; positions are stored otherwise",
+            ),
+            ("auto.commit.interval.ms", MILLIS, "5000", "How often"),
+            (
+                "allow.auto.create.topics",
+                Bool,
+                "true",
+                "Never; reading creates no topic",
+            ),
+            (
+                "exclude.internal.topics",
+                Bool,
+                "true",
+                "Whether patterns match internal topics",
+            ),
+            (
+                "session.timeout.ms",
+                MILLIS,
+                "45000",
+                "Of a group, and there is none",
+            ),
+            (
+                "heartbeat.interval.ms",
+                MILLIS,
+                "3000",
+                "Of a group, and there is none",
+            ),
+            (
+                "partition.assignment.strategy",
+                List,
+                "",
+                "Of a group, and there is none",
+            ),
+            ("group.id", Text, "", "Of a group, and there is none"),
+            (
+                "group.instance.id",
+                Text,
+                "",
+                "Of a group, and there is none",
+            ),
+            (
+                "group.protocol",
+                Text,
+                "classic",
+                "Of a group, and there is none",
+            ),
+            (
+                "group.remote.assignor",
+                Text,
+                "",
+                "Of a group, and there is none",
+            ),
+            ("key.deserializer", Class, "", "Reader of keys"),
+            ("value.deserializer", Class, "", "Reader of values"),
+        ],
+    },
+    Group {
+        scopes: &[Consumer],
+        status: Unsupported("reads go to the leader in this version"),
+        rows: &[("client.rack", Text, "", "Rack of the reader")],
+    },
+    Group {
+        scopes: &[Producer],
+        status: Needless(OWN_CLIENT),
+        rows: &[
+            ("acks", OneOf(&["all", "-1", "0", "1"]), "all", "Always all"),
+            (
+                "linger.ms",
+                MILLIS,
+                "0",
+                "How long records wait for company",
+            ),
+            ("batch.size", BYTES, "16384", "How large batches grow"),
+            (
+                "buffer.memory",
+                Bytes(0, i64::MAX),
+                "33554432",
+                "See kmirror.memory.bytes",
+            ),
+            ("max.request.size", BYTES, "1048576", "Size of a request"),
+            ("max.block.ms", MILLIS, "", "How long sending may block"),
+            (
+                "delivery.timeout.ms",
+                MILLIS,
+                "",
+                "How long delivery may take",
+            ),
+            (
+                "max.in.flight.requests.per.connection",
+                Number(1, INT_MAX),
+                "1",
+                "Requests without an answer",
+            ),
+            (
+                "enable.idempotence",
+                Bool,
+                "false",
+                "Whether duplicates are refused",
+            ),
+            (
+                "transaction.timeout.ms",
+                MILLIS,
+                "60000",
+                "Of transactions, and there are none",
+            ),
+            (
+                "transactional.id",
+                Text,
+                "",
+                "Of transactions, and there are none",
+            ),
+            (
+                "metadata.max.idle.ms",
+                MILLIS,
+                "300000",
+                "How long metadata is kept",
+            ),
+            (
+                "partitioner.class",
+                Class,
+                "",
+                "Partitions stay as they are",
+            ),
+            (
+                "partitioner.ignore.keys",
+                Bool,
+                "false",
+                "Partitions stay as they are",
+            ),
+            (
+                "partitioner.adaptive.partitioning.enable",
+                Bool,
+                "true",
+                "Partitions stay as they are",
+            ),
+            (
+                "partitioner.availability.timeout.ms",
+                MILLIS,
+                "0",
+                "Partitions stay as they are",
+            ),
+            ("key.serializer", Class, "", "Writer of keys"),
+            ("value.serializer", Class, "", "Writer of values"),
+        ],
+    },
+    Group {
+        scopes: &[Producer],
+        status: Unsupported("records keep the source's compression"),
+        rows: &[
+            (
+                "compression.type",
+                OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]),
+                "none",
+                "Compression of records",
+            ),
+            ("compression.gzip.level", ANY, "", "How hard to try"),
+            ("compression.lz4.level", ANY, "", "How hard to try"),
+            ("compression.zstd.level", ANY, "", "How hard to try"),
+        ],
+    },
+    Group {
+        scopes: &[Consumer, Producer],
+        status: Unsupported(NO_JAVA),
+        rows: &[("interceptor.classes", List, "", "Interceptors")],
+    },
+    Group {
+        scopes: &[Consumer, Producer, Admin],
+        status: Needless("X.client.id names all clients of a cluster"),
+        rows: &[("client.id", Text, "", "What one client calls itself")],
+    },
+    Group {
+        scopes: &[Consumer, Producer, Admin],
+        status: Needless(OWN_CLIENT),
+        rows: &[
+            (
+                "client.dns.lookup",
+                Text,
+                "use_all_dns_ips",
+                "How names are resolved",
+            ),
+            (
+                "metadata.max.age.ms",
+                MILLIS,
+                "300000",
+                "When metadata is fetched again",
+            ),
+            (
+                "metadata.recovery.strategy",
+                Text,
+                "none",
+                "What to do when no broker is known",
+            ),
+            (
+                "metadata.recovery.rebootstrap.trigger.ms",
+                MILLIS,
+                "300000",
+                "When that is done",
+            ),
+            ("send.buffer.bytes", SIZE, "131072", "Of the socket"),
+            ("receive.buffer.bytes", SIZE, "65536", "Of the socket"),
+            (
+                "reconnect.backoff.ms",
+                MILLIS,
+                "50",
+                "Pause before a new connection",
+            ),
+            (
+                "reconnect.backoff.max.ms",
+                MILLIS,
+                "1000",
+                "Longest such pause",
+            ),
+            (
+                "retries",
+                Number(0, INT_MAX),
+                "2147483647",
+                "Failures are retried until they are cured",
+            ),
+            ("retry.backoff.ms", MILLIS, "100", "Pause before a retry"),
+            ("retry.backoff.max.ms", MILLIS, "1000", "Longest such pause"),
+            (
+                "connections.max.idle.ms",
+                MILLIS,
+                "540000",
+                "When idle connections are closed",
+            ),
+            (
+                "socket.connection.setup.timeout.ms",
+                MILLIS,
+                "10000",
+                "How long connecting may take",
+            ),
+            (
+                "socket.connection.setup.timeout.max.ms",
+                MILLIS,
+                "30000",
+                "Longest such time",
+            ),
+            (
+                "request.timeout.ms",
+                MILLIS,
+                "30000",
+                "See kmirror.request.timeout.ms",
+            ),
+            (
+                "default.api.timeout.ms",
+                MILLIS,
+                "60000",
+                "See kmirror.request.timeout.ms",
+            ),
+            (
+                "enable.metrics.push",
+                Bool,
+                "true",
+                "Whether metrics go to the brokers",
+            ),
+            (
+                "metrics.sample.window.ms",
+                MILLIS,
+                "30000",
+                "Of JMX metrics",
+            ),
+            (
+                "metrics.num.samples",
+                Number(1, INT_MAX),
+                "2",
+                "Of JMX metrics",
+            ),
+            ("metrics.recording.level", Text, "INFO", "Of JMX metrics"),
+            ("metric.reporters", List, "", "Of JMX metrics"),
+        ],
+    },
+];
+
+const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
+
+const PROPERTIES_EXCLUDE: &str = concat!(
+    r"follower\\.replication\\.throttled\\.replicas, ",
+    r"leader\\.replication\\.throttled\\.replicas, ",
+    r"message\\.timestamp\\.difference\\.max\\.ms, ",
+    r"message\\.timestamp\\.type, ",
+    r"unclean\\.leader\\.election\\.enable, ",
+    r"min\\.insync\\.replicas",
+);
+
+const SECURITY: &[Row] = &[
+    ("ssl.protocol", Text, "TLSv1.3", "TLS version"),
+    ("ssl.provider", Text, "", "Java security provider"),
+    ("ssl.cipher.suites", List, "", "Cipher suites"),
+    (
+        "ssl.enabled.protocols",
+        List,
+        "TLSv1.2,TLSv1.3",
+        "TLS versions allowed",
+    ),
+    (
+        "ssl.keystore.type",
+        Text,
+        "JKS",
+        "Format of the own certificate",
+    ),
+    (
+        "ssl.keystore.location",
+        Text,
+        "",
+        "File of the own certificate",
+    ),
+    ("ssl.keystore.password", Secret, "", "Its password"),
+    ("ssl.key.password", Secret, "", "Password of the own key"),
+    ("ssl.keystore.key", Secret, "", "Own key as PEM"),
+    (
+        "ssl.keystore.certificate.chain",
+        Text,
+        "",
+        "Own certificate as PEM",
+    ),
+    (
+        "ssl.truststore.certificates",
+        Text,
+        "",
+        "Trusted certificates as PEM",
+    ),
+    (
+        "ssl.truststore.type",
+        Text,
+        "JKS",
+        "Format of trusted certificates",
+    ),
+    (
+        "ssl.truststore.location",
+        Text,
+        "",
+        "File of trusted certificates",
+    ),
+    ("ssl.truststore.password", Secret, "", "Its password"),
+    ("ssl.keymanager.algorithm", Text, "", "Java key manager"),
+    ("ssl.trustmanager.algorithm", Text, "", "Java trust manager"),
+    (
+        "ssl.endpoint.identification.algorithm",
+        Text,
+        "https",
+        "Whether host names are verified",
+    ),
+    (
+        "ssl.secure.random.implementation",
+        Text,
+        "",
+        "Java random source",
+    ),
+    ("ssl.engine.factory.class", Class, "", "Java TLS engine"),
+    ("sasl.mechanism", Text, "GSSAPI", "SASL mechanism"),
+    (
+        "sasl.jaas.config",
+        Secret,
+        "",
+        "Login module with user and password",
+    ),
+    (
+        "sasl.client.callback.handler.class",
+        Class,
+        "",
+        "Java callback handler",
+    ),
+    (
+        "sasl.login.callback.handler.class",
+        Class,
+        "",
+        "Java callback handler",
+    ),
+    ("sasl.login.class", Class, "", "Java login"),
+    (
+        "sasl.kerberos.service.name",
+        Text,
+        "",
+        "Kerberos principal of the brokers",
+    ),
+    (
+        "sasl.kerberos.kinit.cmd",
+        Text,
+        "/usr/bin/kinit",
+        "Kerberos command",
+    ),
+    (
+        "sasl.kerberos.ticket.renew.window.factor",
+        Fraction,
+        "0.8",
+        "When a ticket is renewed",
+    ),
+    (
+        "sasl.kerberos.ticket.renew.jitter",
+        Fraction,
+        "0.05",
+        "Spread of that time",
+    ),
+    (
+        "sasl.kerberos.min.time.before.relogin",
+        MILLIS,
+        "60000",
+        "Shortest time between logins",
+    ),
+    (
+        "sasl.login.refresh.window.factor",
+        Fraction,
+        "0.8",
+        "When a token is renewed",
+    ),
+    (
+        "sasl.login.refresh.window.jitter",
+        Fraction,
+        "0.05",
+        "Spread of that time",
+    ),
+    (
+        "sasl.login.refresh.min.period.seconds",
+        SECONDS,
+        "60",
+        "Shortest time between renewals",
+    ),
+    (
+        "sasl.login.refresh.buffer.seconds",
+        SECONDS,
+        "300",
+        "Time left at a renewal",
+    ),
+    (
+        "sasl.login.connect.timeout.ms",
+        MILLIS,
+        "",
+        "How long connecting to a provider may take",
+    ),
+    (
+        "sasl.login.read.timeout.ms",
+        MILLIS,
+        "",
+        "How long its answer may take",
+    ),
+    (
+        "sasl.login.retry.backoff.ms",
+        MILLIS,
+        "100",
+        "Pause before a retry",
+    ),
+    (
+        "sasl.login.retry.backoff.max.ms",
+        MILLIS,
+        "10000",
+        "Longest such pause",
+    ),
+    (
+        "sasl.oauthbearer.token.endpoint.url",
+        Text,
+        "",
+        "Where tokens come from",
+    ),
+    (
+        "sasl.oauthbearer.scope.claim.name",
+        Text,
+        "scope",
+        "Claim of the scope",
+    ),
+    (
+        "sasl.oauthbearer.sub.claim.name",
+        Text,
+        "sub",
+        "Claim of the subject",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.url",
+        Text,
+        "",
+        "Where keys come from",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+        MILLIS,
+        "3600000",
+        "How often",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+        MILLIS,
+        "100",
+        "Pause before a retry",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+        MILLIS,
+        "10000",
+        "Longest such pause",
+    ),
+    (
+        "sasl.oauthbearer.clock.skew.seconds",
+        SECONDS,
+        "30",
+        "Tolerated difference of clocks",
+    ),
+    (
+        "sasl.oauthbearer.expected.audience",
+        List,
+        "",
+        "Audience of tokens",
+    ),
+    (
+        "sasl.oauthbearer.expected.issuer",
+        Text,
+        "",
+        "Issuer of tokens",
+    ),
+    (
+        "sasl.oauthbearer.header.urlencode",
+        Bool,
+        "false",
+        "Whether credentials are encoded",
+    ),
+];

@@ -1,0 +1,84 @@
+//! Which topics a flow replicates, and why the others are not.
+//!
+//! The decision of `MirrorSourceConnector.shouldReplicateTopic`, with the reason kept for logs.
+
+use super::{MatchError, NameFilter, ReplicationPolicy};
+
+/// The lists `topics` and `topics.exclude`, and whether heartbeats pass regardless.
+#[derive(Debug, Clone)]
+pub struct TopicFilter {
+    /// Topics to replicate; the empty list replicates none.
+    pub include: NameFilter,
+    /// Topics not to replicate, although included.
+    pub exclude: NameFilter,
+    /// `heartbeats.replication.enabled` (KIP-1089): heartbeats topics pass whatever the lists say.
+    pub heartbeats_replication_enabled: bool,
+}
+
+/// Whether a topic is replicated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The topic is replicated.
+    Wanted,
+    /// The topic is left alone.
+    Skipped(SkipReason),
+}
+
+/// Why a topic is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SkipReason {
+    /// No item of `topics` matches.
+    NotIncluded,
+    /// An item of `topics.exclude` matches.
+    Excluded,
+    /// It belongs to Kafka or to MirrorMaker.
+    Internal,
+    /// It already came from the target, perhaps through other clusters.
+    Cycle,
+}
+
+impl SkipReason {
+    /// Says the reason in words that complete "skipped: …".
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotIncluded => "not in topics",
+            Self::Excluded => "in topics.exclude",
+            Self::Internal => "internal to Kafka or MirrorMaker",
+            Self::Cycle => "came from the target cluster",
+        }
+    }
+}
+
+impl TopicFilter {
+    /// Decides whether the source's `topic` is replicated to `target_alias`.
+    ///
+    /// Internal topics and cycles are named before the lists, because no setting changes them.
+    ///
+    /// # Errors
+    /// When a list cannot be decided for this name; the topic must then be treated as undecided,
+    /// never as unwanted.
+    pub fn wanted(
+        &self,
+        policy: &ReplicationPolicy,
+        target_alias: &str,
+        topic: &str,
+    ) -> Result<Decision, MatchError> {
+        if policy.is_internal_topic(topic) {
+            return Ok(Decision::Skipped(SkipReason::Internal));
+        }
+        if policy.is_cycle(topic, target_alias) {
+            return Ok(Decision::Skipped(SkipReason::Cycle));
+        }
+        if self.heartbeats_replication_enabled && policy.is_heartbeats_topic(topic) {
+            return Ok(Decision::Wanted);
+        }
+        if !self.include.matches(topic)? {
+            return Ok(Decision::Skipped(SkipReason::NotIncluded));
+        }
+        if self.exclude.matches(topic)? {
+            return Ok(Decision::Skipped(SkipReason::Excluded));
+        }
+        Ok(Decision::Wanted)
+    }
+}
