@@ -1,5 +1,9 @@
 //! kmirror.
 
+pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod flow;
+pub mod offsets;
 pub mod policy;
+pub mod runtime;

@@ -1,0 +1,221 @@
+//! The command line: one table of commands and flags, and what each prints.
+//!
+//! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{Config, ConfigError, Notice, ParseOptions},
+    runtime::{Engine, FlowEnd, report},
+};
+
+/// The command line was wrong.
+pub const EXIT_USAGE: u8 = 64;
+/// Something inside went wrong that never should.
+pub const EXIT_INTERNAL: u8 = 70;
+/// It did not finish; the same again may.
+pub const EXIT_RETRY: u8 = 75;
+/// The configuration cannot be run.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// How often `run` logs where each flow stands.
+const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Replicates Kafka clusters: one binary in place of MirrorMaker 2.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kmirror",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    /// What to log: error, warn, info, debug or trace; also per module, as in `info,kmirror::cluster=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "KMIRROR_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    log: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replicate as a MirrorMaker 2 properties file says, until SIGTERM or SIGINT.
+    Run(FileArgs),
+    /// Read a properties file, connect to its clusters, and say what would stand in the way.
+    Check {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only read the file; connect to nothing.
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgs {
+    /// The properties file.
+    file: PathBuf,
+    /// Run only the flows whose target is one of these aliases.
+    #[arg(long, num_args = 1.., value_name = "ALIAS")]
+    clusters: Option<Vec<String>>,
+}
+
+/// Runs the program with the arguments of the process.
+pub async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors. A closed terminal needs no message.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    if let Err(error) = start_log(&cli.log) {
+        eprintln!("kmirror: --log {}: {error}", cli.log);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let code = match cli.command {
+        Command::Run(args) => run(&args).await,
+        Command::Check { file, offline } => check(&file, offline).await,
+    };
+    ExitCode::from(code)
+}
+
+fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {
+    let options = ParseOptions {
+        clusters_served: args.clusters.clone(),
+    };
+    Config::load(&args.file, &options)
+}
+
+fn print_errors(file: &Path, errors: &[ConfigError]) {
+    for error in errors {
+        eprintln!("{error}");
+    }
+    let count = errors.len();
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    eprintln!(
+        "kmirror: {}: {count} {mistakes}, nothing was started",
+        file.display()
+    );
+}
+
+async fn run(args: &FileArgs) -> u8 {
+    let (config, notices) = match load(args) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            print_errors(&args.file, &errors);
+            return EXIT_CONFIG;
+        }
+    };
+    for notice in notices {
+        warn!("{notice}");
+    }
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        error!("cannot listen for signals");
+        return EXIT_INTERNAL;
+    };
+    info!(
+        "kmirror {} starts {} flows",
+        env!("CARGO_PKG_VERSION"),
+        config.flows.len()
+    );
+    let engine = Engine::start(&config);
+    watch(&engine, &mut terminate, &mut interrupt).await;
+    info!("stopping: waiting for what is in flight, then storing positions");
+    engine.stop();
+    tokio::select! {
+        ends = engine.ended() => exit_code(&ends),
+        _ = terminate.recv() => EXIT_RETRY,
+        _ = interrupt.recv() => EXIT_RETRY,
+    }
+}
+
+/// Logs where the flows stand until a signal comes or all of them have ended.
+async fn watch(engine: &Engine, terminate: &mut Signal, interrupt: &mut Signal) {
+    let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+    ticks.tick().await;
+    let mut statuses: Vec<_> = engine
+        .flows
+        .iter()
+        .map(|flow| flow.status.clone())
+        .collect();
+    let all_ended = async {
+        for status in &mut statuses {
+            // The sender goes when the flow ends.
+            while status.changed().await.is_ok() {}
+        }
+    };
+    tokio::pin!(all_ended);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            () = &mut all_ended => return,
+            _ = ticks.tick() => {
+                for flow in &engine.flows {
+                    report::status(&flow.name(), &flow.status.borrow());
+                }
+            }
+        }
+    }
+}
+
+fn exit_code(ends: &[FlowEnd]) -> u8 {
+    if ends.contains(&FlowEnd::Refused) {
+        return EXIT_CONFIG;
+    }
+    if ends.contains(&FlowEnd::Cut) {
+        warn!("stopped before everything was acknowledged; the tail will be copied again");
+        return EXIT_RETRY;
+    }
+    info!("stopped");
+    0
+}
+
+#[expect(clippy::unused_async, reason = "connects from the next step on")]
+async fn check(args: &FileArgs, _offline: bool) -> u8 {
+    match load(args) {
+        Ok((config, notices)) => {
+            for notice in notices {
+                println!("{notice}");
+            }
+            println!("{} flows", config.flows.len());
+            0
+        }
+        Err(errors) => {
+            print_errors(&args.file, &errors);
+            EXIT_CONFIG
+        }
+    }
+}

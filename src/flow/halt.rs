@@ -1,0 +1,163 @@
+//! Why a partition stands still, in words that say what the operator can do.
+
+use super::{rebuild::RebuildError, retry::Failure};
+
+/// The cause of a halt. Nothing is skipped while a partition is halted; the others go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HaltReason {
+    /// The source refuses to serve the partition.
+    SourceRefuses(Failure),
+    /// The target refuses to take the partition's records.
+    TargetRefuses(Failure),
+    /// The target refuses one batch, of which the size is known.
+    BatchTooLarge {
+        /// Where the batch starts on the source.
+        first_offset: i64,
+        /// Its size in bytes.
+        batch_bytes: usize,
+    },
+    /// The topic on the source is not the one that was being copied.
+    TopicRecreated,
+    /// The topic on the target is not the one that was being written.
+    RemoteTopicRecreated,
+    /// The source topic is gone.
+    TopicMissing,
+    /// The remote topic is gone.
+    RemoteTopicMissing,
+    /// The position lies beyond the end of the source's log.
+    SourceTruncated {
+        /// The first offset not yet copied.
+        next_offset: i64,
+        /// Where the source's log ends.
+        log_end_offset: i64,
+    },
+    /// The target's log does not continue where this producer left it.
+    TargetDiverged(Failure),
+    /// The target acknowledged a batch below one that it had acknowledged before.
+    TargetWentBack {
+        /// The base offset in the acknowledgement.
+        base_offset: i64,
+        /// The least base offset that is possible.
+        expected_min: i64,
+    },
+    /// A batch that cannot be read.
+    Unreadable {
+        /// Where it starts on the source, as far as that is known.
+        offset: i64,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A batch in a format that is not copied yet.
+    Unsupported {
+        /// Where it starts on the source.
+        offset: i64,
+        /// What it would need.
+        what: &'static str,
+    },
+    /// A batch that needed rebuilding and could not be.
+    NotRebuilt {
+        /// Where it starts on the source.
+        offset: i64,
+        /// Why not.
+        error: RebuildError,
+    },
+    /// One batch is larger than a Fetch answer may be.
+    FetchLimit {
+        /// Where the batch starts on the source.
+        offset: i64,
+        /// The limit, in bytes.
+        bytes_max: usize,
+    },
+}
+
+impl HaltReason {
+    /// Whether looking again later can find the cause gone.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::SourceRefuses(_)
+            | Self::TargetRefuses(_)
+            | Self::BatchTooLarge { .. }
+            | Self::TopicMissing
+            | Self::RemoteTopicMissing
+            | Self::Unreadable { .. } => true,
+            Self::TopicRecreated
+            | Self::RemoteTopicRecreated
+            | Self::SourceTruncated { .. }
+            | Self::TargetDiverged(_)
+            | Self::TargetWentBack { .. }
+            | Self::Unsupported { .. }
+            | Self::NotRebuilt { .. }
+            | Self::FetchLimit { .. } => false,
+        }
+    }
+}
+
+impl std::fmt::Display for HaltReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SourceRefuses(failure) => write!(f, "the source answers {failure}"),
+            Self::TargetRefuses(failure) => write!(f, "the target answers {failure}"),
+            Self::BatchTooLarge {
+                first_offset,
+                batch_bytes,
+            } => write!(
+                f,
+                "the target refuses the batch of {batch_bytes} bytes at offset {first_offset}: \
+                 raise max.message.bytes of the remote topic"
+            ),
+            Self::TopicRecreated => f.write_str(
+                "the source topic was deleted and created again: its old copy is on the target; \
+                 delete or rename the remote topic and restart to copy the new one",
+            ),
+            Self::RemoteTopicRecreated => f.write_str(
+                "the remote topic was deleted and created again: restart to go on from the \
+                 stored position, or delete the stored position to copy everything again",
+            ),
+            Self::TopicMissing => {
+                f.write_str("the source topic is gone; what was copied of it stays on the target")
+            }
+            Self::RemoteTopicMissing => {
+                f.write_str("the remote topic is missing on the target; it is not created again")
+            }
+            Self::SourceTruncated {
+                next_offset,
+                log_end_offset,
+            } => write!(
+                f,
+                "the source's log ends at offset {log_end_offset}, below the position \
+                 {next_offset}: it was truncated, or the topic was created again"
+            ),
+            Self::TargetDiverged(failure) => write!(
+                f,
+                "the target answers {failure} to a batch that continues what it acknowledged: \
+                 it may have lost records; compare both sides before restarting"
+            ),
+            Self::TargetWentBack {
+                base_offset,
+                expected_min,
+            } => write!(
+                f,
+                "the target stored a batch at offset {base_offset} after acknowledging everything \
+                 below {expected_min}: it has lost records; compare both sides before restarting"
+            ),
+            Self::Unreadable { offset, error } => {
+                write!(f, "the batch at offset {offset} cannot be read: {error}")
+            }
+            Self::Unsupported { offset, what } => {
+                write!(
+                    f,
+                    "the batch at offset {offset} needs {what}, which is not supported yet"
+                )
+            }
+            Self::NotRebuilt { offset, error } => {
+                write!(f, "the batch at offset {offset} cannot be rebuilt: {error}")
+            }
+            Self::FetchLimit { offset, bytes_max } => write!(
+                f,
+                "the batch at offset {offset} is larger than the {bytes_max} bytes that one \
+                 answer may have"
+            ),
+        }
+    }
+}

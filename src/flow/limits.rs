@@ -1,0 +1,37 @@
+//! Every bound of a flow, with its unit and why it has that size.
+
+use std::time::Duration;
+
+/// Batches of one partition that may wait for their acknowledgement.
+///
+/// A broker remembers the last five batches of a producer id, and recognises a resend only among
+/// them (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+pub const IN_FLIGHT_PER_PARTITION_MAX: usize = 5;
+
+/// Record bytes in one Produce request; well below a broker's `socket.request.max.bytes`.
+pub const PRODUCE_BYTES_MAX: usize = 4 << 20;
+
+/// How long a broker may hold a Fetch request while there is nothing to return.
+pub const FETCH_WAIT: Duration = Duration::from_millis(500);
+
+/// The largest share of one partition in a Fetch answer that a flow grows to, in bytes, when a
+/// broker that predates KIP-74 returns less than one batch.
+pub const PARTITION_FETCH_BYTES_CAP: usize = 64 << 20;
+
+/// The largest output of one batch's decompression, in bytes: a bomb stops here.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// The first wait after a failure.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest wait after a failure that may pass by itself.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// The wait before a halted partition looks again whether its cause has gone.
+pub const HALT_RETRY: Duration = Duration::from_secs(30);
+
+/// The wait before asking again for something that was just created.
+pub const CREATION_WAIT: Duration = Duration::from_millis(20);
+
+/// Topics described or created in one request.
+pub const TOPICS_PER_REQUEST: usize = 500;

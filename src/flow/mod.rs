@@ -1,0 +1,563 @@
+//! One flow, source to target, as a state machine.
+//!
+//! Answers and time go in ([`Flow::handle`]), requests to be made come out ([`Action`]). Nothing
+//! here waits, connects, reads a clock or starts a task; `runtime` does that, and decides nothing.
+//!
+//! ```text
+//!          Metadata, Configs, TopicsCreated          Fetched              Produced
+//!   discovery ------------------------> partitions ----------> queues ----------> positions
+//!   (which topics, created as needed)   (one machine each)     (byte budget)      (stored each second)
+//! ```
+//!
+//! * [`discovery`] compares both clusters and says what to create and what to copy.
+//! * [`partition`] is the machine of one partition; [`batch`] decides about one batch.
+//! * [`transfer`] puts what partitions want into requests, one broker at a time, within the budget.
+//! * [`positions`] keeps what has been copied in MM2's own format.
+//! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
+
+pub mod aborted;
+pub mod batch;
+pub mod discovery;
+pub mod halt;
+pub mod limits;
+pub mod partition;
+mod positions;
+mod rebuild;
+pub mod retry;
+pub mod status;
+mod transfer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kmirror_protocol::wire::Uuid;
+
+use self::{discovery::Discovery, partition::Partition, positions::Positions, transfer::Transfer};
+pub use self::{
+    discovery::{
+        ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
+    },
+    partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice, StartAt},
+    rebuild::RebuildError,
+    retry::Failure,
+    status::{Counters, FlowStatus, PartitionStatus},
+};
+use crate::{
+    offsets::source_offsets::StoredRecord,
+    policy::{PropertyFilter, ReplicationPolicy, TopicFilter},
+};
+
+/// One of a flow's two clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Where records come from.
+    Source,
+    /// Where they go.
+    Target,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// A topic and a partition of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A partition's place in its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(pub u32);
+
+/// Ties an answer to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What a flow needs to know from the configuration.
+#[derive(Clone, Debug)]
+pub struct FlowOptions {
+    /// The alias of the source cluster.
+    pub source_alias: String,
+    /// The alias of the target cluster.
+    pub target_alias: String,
+    /// How remote topics are called.
+    pub policy: ReplicationPolicy,
+    /// Which topics are copied.
+    pub topics: TopicFilter,
+    /// Which topic properties a new remote topic gets.
+    pub properties: PropertyFilter,
+    /// Whether a new remote topic also gets the values that are mere defaults on the source.
+    pub copies_source_defaults: bool,
+    /// Replicas of a new remote topic; `None` or -1 leaves it to the target.
+    pub replication_factor: Option<i16>,
+    /// Where positions are kept on the target.
+    pub offsets_topic: OffsetsTopic,
+    /// Where partitions without a stored position start.
+    pub start_at: StartAt,
+    /// How often both clusters are asked for their topics.
+    pub discovery_interval: Duration,
+    /// How often changed positions are stored.
+    pub positions_interval: Duration,
+    /// How long a stop waits for acknowledgements.
+    pub drain_timeout: Duration,
+    /// Record bytes held for all partitions together.
+    pub memory_bytes: usize,
+    /// Record bytes in one Fetch answer.
+    pub fetch_bytes_max: usize,
+    /// Record bytes of one partition in one Fetch answer.
+    pub partition_fetch_bytes_max: usize,
+    /// Fetch requests that may be under way to one broker.
+    pub fetch_lanes: u8,
+}
+
+/// The topic in which positions are kept, and how it is created when it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// Its name, `mm2-offsets.<source>.internal` by default.
+    pub name: Arc<str>,
+    /// Partitions of a new one.
+    pub partition_count: i32,
+    /// Replicas of a new one.
+    pub replication_factor: i16,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A time that [`Flow::deadline`] named has come.
+    DeadlineReached,
+    /// A cluster's topics and leaders.
+    Metadata {
+        /// Which cluster.
+        side: Side,
+        /// What it answered.
+        result: Result<ClusterView, Failure>,
+    },
+    /// The configuration of source topics that are about to be created on the target.
+    Configs(Result<Vec<TopicConfig>, Failure>),
+    /// The outcome of a creation, topic by topic.
+    TopicsCreated(Vec<(Arc<str>, Result<(), Failure>)>),
+    /// The outcome of adding partitions, topic by topic.
+    PartitionsAdded(Vec<(Arc<str>, Result<(), Failure>)>),
+    /// Everything in the offsets topic, oldest first.
+    PositionsLoaded(Result<Vec<StoredRecord>, Failure>),
+    /// The outcome of storing positions.
+    PositionsStored(Result<(), Failure>),
+    /// Where logs start and end.
+    LogRanges {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<LogRange>,
+    },
+    /// A producer id and epoch for one partition.
+    ProducerId {
+        /// For whom.
+        partition: PartitionId,
+        /// The id and its epoch.
+        result: Result<(i64, i16), Failure>,
+    },
+    /// Record batches.
+    Fetched {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<FetchedRecords>,
+    },
+    /// Acknowledgements: the base offset that each batch got.
+    Produced {
+        /// The request that carried the batches.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<i64>,
+    },
+    /// The process is asked to end.
+    Stop,
+}
+
+/// What an answer says of each partition, or why there is no answer.
+pub type PerPartition<T> = Result<Vec<(PartitionId, Result<T, Failure>)>, Failure>;
+
+/// Something that `runtime` must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask a cluster for all its topics and leaders.
+    AskMetadata(Side),
+    /// Ask the source for the configuration of topics.
+    AskConfigs(Vec<Arc<str>>),
+    /// Create topics on the target.
+    CreateTopics(Vec<NewTopic>),
+    /// Raise partition counts on the target, each to the given number.
+    AddPartitions(Vec<(Arc<str>, i32)>),
+    /// Read the whole offsets topic.
+    LoadPositions(Arc<str>),
+    /// Write records to the offsets topic, each by its key's partition.
+    StorePositions {
+        /// The offsets topic.
+        topic: Arc<str>,
+        /// How many partitions it has.
+        partition_count: i32,
+        /// What to write.
+        records: Vec<StoredRecord>,
+    },
+    /// Ask a source broker where logs start and end.
+    AskLogRanges {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// The broker.
+        node: i32,
+        /// The partitions, all led by it.
+        partitions: Vec<PartitionId>,
+    },
+    /// Ask the target for a producer id.
+    AskProducerId(PartitionId),
+    /// Fetch from a source broker.
+    Fetch {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// The broker.
+        node: i32,
+        /// Which of the connections for fetching.
+        lane: u8,
+        /// Record bytes in the whole answer.
+        bytes_max: usize,
+        /// What to fetch.
+        partitions: Vec<FetchPartition>,
+    },
+    /// Produce to a target broker.
+    Produce {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// The broker.
+        node: i32,
+        /// One batch per partition, no partition twice.
+        batches: Vec<(PartitionId, Outgoing)>,
+    },
+    /// Tell the operator.
+    Report(Notice),
+    /// Everything is stored; the flow is over.
+    Stopped,
+}
+
+/// One partition in a Fetch request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchPartition {
+    /// Which one.
+    pub id: PartitionId,
+    /// The first offset wanted.
+    pub fetch_offset: i64,
+    /// The leader epoch that the flow believes in; -1 when unknown.
+    pub leader_epoch: i32,
+    /// Record bytes of this partition.
+    pub bytes_max: usize,
+}
+
+/// Something an operator should see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something about one partition.
+    Partition {
+        /// Which one.
+        source: TopicPartition,
+        /// Its remote topic.
+        remote_topic: Arc<str>,
+        /// What.
+        notice: PartitionNotice,
+    },
+    /// A cluster cannot be reached or does not answer; it is asked again.
+    Waiting {
+        /// Which cluster.
+        side: Side,
+        /// What it was asked for.
+        purpose: &'static str,
+        /// What came back.
+        failure: Failure,
+    },
+    /// A cluster answers again.
+    Reached(Side),
+    /// Positions were read; copying goes on from them.
+    PositionsLoaded {
+        /// How many partitions have one.
+        partitions: usize,
+    },
+    /// A remote topic was created.
+    TopicCreated {
+        /// Its name on the target.
+        remote_topic: Arc<str>,
+        /// Its partitions.
+        partition_count: i32,
+    },
+    /// A topic could not be created on the target.
+    TopicNotCreated {
+        /// Its name on the target.
+        remote_topic: Arc<str>,
+        /// Why not.
+        failure: Failure,
+    },
+    /// A remote topic grew.
+    PartitionsAdded {
+        /// Its name on the target.
+        remote_topic: Arc<str>,
+    },
+    /// A remote topic has fewer partitions than its source and could not grow.
+    TooFewPartitions {
+        /// Its name on the target.
+        remote_topic: Arc<str>,
+        /// Why not.
+        failure: Failure,
+    },
+    /// A topic is copied from now on.
+    TopicStarted {
+        /// Its name on the source.
+        topic: Arc<str>,
+        /// Its name on the target.
+        remote_topic: Arc<str>,
+        /// How many of its partitions are new.
+        partition_count: usize,
+    },
+    /// A listed topic is not copied, for a reason that may surprise.
+    TopicSkipped {
+        /// Its name on the source.
+        topic: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// Both aliases name one cluster: nothing is copied.
+    SameCluster {
+        /// The id that both clusters gave.
+        cluster_id: String,
+    },
+}
+
+/// One flow.
+#[derive(Debug)]
+pub struct Flow {
+    options: FlowOptions,
+    discovery: Discovery,
+    slots: Vec<Slot>,
+    by_source: BTreeMap<TopicPartition, PartitionId>,
+    /// Source topics of which at least one partition is copied.
+    started_topics: BTreeSet<Arc<str>>,
+    transfer: Transfer,
+    positions: Positions,
+    /// Partitions about which something changed since requests were last made.
+    touched: BTreeSet<PartitionId>,
+    /// When partitions want to be looked at; entries may be out of date.
+    timers: BTreeSet<(Instant, PartitionId)>,
+    /// When the process was asked to end, and by when it must.
+    drain_until: Option<Instant>,
+    is_stopped: bool,
+}
+
+/// A partition and where its two ends are.
+#[derive(Debug)]
+struct Slot {
+    partition: Partition,
+    source_leader: Option<Leader>,
+    target_leader: Option<Leader>,
+    topic_id: Uuid,
+    remote_topic_id: Uuid,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leader {
+    node: i32,
+    epoch: i32,
+}
+
+impl Flow {
+    /// Starts a flow: its first actions ask both clusters what they have.
+    #[must_use]
+    pub fn new(options: FlowOptions, now: Instant) -> Self {
+        Self {
+            discovery: Discovery::new(now),
+            slots: Vec::new(),
+            by_source: BTreeMap::new(),
+            started_topics: BTreeSet::new(),
+            transfer: Transfer::default(),
+            positions: Positions::new(now + options.positions_interval),
+            touched: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            drain_until: None,
+            is_stopped: false,
+            options,
+        }
+    }
+
+    /// Takes one event. What follows from it comes out of [`Flow::schedule`].
+    pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::DeadlineReached => self.deadline_reached(now, actions),
+            Event::Metadata { side, result } => self.metadata(now, side, result, actions),
+            Event::Configs(result) => self.configs(now, result, actions),
+            Event::TopicsCreated(results) => self.topics_created(now, results, actions),
+            Event::PartitionsAdded(results) => self.partitions_added(now, results, actions),
+            Event::PositionsLoaded(result) => self.positions_loaded(now, result, actions),
+            Event::PositionsStored(result) => self.positions_stored(now, result, actions),
+            Event::LogRanges { request, result } => {
+                self.log_ranges(now, request, result, actions);
+            }
+            Event::ProducerId { partition, result } => {
+                self.producer_id(now, partition, result, actions);
+            }
+            Event::Fetched { request, result } => self.fetched(now, request, result, actions),
+            Event::Produced { request, result } => self.produced(now, request, result, actions),
+            Event::Stop => self.stop(now),
+        }
+    }
+
+    /// Makes the requests that are due. Call after one or several [`Flow::handle`]: several events
+    /// taken together make fuller requests.
+    pub fn schedule(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.is_stopped {
+            return;
+        }
+        self.schedule_discovery(now, actions);
+        self.schedule_transfer(now, actions);
+        self.schedule_positions(now, actions);
+        self.finish_stop(now, actions);
+    }
+
+    /// The earliest time at which [`Event::DeadlineReached`] is wanted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.is_stopped {
+            return None;
+        }
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [
+            timer,
+            self.discovery.deadline(),
+            self.positions.deadline(),
+            self.drain_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Both names of a partition, for requests.
+    #[must_use]
+    pub fn names(&self, id: PartitionId) -> Option<PartitionNames<'_>> {
+        let slot = self.slot(id)?;
+        Some(PartitionNames {
+            topic: &slot.partition.source.topic,
+            remote_topic: &slot.partition.remote_topic,
+            partition: slot.partition.source.partition,
+            topic_id: slot.topic_id,
+            remote_topic_id: slot.remote_topic_id,
+        })
+    }
+
+    fn slot(&self, id: PartitionId) -> Option<&Slot> {
+        self.slots.get(usize::try_from(id.0).ok()?)
+    }
+
+    fn slot_mut(&mut self, id: PartitionId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    fn deadline_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        while let Some((at, id)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            self.with_partition(now, id, actions, |partition| partition.retry_halted(now));
+        }
+    }
+
+    /// Changes one partition, and keeps the books that depend on it: bytes held, timers, positions.
+    fn with_partition(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        actions: &mut Vec<Action>,
+        change: impl FnOnce(&mut Partition) -> Option<PartitionNotice>,
+    ) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let partition = &mut slot.partition;
+        let (bytes, copied) = (partition.queued_bytes(), partition.copied_offset());
+        let notice = change(partition);
+        let (bytes_after, copied_after) = (partition.queued_bytes(), partition.copied_offset());
+        let deadline = partition.deadline().filter(|at| *at > now);
+        if let Some(notice) = notice {
+            actions.push(Action::Report(Notice::Partition {
+                source: partition.source.clone(),
+                remote_topic: Arc::clone(&partition.remote_topic),
+                notice,
+            }));
+        }
+        self.transfer.queued_bytes = self.transfer.queued_bytes + bytes_after - bytes;
+        if copied != copied_after {
+            self.positions.changed(id);
+        }
+        if let Some(at) = deadline {
+            self.timers.insert((at, id));
+        }
+        self.touched.insert(id);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(now + self.options.drain_timeout);
+        for slot in &mut self.slots {
+            slot.partition.stop();
+        }
+        self.touched.extend(self.by_source.values());
+    }
+
+    /// Ends the flow once everything sent is answered and stored, or the time for that is over.
+    fn finish_stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Some(until) = self.drain_until else {
+            return;
+        };
+        let is_drained = self.slots.iter().all(|slot| slot.partition.is_drained());
+        if now < until && !(is_drained && self.positions.is_settled()) {
+            return;
+        }
+        self.is_stopped = true;
+        actions.push(Action::Stopped);
+    }
+}
+
+/// How requests call a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionNames<'a> {
+    /// The topic on the source.
+    pub topic: &'a Arc<str>,
+    /// The topic on the target.
+    pub remote_topic: &'a Arc<str>,
+    /// The partition's number, on both.
+    pub partition: i32,
+    /// The topic's id on the source; zero when the source has no topic ids.
+    pub topic_id: Uuid,
+    /// The topic's id on the target; zero when the target has no topic ids.
+    pub remote_topic_id: Uuid,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Joins the pure flows with the clusters: actions become requests, answers become events.
+//!
+//! Owns tasks, the clock and shutdown. Decides nothing about replication: every decision is in
+//! [`crate::flow`], every byte on a socket in [`crate::cluster`].
+//!
+//! ```text
+//!            Event                    Action
+//!  driver ----------> flow::Flow ----------------> driver
+//!    ^                                               |  one queue per broker and lane
+//!    '---- answers ---- lane ---- cluster <----------'
+//! ```
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock and hands the time on"
+)]
+
+pub mod admin;
+pub mod check;
+mod convert;
+mod driver;
+mod lane;
+mod positions;
+pub mod report;
+pub mod topic_reader;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    cluster::{Cluster, ClusterOptions},
+    config::{ClusterConfig, Config, DefaultsFrom, FlowConfig, Isolation, Limits, StartAt},
+    flow::{self, FlowOptions, FlowStatus},
+};
+use driver::Driver;
+
+/// How a flow came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// It was asked to stop, and everything acknowledged is stored.
+    Stopped,
+    /// It was asked to stop, and time ran out: the tail will be copied again.
+    Cut,
+    /// It cannot run as configured.
+    Refused,
+}
+
+/// One flow at work.
+#[derive(Debug)]
+pub struct RunningFlow {
+    /// The alias of its source.
+    pub source: String,
+    /// The alias of its target.
+    pub target: String,
+    /// Where it stands, about once a second.
+    pub status: watch::Receiver<FlowStatus>,
+    task: JoinHandle<FlowEnd>,
+}
+
+impl RunningFlow {
+    /// How logs call it: `source->target`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}->{}", self.source, self.target)
+    }
+}
+
+/// All flows of a configuration at work.
+#[derive(Debug)]
+pub struct Engine {
+    /// The flows, in the order of the configuration.
+    pub flows: Vec<RunningFlow>,
+    stop: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// Starts every flow of `config` on the current runtime. Never fails: a cluster that cannot be
+    /// reached is asked again until it answers.
+    #[must_use]
+    pub fn start(config: &Config) -> Self {
+        let clusters: BTreeMap<&str, Cluster> = config
+            .clusters
+            .iter()
+            .map(|cluster| (cluster.alias.as_str(), connect(cluster, &config.limits)))
+            .collect();
+        let (stop, stopping) = watch::channel(false);
+        let running = config.flows.iter().filter_map(|flow| {
+            let source = clusters.get(flow.source.as_str())?.clone();
+            let target = clusters.get(flow.target.as_str())?.clone();
+            let (status_out, status) = watch::channel(FlowStatus::default());
+            let driver = Driver::new(
+                flow_options(flow, &config.limits),
+                driver::Ends { source, target },
+                driver::DriverOptions {
+                    name: format!("{}->{}", flow.source, flow.target),
+                    isolation_level: match flow.isolation {
+                        Isolation::ReadUncommitted => 0,
+                        Isolation::ReadCommitted => 1,
+                    },
+                    request_timeout: config.limits.request_timeout,
+                },
+                status_out,
+            );
+            Some(RunningFlow {
+                source: flow.source.clone(),
+                target: flow.target.clone(),
+                status,
+                task: tokio::spawn(driver.run(stopping.clone())),
+            })
+        });
+        let flows = running.collect();
+        Self { flows, stop }
+    }
+
+    /// Asks every flow to stop; [`Engine::ended`] tells when they have.
+    pub fn stop(&self) {
+        // Without receivers every flow has ended already.
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits until every flow has ended.
+    pub async fn ended(self) -> Vec<FlowEnd> {
+        let mut ends = Vec::with_capacity(self.flows.len());
+        for flow in self.flows {
+            // A task that panicked has aborted the process; one that was cancelled was cut.
+            ends.push(flow.task.await.unwrap_or(FlowEnd::Cut));
+        }
+        ends
+    }
+}
+
+/// A cluster of the configuration, not yet connected.
+#[must_use]
+pub fn connect(cluster: &ClusterConfig, limits: &Limits) -> Cluster {
+    let bootstrap = cluster
+        .bootstrap
+        .iter()
+        .map(|server| (server.host.clone(), server.port))
+        .collect();
+    Cluster::new(ClusterOptions {
+        client_id: cluster.client_id.clone(),
+        request_timeout: limits.request_timeout,
+        ..ClusterOptions::new(&cluster.alias, bootstrap)
+    })
+}
+
+/// How long a flow without a discovery interval waits: as good as never.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
+    let bytes = |value: i32| usize::try_from(value).unwrap_or(usize::MAX);
+    FlowOptions {
+        source_alias: flow.source.clone(),
+        target_alias: flow.target.clone(),
+        policy: flow.policy.clone(),
+        topics: flow.topic_filter.clone(),
+        properties: flow.property_filter.clone(),
+        copies_source_defaults: flow.use_defaults_from == DefaultsFrom::Source,
+        replication_factor: flow.replication_factor,
+        offsets_topic: flow::OffsetsTopic {
+            name: Arc::from(flow.offsets_topic.name.as_str()),
+            partition_count: flow.offsets_topic.partitions.unwrap_or(-1),
+            replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
+        },
+        start_at: match flow.start_at {
+            StartAt::Earliest => flow::StartAt::Earliest,
+            StartAt::Latest => flow::StartAt::Latest,
+        },
+        discovery_interval: flow.discovery_interval.unwrap_or(NEVER),
+        positions_interval: flow.positions_interval,
+        drain_timeout: limits
+            .shutdown_timeout
+            .saturating_sub(Duration::from_secs(1)),
+        memory_bytes: limits.memory_bytes,
+        fetch_bytes_max: bytes(flow.fetch.bytes_max),
+        partition_fetch_bytes_max: bytes(flow.fetch.partition_bytes_max),
+        fetch_lanes: u8::try_from(flow.fetch.connections_per_broker).unwrap_or(u8::MAX),
+    }
+}

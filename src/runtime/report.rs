@@ -1,0 +1,152 @@
+//! What operators read: a line for each notice of a flow, and for where it stands.
+
+use tracing::{error, info, warn};
+
+use crate::flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits};
+
+/// Logs a notice of the flow `name`.
+pub fn notice(name: &str, notice: &Notice) {
+    match notice {
+        Notice::Partition {
+            source,
+            remote_topic,
+            notice,
+        } => {
+            partition(name, &format!("{source} -> {remote_topic}"), notice);
+        }
+        Notice::Waiting {
+            side,
+            purpose,
+            failure,
+        } => {
+            warn!(
+                flow = name,
+                "the {side} cluster was asked for {purpose}: {failure}; trying again"
+            );
+        }
+        Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
+        Notice::PositionsLoaded { partitions } => {
+            info!(
+                flow = name,
+                "found stored positions of {partitions} partitions"
+            );
+        }
+        Notice::TopicCreated {
+            remote_topic,
+            partition_count,
+        } => {
+            let count =
+                (*partition_count >= 0).then(|| format!(" with {partition_count} partitions"));
+            info!(
+                flow = name,
+                "created topic {remote_topic}{}",
+                count.unwrap_or_default()
+            );
+        }
+        Notice::TopicNotCreated {
+            remote_topic,
+            failure,
+        } => error!(
+            flow = name,
+            "cannot create topic {remote_topic} on the target: {failure}; {} Trying again.",
+            creation_hint(failure)
+        ),
+        Notice::PartitionsAdded { remote_topic } => {
+            info!(flow = name, "added partitions to topic {remote_topic}");
+        }
+        Notice::TooFewPartitions {
+            remote_topic,
+            failure,
+        } => error!(
+            flow = name,
+            "topic {remote_topic} has fewer partitions than its source and cannot grow: {failure}; \
+             the missing partitions are not copied until it has them"
+        ),
+        Notice::TopicStarted {
+            topic,
+            remote_topic,
+            partition_count,
+        } => {
+            info!(
+                flow = name,
+                "copying {partition_count} partitions of {topic} to {remote_topic}"
+            );
+        }
+        Notice::TopicSkipped { topic, reason } => {
+            warn!(flow = name, "topic {topic} is not copied: {reason}");
+        }
+        Notice::SameCluster { cluster_id } => error!(
+            flow = name,
+            "source and target are the same cluster ({cluster_id}): copying would never end; \
+             check bootstrap.servers of both"
+        ),
+    }
+}
+
+fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
+    use crate::flow::Failure::Refused;
+    use kmirror_protocol::ErrorCode;
+    match failure {
+        Refused(ErrorCode::INVALID_REPLICATION_FACTOR, _) => {
+            "the target has fewer brokers than replicas are asked for: set replication.factor (for \
+             remote topics) or offset.storage.replication.factor under the target's alias."
+        }
+        Refused(
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+            _,
+        ) => "grant Create on the cluster or the topic, or create the topic by hand.",
+        Refused(ErrorCode::POLICY_VIOLATION | ErrorCode::INVALID_CONFIG, _) => {
+            "create the topic by hand, or leave the property out with config.properties.exclude."
+        }
+        _ => "records of this topic wait on the source.",
+    }
+}
+
+fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
+    match notice {
+        PartitionNotice::Halted(reason) => {
+            let next = if reason.may_pass() {
+                format!("looking again in {} s", limits::HALT_RETRY.as_secs())
+            } else {
+                String::from("waiting for a restart")
+            };
+            match reason {
+                HaltReason::TopicMissing => warn!(flow, partition, "halted: {reason}; {next}"),
+                _ => error!(flow, partition, "halted: {reason}; {next}"),
+            }
+        }
+        PartitionNotice::Resumed => info!(flow, partition, "looking again after a halt"),
+        PartitionNotice::Gap {
+            from_offset,
+            to_offset,
+        } => error!(
+            flow,
+            partition,
+            "the source no longer has offsets {from_offset} to {}: {} records were deleted before \
+             they were copied; going on at {to_offset}",
+            to_offset - 1,
+            to_offset - from_offset
+        ),
+    }
+}
+
+/// Logs where the flow `name` stands.
+pub fn status(name: &str, status: &FlowStatus) {
+    let counters = &status.counters;
+    info!(
+        flow = name,
+        "{} partitions, {} records copied, lag {} records, {} halted",
+        status.partitions,
+        counters.records,
+        status.lag,
+        status.halted.len()
+    );
+    for halted in &status.halted {
+        let reason = halted.halted.as_deref().unwrap_or_default();
+        warn!(
+            flow = name,
+            partition = %format_args!("{} -> {}", halted.source, halted.remote_topic),
+            "still halted: {reason}"
+        );
+    }
+}
