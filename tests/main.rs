@@ -1,4 +1,5 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod real_kafka_harness;
+mod replicate;
 mod support;

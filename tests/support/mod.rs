@@ -3,4 +3,5 @@
 pub(crate) mod java;
 pub(crate) mod java_client;
 pub(crate) mod kafka;
+pub(crate) mod kmirror;
 mod metadata_probe;
