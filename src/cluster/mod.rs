@@ -385,6 +385,7 @@ fn not_merged(answer: &Answer<MetadataRequest<'_>>, error: MergeError) -> Reques
     }
 }
 
+/// Locks what no panic can have left half-done: nothing that panics runs under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
