@@ -191,6 +191,12 @@ impl Metadata {
         Ok(())
     }
 
+    /// Forgets where brokers are, because one says so (KIP-1102); topics stay.
+    pub(super) fn forget_brokers(&mut self) {
+        self.brokers.clear();
+        self.controller_id = None;
+    }
+
     fn check_cluster_id(&self, found: Option<&str>) -> Result<(), MergeError> {
         match (&self.cluster_id, found) {
             (Some(expected), Some(found)) if **expected != *found => {
@@ -426,9 +432,12 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let (a2, b1) = (("a".to_owned(), 2), ("b".to_owned(), 1));
-        assert_eq!(names(Scope::All, vec![b()]), [b1.clone()]);
+        assert_eq!(names(Scope::All, vec![b()]), std::slice::from_ref(&b1));
         assert_eq!(names(Scope::Named, vec![b()]), [a2.clone(), b1.clone()]);
-        assert_eq!(names(Scope::All, vec![a_in_part()]), [a2.clone()]);
+        assert_eq!(
+            names(Scope::All, vec![a_in_part()]),
+            std::slice::from_ref(&a2)
+        );
         assert_eq!(names(Scope::Named, vec![]), [a2, b1]);
     }
 

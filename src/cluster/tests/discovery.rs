@@ -207,6 +207,46 @@ async fn when_all_known_brokers_are_gone_the_bootstrap_servers_are_asked_again()
 }
 
 #[tokio::test]
+async fn a_broker_can_send_its_clients_back_to_the_bootstrap_servers() {
+    let bootstrap = FakeBroker::start().await;
+    let broker = FakeBroker::start().await;
+    let cluster = cluster(vec![bootstrap.bootstrap()]);
+    let serve = async {
+        let mut first = bootstrap.accept_and_shake_hands().await;
+        first.tell_brokers("id", &[broker.advertised(1)]).await;
+        let mut known = broker.accept().await;
+        let incoming = known.request().await;
+        let mut response = offer();
+        response.api_keys[1].max_version = 13;
+        known
+            .answer::<ApiVersionsRequest<'_>>(&incoming, &response)
+            .await;
+        let incoming = known.request().await;
+        let response = MetadataResponse {
+            error_code: ErrorCode(129),
+            ..MetadataResponse::default()
+        };
+        known
+            .answer::<MetadataRequest<'_>>(&incoming, &response)
+            .await;
+        let mut again = bootstrap.accept_and_shake_hands().await;
+        again.tell_brokers("id", &[broker.advertised(2)]).await;
+        known.expect_end().await;
+    };
+    let refresh = async {
+        cluster.refresh_metadata(Topics::All).await.unwrap();
+        let refused = cluster.refresh_metadata(Topics::All).await.unwrap_err();
+        (refused, cluster.refresh_metadata(Topics::All).await)
+    };
+    let ((refused, last), ()) = tokio::join!(refresh, serve);
+    assert!(
+        refused.to_string().ends_with("answered error 129"),
+        "{refused}"
+    );
+    assert!(last.unwrap().brokers().contains_key(&2));
+}
+
+#[tokio::test]
 async fn a_broker_that_moved_is_reached_at_its_new_address() {
     let old = FakeBroker::start().await;
     let new = FakeBroker::start().await;
