@@ -373,3 +373,73 @@ fn after_the_end(error: &RequestError) -> RequestError {
         other => other.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Fails every write, and says when the first has failed.
+    struct Broken(Option<oneshot::Sender<()>>);
+
+    impl AsyncWrite for Broken {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if let Some(failed) = self.0.take() {
+                failed.send(()).unwrap();
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_the_last_words_of_the_other_side_still_count() {
+        let broker = Broker {
+            cluster: "A".into(),
+            node_id: Some(1),
+            host: "b1".into(),
+            port: 9092,
+        };
+        let (reading, mut other_side) = tokio::io::duplex(64);
+        let (failed, has_failed) = oneshot::channel();
+        let writing = Broken(Some(failed));
+        let channel = Channel::start(reading, writing, broker.into(), Pool::default());
+        let expected = Expected {
+            api: ApiKey::Metadata,
+            len_max: 1024,
+            trusted: false,
+            timeout: Duration::from_secs(30),
+        };
+        let [first, second] = [(); 2].map(|()| {
+            let encode = |_| Ok(vec![Bytes::from_static(b"request")]);
+            channel.enqueue(expected, encode).unwrap()
+        });
+        has_failed.await.unwrap();
+        let answer = b"\0\0\0\x04\0\0\0\0";
+        other_side.write_all(answer).await.unwrap();
+        other_side.write_all(b"HTTP/1.1 400").await.unwrap();
+
+        assert_eq!(first.await.unwrap().unwrap(), answer[4..]);
+        let cause = MalformedCause::Prefix(frame::BadPrefix::Http);
+        let error = second.await.unwrap().unwrap_err();
+        assert!(error.to_string().ends_with(&cause.to_string()), "{error}");
+    }
+}
