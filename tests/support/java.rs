@@ -19,10 +19,9 @@ use rustix::{
     process::{Pid, Signal, kill_process, test_kill_process},
 };
 
-/// How often a condition of another process is looked at.
-pub(crate) const POLL: Duration = Duration::from_millis(20);
+use super::wait_for;
 
-/// How long a process may take to end by itself before it is killed.
+/// How long a process may take to end in order.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// How much of a log a failure shows.
@@ -182,8 +181,9 @@ pub(crate) struct JvmOptions<'a> {
     pub(crate) heap_mib: u32,
     /// "INFO" or another level of log4j2.
     pub(crate) log_level: &'a str,
-    /// Standard error, and standard output unless that is taken with [`Jvm::pipes`]; appended to.
+    /// Where standard error goes, and standard output unless piped; appended to.
     pub(crate) log: PathBuf,
+    /// Whether the test talks to it through [`Jvm::pipes`].
     pub(crate) piped: bool,
 }
 
@@ -252,17 +252,8 @@ impl Jvm {
     /// Lets the process shut down in order and waits for that.
     pub(crate) fn stop(&mut self) {
         self.signal(Signal::TERM);
-        for _ in 0..STOP_MAX.as_millis() / POLL.as_millis() {
-            if self.has_ended() {
-                return;
-            }
-            thread::sleep(POLL);
-        }
-        panic!(
-            "process {} does not stop\n{}",
-            self.child.id(),
-            self.log_tail()
-        );
+        let ended = wait_for(STOP_MAX, || self.has_ended().then_some(()));
+        assert!(ended.is_some(), "process {} does not stop", self.child.id());
     }
 
     /// The last lines the process wrote.
@@ -281,6 +272,9 @@ impl Jvm {
 
 impl Drop for Jvm {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the end of {}", self.log_tail());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
