@@ -64,6 +64,7 @@ impl<'a> Layers<'a> {
     /// Builds the flow; reports what is wrong with it.
     pub(super) fn read(&self, report: &mut Report<'_>) -> Option<FlowConfig> {
         self.check_connections(report);
+        self.check_consumers(report);
         let policy = self.policy(report);
         let topic_filter = self.topic_filter(report);
         let exclude = self.exclude_filter("config.properties", report);
@@ -255,6 +256,20 @@ impl<'a> Layers<'a> {
                 .value("offset.flush.interval.ms", Scope::Worker, report),
         };
         millis(value.unwrap_or_else(|| settings::default_of(own, Scope::Flow)))
+    }
+
+    /// `A->B.consumer.x` yields to `A.consumer.x`, which reads like the more general one.
+    fn check_consumers(&self, report: &mut Report<'_>) {
+        for (name, entry) in self.connector.iter() {
+            if name.starts_with("consumer.")
+                && let Some(winner) = self.connector.get(&format!("source.{name}"))
+            {
+                let (key, line) = (&winner.key, winner.line);
+                let problem = format!("has no effect: {key} in line {line} wins");
+                let hint = format!("write {}->{}.source.{name}", self.source, self.target);
+                report.notice(Place::of(entry), problem, &hint);
+            }
+        }
     }
 
     /// All clients of a cluster connect alike in this version, and without TLS or SASL.
