@@ -26,6 +26,11 @@ pub(super) struct Layers<'a> {
     connector: Layer<'a>,
     consumer: Layer<'a>,
     worker: Layer<'a>,
+    /// What all clients of each end are told to connect to.
+    source_servers: Option<&'a Entry>,
+    target_servers: Option<&'a Entry>,
+    /// Where the aliases come from.
+    clusters: Option<&'a Entry>,
 }
 
 impl<'a> Layers<'a> {
@@ -37,6 +42,9 @@ impl<'a> Layers<'a> {
             consumer: Layer::source_consumer(&connector),
             connector,
             worker: Layer::worker(raw, target),
+            source_servers: Layer::cluster(raw, source).get("bootstrap.servers"),
+            target_servers: Layer::cluster(raw, target).get("bootstrap.servers"),
+            clusters: raw.get("clusters"),
         }
     }
 
@@ -141,7 +149,7 @@ impl<'a> Layers<'a> {
     ) {
         let separator = policy.separator();
         if policy.kind() == PolicyKind::Default && self.source.contains(separator) {
-            let place = entry.map_or(Place::key("clusters"), Place::of);
+            let place = entry.or(self.clusters).map_or(Place::FILE, Place::of);
             let source = self.source;
             let problem = format!("the alias {source:?} contains the separator {separator:?}");
             report.error(
@@ -281,12 +289,13 @@ impl<'a> Layers<'a> {
                 report.error(Place::of(entry), problem, "only PLAINTEXT works");
             }
             if name.ends_with(".bootstrap.servers") {
-                let end = name.split('.').next().unwrap_or_default();
-                let cluster = self
-                    .connector
-                    .get(&format!("{end}.cluster.bootstrap.servers"));
-                let is_flow_level = entry.key.starts_with(&format!("{}->", self.source));
-                if is_flow_level || cluster.is_some_and(|c| c.value.trim() != value) {
+                let is_target = name.starts_with("target.");
+                let own = if is_target {
+                    self.target_servers
+                } else {
+                    self.source_servers
+                };
+                if own.is_some_and(|own| own.value.trim() != value) {
                     let problem =
                         "one client of a cluster cannot connect elsewhere in this version";
                     report.error(

@@ -34,6 +34,7 @@ fn patterns_mean_what_java_means_or_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn refusals_name_the_item_and_the_character() {
     let cases: [(&[&str], &str); 22] = [
         (&["ok", "a(b"], "item 2, character 2: group is not closed"),
