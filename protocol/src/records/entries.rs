@@ -141,3 +141,89 @@ impl<'a> Batch<'a> {
         self.header.verify_crc(self.payload)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{BatchBuilder, Compression, NewRecord};
+
+    fn batch(base_offset: i64) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Compression::None).appended_at(base_offset, 3);
+        builder.push(&NewRecord::default()).unwrap();
+        builder.build().unwrap().to_vec()
+    }
+
+    /// An entry of `len` bytes after the length field.
+    fn legacy(offset: i64, magic: u8, len: i32) -> Vec<u8> {
+        let mut bytes = [&offset.to_be_bytes()[..], &len.to_be_bytes()].concat();
+        bytes.extend([9, 9, 9, 9, magic]);
+        bytes.resize(LOG_OVERHEAD + usize::try_from(len).unwrap(), 0);
+        bytes
+    }
+
+    #[test]
+    fn formats_may_follow_each_other_in_one_blob() {
+        let (first, last) = (batch(2), batch(6));
+        let (v0, v1) = (legacy(4, 0, 14), legacy(5, 1, 60));
+        let blob = [&first, &v0, &v1, &last].map(Vec::as_slice).concat();
+        let mut entries = batches(&blob);
+        let read: Vec<_> = entries.by_ref().map(Result::unwrap).collect();
+        let legacy = |offset, magic, bytes| {
+            LogEntry::Legacy(LegacyMessage {
+                offset,
+                magic,
+                bytes,
+            })
+        };
+        let expected = [
+            LogEntry::Batch(Batch::parse(&first).unwrap()),
+            legacy(4, 0, v0.as_slice()),
+            legacy(5, 1, v1.as_slice()),
+            LogEntry::Batch(Batch::parse(&last).unwrap()),
+        ];
+        assert_eq!(read, expected);
+        assert_eq!(entries.incomplete_len(), 0);
+    }
+
+    #[test]
+    fn a_cut_entry_ends_the_iteration_and_is_reported() {
+        for last in [batch(3), legacy(3, 1, 20)] {
+            for len in 0..last.len() {
+                let blob = [batch(2).as_slice(), last.get(..len).unwrap()].concat();
+                let mut entries = batches(&blob);
+                assert!(matches!(entries.next(), Some(Ok(LogEntry::Batch(_)))));
+                assert_eq!(entries.next(), None);
+                assert_eq!(entries.incomplete_len(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_entries_are_malformed_and_end_the_iteration() {
+        let with = |at: usize, bytes: &[u8]| {
+            let mut blob = batch(2);
+            blob.splice(at..at + bytes.len(), bytes.iter().copied());
+            blob
+        };
+        for (what, blob) in [
+            ("RecordBatch.batch_length", with(8, &(-1_i32).to_be_bytes())),
+            ("RecordBatch.batch_length", with(8, &0_i32.to_be_bytes())),
+            ("RecordBatch.batch_length", with(8, &13_i32.to_be_bytes())),
+            ("RecordBatch.batch_length", with(8, &i32::MIN.to_be_bytes())),
+            ("RecordBatch.magic", with(16, &[3])),
+            ("RecordBatch.magic", with(16, &[0xff])),
+        ] {
+            let blob = [blob, batch(3)].concat();
+            let mut entries = batches(&blob);
+            let fault = Malformed::new(Why::OutOfRange).at(what);
+            assert_eq!(entries.next(), Some(Err(fault)));
+            assert_eq!(entries.next(), None);
+        }
+        // Long enough for an old message, too short for a batch.
+        let mut short = batch(2);
+        short.truncate(LOG_OVERHEAD + 40);
+        short.splice(8..12, 40_i32.to_be_bytes());
+        let fault = batches(&short).next().unwrap().unwrap_err();
+        assert_eq!(fault.why, Why::Truncated);
+    }
+}
