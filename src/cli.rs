@@ -14,8 +14,13 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, ConfigError, Notice, ParseOptions},
-    runtime::{Engine, FlowEnd, report},
+    cluster::RequestError,
+    config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
+    runtime::{
+        Engine, FlowEnd,
+        check::{self, ClusterFacts, Facts, Outlook, Severity},
+        report,
+    },
 };
 
 /// The command line was wrong.
@@ -135,7 +140,7 @@ async fn run(args: &FileArgs) -> u8 {
             return EXIT_CONFIG;
         }
     };
-    for notice in notices {
+    for notice in &notices {
         warn!("{notice}");
     }
     let (Ok(mut terminate), Ok(mut interrupt)) = (
@@ -203,19 +208,106 @@ fn exit_code(ends: &[FlowEnd]) -> u8 {
     0
 }
 
-#[expect(clippy::unused_async, reason = "connects from the next step on")]
-async fn check(args: &FileArgs, _offline: bool) -> u8 {
-    match load(args) {
-        Ok((config, notices)) => {
-            for notice in notices {
-                println!("{notice}");
-            }
-            println!("{} flows", config.flows.len());
-            0
-        }
+async fn check(args: &FileArgs, offline: bool) -> u8 {
+    let (config, notices) = match load(args) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             print_errors(&args.file, &errors);
-            EXIT_CONFIG
+            return EXIT_CONFIG;
         }
+    };
+    for notice in &notices {
+        println!("note   {notice}");
     }
+    let facts = if offline {
+        Facts::new()
+    } else {
+        check::gather(&config).await
+    };
+    for cluster in &config.clusters {
+        println!("{}", cluster_line(cluster, facts.get(&cluster.alias)));
+    }
+    let mut errors = 0;
+    for flow in &config.flows {
+        let outlook = check::examine(flow, &facts);
+        errors += print_outlook(flow, &outlook, offline);
+    }
+    match (errors, facts.values().all(Result::is_ok)) {
+        (0, _) => {
+            println!("nothing stands in the way");
+            0
+        }
+        (_, true) => EXIT_CONFIG,
+        (_, false) => EXIT_RETRY,
+    }
+}
+
+fn cluster_line(
+    cluster: &ClusterConfig,
+    facts: Option<&Result<ClusterFacts, RequestError>>,
+) -> String {
+    let servers: Vec<String> = cluster.bootstrap.iter().map(ToString::to_string).collect();
+    let found = match facts {
+        None => String::from("not asked"),
+        Some(Err(error)) => format!("no answer: {error}"),
+        Some(Ok(facts)) => format!(
+            "{}, {}, id {}",
+            counted(facts.broker_count, "broker"),
+            counted(facts.view.topics.len(), "topic"),
+            facts.view.cluster_id.as_deref().unwrap_or("unknown")
+        ),
+    };
+    format!(
+        "cluster {} at {}: {found}",
+        cluster.alias,
+        servers.join(",")
+    )
+}
+
+/// Prints what a flow would do; returns how many errors stand in its way.
+fn print_outlook(flow: &FlowConfig, outlook: &Outlook, offline: bool) -> usize {
+    let partitions = outlook
+        .topics
+        .iter()
+        .map(|(_, _, partitions)| partitions)
+        .sum();
+    println!("flow {}->{}", flow.source, flow.target);
+    if !offline {
+        println!(
+            "  copies {} with {}; creates {} on {}",
+            counted(outlook.topics.len(), "topic"),
+            counted(partitions, "partition"),
+            counted(outlook.created, "topic"),
+            flow.target
+        );
+    }
+    for (topic, remote_topic, partitions) in &outlook.topics {
+        println!(
+            "    {topic} -> {remote_topic} ({})",
+            counted(*partitions, "partition")
+        );
+    }
+    for (reason, count) in &outlook.skipped {
+        println!(
+            "  leaves out {}: {}",
+            counted(*count, "topic"),
+            reason.as_str()
+        );
+    }
+    let mut errors = 0;
+    for finding in &outlook.findings {
+        let label = match finding.severity {
+            Severity::Error => "error  ",
+            Severity::Warning => "warning",
+        };
+        errors += usize::from(finding.severity == Severity::Error);
+        println!("  {label} {}; {}", finding.problem, finding.fix);
+    }
+    errors
+}
+
+/// A count with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
