@@ -8,3 +8,4 @@ pub mod flow;
 pub mod offsets;
 pub mod policy;
 pub mod runtime;
+pub mod sandbox;
