@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cluster::RequestError,
     config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
+    demo,
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
@@ -44,15 +45,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(30);
     max_term_width = 100
 )]
 struct Cli {
-    /// What to log: error, warn, info, debug or trace; also per module, as in `info,kmirror::cluster=debug`.
-    #[arg(
-        long,
-        global = true,
-        env = "KMIRROR_LOG",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
-    log: String,
+    /// What to log: error, warn, info, debug or trace, also per module as in
+    /// `info,kmirror::cluster=debug` [default: info for run, warn otherwise]
+    #[arg(long, global = true, env = "KMIRROR_LOG", value_name = "LEVEL")]
+    log: Option<String>,
 
     #[command(subcommand)]
     command: Command,
@@ -69,6 +65,12 @@ enum Command {
         /// Only read the file; connect to nothing.
         #[arg(long)]
         offline: bool,
+    },
+    /// Watch the engine copy between two in-memory clusters, then see both compared.
+    Demo {
+        /// How long the live load lasts.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u64,
     },
 }
 
@@ -91,13 +93,20 @@ pub async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    if let Err(error) = start_log(&cli.log) {
-        eprintln!("kmirror: --log {}: {error}", cli.log);
+    let default = if matches!(cli.command, Command::Run(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    let filter = cli.log.as_deref().unwrap_or(default);
+    if let Err(error) = start_log(filter) {
+        eprintln!("kmirror: --log {filter}: {error}");
         return ExitCode::from(EXIT_USAGE);
     }
     let code = match cli.command {
         Command::Run(args) => run(&args).await,
         Command::Check { file, offline } => check(&file, offline).await,
+        Command::Demo { seconds } => demo(seconds).await,
     };
     ExitCode::from(code)
 }
@@ -239,6 +248,16 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
         }
         (_, true) => EXIT_CONFIG,
         (_, false) => EXIT_RETRY,
+    }
+}
+
+async fn demo(seconds: u64) -> u8 {
+    match demo::run(seconds).await {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("kmirror: {error}");
+            EXIT_INTERNAL
+        }
     }
 }
 
