@@ -37,6 +37,9 @@ use support::kafka::{Pair, pair};
 
 const PARTITIONS: i32 = 4;
 
+/// How long a broker may take over one batch.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Linux counts process time in hundredths of a second (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -166,6 +169,9 @@ async fn measure(pair: &Pair, case: &Case, records: u64) -> Measured {
     let peak_mb = peak_mb(process.id());
     process.kill().unwrap();
     process.wait().unwrap();
+    if std::env::args().any(|argument| argument == "--log") {
+        eprintln!("{}", log_of(dir.path()));
+    }
     for (java, topic) in [
         (pair.source.java(), &topic),
         (pair.target.java(), &remote_topic),
