@@ -159,6 +159,10 @@ impl Flow {
     ) {
         let retry_at = now + limits::HALT_RETRY.min(self.options.discovery_interval);
         for (name, result) in results {
+            if result.is_ok() && name == self.options.offsets_topic.name {
+                // Nobody has written to a topic that did not exist.
+                self.positions.none_stored();
+            }
             let source_topic = self.source_topic_of(&name);
             let partition_count = source_topic
                 .as_ref()
@@ -180,6 +184,7 @@ impl Flow {
                     creation.retry_at = Some(retry_at);
                     creation.is_reported = false;
                     let remote_topic = name;
+                    self.discovery.expect(Arc::clone(&remote_topic), now);
                     actions.push(Action::Report(Notice::TopicCreated {
                         remote_topic,
                         partition_count,

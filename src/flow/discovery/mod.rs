@@ -21,7 +21,7 @@ pub use self::view::{
 };
 use super::{
     Action, Failure, Flow, Leader, Notice, PartitionId, Side, Slot, TopicPartition,
-    halt::HaltReason, partition::Partition, retry::Backoff,
+    halt::HaltReason, limits, partition::Partition, retry::Backoff,
 };
 use crate::policy::Decision;
 
@@ -37,6 +37,9 @@ pub(super) struct Discovery {
     /// Remote topics that are being given more partitions, or were refused and wait.
     growing: BTreeMap<Arc<str>, Creation>,
     skipped: BTreeSet<Arc<str>>,
+    /// Topics that were just created on the target and that its brokers do not show yet, with the
+    /// time at which they are no longer looked for.
+    expected: BTreeMap<Arc<str>, Instant>,
     is_halted: bool,
 }
 
@@ -46,6 +49,8 @@ struct Asked {
     view: Option<ClusterView>,
     is_asking: bool,
     ask_at: Instant,
+    /// Asked for while an answer was under way that may be older than the cause.
+    ask_again_at: Option<Instant>,
     backoff: Backoff,
     is_unreachable: bool,
 }
@@ -70,6 +75,7 @@ impl Asked {
             view: None,
             is_asking: false,
             ask_at: now,
+            ask_again_at: None,
             backoff: Backoff::new(),
             is_unreachable: false,
         }
@@ -90,6 +96,7 @@ impl Discovery {
             },
             growing: BTreeMap::new(),
             skipped: BTreeSet::new(),
+            expected: BTreeMap::new(),
             is_halted: false,
         }
     }
@@ -114,7 +121,32 @@ impl Discovery {
     /// Asks for metadata soon, because something suggests that it has changed.
     pub(super) fn refresh(&mut self, side: Side, at: Instant) {
         let asked = self.side(side);
-        asked.ask_at = asked.ask_at.min(at);
+        if asked.is_asking {
+            asked.ask_again_at = Some(asked.ask_again_at.map_or(at, |earlier| earlier.min(at)));
+        } else {
+            asked.ask_at = asked.ask_at.min(at);
+        }
+    }
+
+    /// Looks for a topic that was just created on the target until its brokers show it.
+    fn expect(&mut self, topic: Arc<str>, now: Instant) {
+        self.expected.insert(topic, now + limits::EXPECTED_MAX);
+    }
+
+    /// Asks the target again soon while a topic that was just created has not appeared whole.
+    fn look_for_expected(&mut self, now: Instant) {
+        let Some(target) = &self.target.view else {
+            return;
+        };
+        let is_whole = |topic: &TopicView| {
+            let mut partitions = topic.partitions.values();
+            partitions.all(|partition| partition.leader.is_some())
+        };
+        self.expected
+            .retain(|name, until| *until > now && !target.topics.get(name).is_some_and(is_whole));
+        if !self.expected.is_empty() {
+            self.refresh(Side::Target, now + limits::CREATION_WAIT);
+        }
     }
 
     pub(super) const fn views(&self) -> Option<(&ClusterView, &ClusterView)> {
@@ -160,11 +192,15 @@ impl Flow {
             Ok(view) => {
                 asked.backoff.succeed();
                 asked.ask_at = now + interval;
+                if let Some(at) = asked.ask_again_at.take() {
+                    asked.ask_at = asked.ask_at.min(at);
+                }
                 asked.view = Some(view);
                 if std::mem::take(&mut asked.is_unreachable) {
                     actions.push(Action::Report(Notice::Reached(side)));
                 }
                 self.compare(now, actions);
+                self.discovery.look_for_expected(now);
             }
             Err(failure) => {
                 asked.ask_at = asked.backoff.fail(now, 0);
@@ -320,6 +356,7 @@ impl Flow {
             return;
         };
         let mut halts = Vec::new();
+        let mut leaderless = [None, None];
         for slot in &mut self.slots {
             let partition = &slot.partition;
             let number = partition.source.partition;
@@ -327,6 +364,12 @@ impl Flow {
             let on_target = target.topics.get(&partition.remote_topic);
             slot.source_leader = leader(on_source, number);
             slot.target_leader = leader(on_target, number);
+            if slot.source_leader.is_none() && on_source.is_some() {
+                leaderless[0] = Some(Side::Source);
+            }
+            if slot.target_leader.is_none() && on_target.is_some() {
+                leaderless[1] = Some(Side::Target);
+            }
             let reason = match (on_source, on_target) {
                 (Some(topic), _) if topic.topic_id != slot.topic_id => HaltReason::TopicRecreated,
                 (_, Some(topic)) if topic.topic_id != slot.remote_topic_id => {
@@ -337,6 +380,9 @@ impl Flow {
                 (Some(_), Some(_)) => continue,
             };
             halts.push((partition.id, reason));
+        }
+        for side in leaderless.into_iter().flatten() {
+            self.discovery.refresh(side, now + limits::LEADER_WAIT);
         }
         for (id, reason) in halts {
             self.with_partition(now, id, actions, |partition| partition.halt(now, reason));
