@@ -196,10 +196,15 @@ async fn fill(source: &Cluster, topic: &str, load: Load, records: u64) -> f64 {
         number += u64::from(batch.header.record_count.unsigned_abs());
         bytes = u32::try_from(batch.header.size()).unwrap_or(bytes);
         total += f64::from(bytes);
-        produce(source, topic, partition, batch, Duration::from_secs(30))
+        // A topic that has just been created may not have its leaders yet.
+        while let Err(code) = produce(source, topic, partition, batch.clone(), TIMEOUT)
             .await
             .unwrap()
-            .unwrap();
+        {
+            assert!(code.is_retriable(), "{code}");
+            let topics = Topics::named([topic]);
+            source.refresh_metadata(topics).await.unwrap();
+        }
         partition = (partition + 1) % PARTITIONS;
     }
     total
