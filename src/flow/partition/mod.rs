@@ -291,13 +291,16 @@ impl Partition {
         Some(PartitionNotice::Resumed)
     }
 
-    /// Forgets the batches that were never sent; those in flight still await their answers.
+    /// Forgets the batches that were never sent, and that they were fetched: otherwise the position
+    /// would move past them with the last acknowledgement. Those in flight still await their answers.
     fn drop_unsent(&mut self) {
         while let Some(batch) = self
             .queue
             .pop_back_if(|batch| batch.base_sequence.is_none())
         {
             self.queued_bytes -= HEADER_LEN + batch.payload.len();
+            let kept = self.queue.back().map(|batch| batch.next_offset);
+            self.fetch_offset = kept.or(self.copied_offset);
         }
     }
 }
