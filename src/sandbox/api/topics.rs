@@ -312,10 +312,16 @@ pub(super) fn delete(
     let found: Vec<_> = wanted.iter().map(|it| to_delete(cluster, it)).collect();
     let names = found.iter().flatten().map(|(name, _)| name.as_str());
     let duplicates = duplicates(names);
+    let mut refused = BTreeSet::new();
     let mut responses = Vec::with_capacity(wanted.len());
     for (wanted, found) in wanted.iter().zip(&found) {
         let deleted = match found {
-            Ok((name, _)) if duplicates.contains(name.as_str()) => Err(&DUPLICATE),
+            Ok((name, _)) if duplicates.contains(name.as_str()) => {
+                if !refused.insert(name) {
+                    continue;
+                }
+                Err(&DUPLICATE)
+            }
             Ok((name, id)) => Ok((name.as_str(), *id)),
             Err(refusal) => Err(refusal),
         };

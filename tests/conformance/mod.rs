@@ -1,0 +1,124 @@
+//! Black-box probes of a broker, run against the sandbox and against real Apache Kafka.
+//!
+//! A probe is written once: requests, and the answers that both must give. Where one of them
+//! differs its test fails, and the sandbox is wrong until shown otherwise. A probe uses topics of
+//! its own, so all can share one broker.
+
+mod batches;
+mod broker;
+mod configs;
+mod fetches;
+mod idempotence;
+mod offsets;
+mod requests;
+mod topics;
+
+use std::{
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use kmirror::sandbox::{ClusterOptions, Timestamp, server::Server};
+
+use crate::support::kafka::{Kafka, KafkaOptions};
+
+/// Declares the two tests of each probe.
+macro_rules! probes {
+    ($($group:ident: $($probe:ident),+ $(,)?;)+) => {
+        mod on_sandbox {
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    let server = super::sandbox().await;
+                    super::$group::$probe(&server.bootstrap()).await;
+                }
+            )+)+
+        }
+
+        mod on_kafka {
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    let Some(bootstrap) = super::kafka() else { return };
+                    super::$group::$probe(bootstrap).await;
+                }
+            )+)+
+        }
+    };
+}
+
+probes! {
+    idempotence:
+        a_producer_appends_only_what_continues_its_sequence,
+        only_the_last_five_batches_are_recognised_again,
+        sequence_numbers_wrap_inside_and_between_batches,
+        a_higher_producer_epoch_starts_at_sequence_zero,
+        producer_ids_are_given_out_once,
+        the_last_sequence_of_each_producer_is_described;
+    batches:
+        a_batch_that_breaks_a_rule_is_refused,
+        what_is_stored_differs_only_where_the_broker_must_change_it,
+        a_compacted_topic_refuses_records_without_key,
+        timestamps_out_of_range_are_refused_by_record,
+        a_topic_can_stamp_its_records_itself,
+        a_topic_can_have_a_codec_of_its_own,
+        batches_above_the_limit_are_refused;
+    requests:
+        a_partition_listed_twice_is_appended_once,
+        acks_decide_whether_a_request_is_answered,
+        a_request_that_is_not_understood_ends_the_connection,
+        versions_can_be_asked_for_in_any_version,
+        partitions_that_do_not_exist_are_named_as_such;
+    offsets:
+        deleted_records_move_the_log_start_and_nothing_else,
+        records_of_a_compacted_topic_cannot_be_deleted,
+        filler_brings_a_log_to_any_offset,
+        offsets_are_found_by_time,
+        leader_epochs_end_at_the_log_end;
+    fetches:
+        limits_hold_but_for_the_first_batch,
+        a_batch_is_returned_whole_from_any_of_its_offsets,
+        offsets_and_epochs_outside_the_log_are_refused,
+        sessions_that_were_never_opened_are_not_found;
+    topics:
+        topics_that_cannot_be_are_refused,
+        a_new_topic_is_described_as_it_was_created,
+        a_deleted_topic_takes_its_id_with_it,
+        partitions_can_be_added_but_not_taken_away;
+    configs:
+        configs_tell_where_they_come_from,
+        configs_change_one_by_one;
+}
+
+/// A broker of the sandbox whose clock is right.
+async fn sandbox() -> Server {
+    let mut options = ClusterOptions::new("conformance", 1);
+    options.brokers[0].id = 1;
+    Server::start(options, Timestamp(now_ms())).await.unwrap()
+}
+
+/// The broker of Kafka that all probes share; `None` where Java or Maven is missing.
+fn kafka() -> Option<&'static str> {
+    static KAFKA: OnceLock<Option<(Kafka, String)>> = OnceLock::new();
+    let start = || {
+        // Kafka's default again, which the harness widens for tests with old records.
+        let properties = &[("log.message.timestamp.after.max.ms", "3600000")];
+        let kafka = Kafka::start(&KafkaOptions {
+            brokers: 1,
+            properties,
+        })?;
+        let bootstrap = kafka.bootstrap();
+        Some((kafka, bootstrap))
+    };
+    let kafka = KAFKA.get_or_init(start).as_ref();
+    kafka.map(|(_, bootstrap)| bootstrap.as_str())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a real broker compares timestamps with its wall clock"
+)]
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
