@@ -11,12 +11,12 @@ use std::{
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     cluster::RequestError,
     config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
     demo,
+    observe::log,
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
@@ -99,7 +99,7 @@ pub async fn main() -> ExitCode {
         "warn"
     };
     let filter = cli.log.as_deref().unwrap_or(default);
-    if let Err(error) = start_log(filter) {
+    if let Err(error) = log::start(filter) {
         eprintln!("kmirror: --log {filter}: {error}");
         return ExitCode::from(EXIT_USAGE);
     }
@@ -109,17 +109,6 @@ pub async fn main() -> ExitCode {
         Command::Demo { seconds } => demo(seconds).await,
     };
     ExitCode::from(code)
-}
-
-fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .init();
-    Ok(())
 }
 
 fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {

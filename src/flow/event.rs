@@ -11,7 +11,7 @@ use crate::offsets::source_offsets::StoredRecord;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// A time that [`Flow::deadline`] named has come.
+    /// A time that [`Flow::deadline`](super::Flow::deadline) named has come.
     DeadlineReached,
     /// A cluster's topics and leaders.
     Metadata {

@@ -31,6 +31,18 @@ pub fn notice(name: &str, notice: &Notice) {
                 "found stored positions of {partitions} partitions"
             );
         }
+        Notice::SameCluster { cluster_id } => error!(
+            flow = name,
+            "source and target are the same cluster ({cluster_id}): copying would never end; \
+             check bootstrap.servers of both"
+        ),
+        topics => topic(name, topics),
+    }
+}
+
+/// Logs a notice about whole topics.
+fn topic(name: &str, notice: &Notice) {
+    match notice {
         Notice::TopicCreated {
             remote_topic,
             partition_count,
@@ -75,11 +87,7 @@ pub fn notice(name: &str, notice: &Notice) {
         Notice::TopicSkipped { topic, reason } => {
             warn!(flow = name, "topic {topic} is not copied: {reason}");
         }
-        Notice::SameCluster { cluster_id } => error!(
-            flow = name,
-            "source and target are the same cluster ({cluster_id}): copying would never end; \
-             check bootstrap.servers of both"
-        ),
+        _ => {}
     }
 }
 
