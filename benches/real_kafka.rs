@@ -37,6 +37,9 @@ use support::kafka::{Pair, pair};
 
 const PARTITIONS: i32 = 4;
 
+/// How long a broker may take over one batch.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Linux counts process time in hundredths of a second (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -166,6 +169,9 @@ async fn measure(pair: &Pair, case: &Case, records: u64) -> Measured {
     let peak_mb = peak_mb(process.id());
     process.kill().unwrap();
     process.wait().unwrap();
+    if std::env::args().any(|argument| argument == "--log") {
+        eprintln!("{}", log_of(dir.path()));
+    }
     for (java, topic) in [
         (pair.source.java(), &topic),
         (pair.target.java(), &remote_topic),
@@ -190,10 +196,15 @@ async fn fill(source: &Cluster, topic: &str, load: Load, records: u64) -> f64 {
         number += u64::from(batch.header.record_count.unsigned_abs());
         bytes = u32::try_from(batch.header.size()).unwrap_or(bytes);
         total += f64::from(bytes);
-        produce(source, topic, partition, batch, Duration::from_secs(30))
+        // A topic that has just been created may not have its leaders yet.
+        while let Err(code) = produce(source, topic, partition, batch.clone(), TIMEOUT)
             .await
             .unwrap()
-            .unwrap();
+        {
+            assert!(code.is_retriable(), "{code}");
+            let topics = Topics::named([topic]);
+            source.refresh_metadata(topics).await.unwrap();
+        }
         partition = (partition + 1) % PARTITIONS;
     }
     total

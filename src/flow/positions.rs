@@ -46,6 +46,11 @@ impl Positions {
         self.partition_count = Some(partition_count);
     }
 
+    /// Notes that nothing can be stored, because the offsets topic has just been created.
+    pub(super) fn none_stored(&mut self) {
+        self.loaded.get_or_insert_default();
+    }
+
     pub(super) const fn is_loaded(&self) -> bool {
         self.loaded.is_some()
     }

@@ -80,6 +80,9 @@ final class Produce {
         properties.put(ProducerConfig.KEY_SERIALIZER_CLASS_CONFIG, ByteArraySerializer.class);
         properties.put(ProducerConfig.VALUE_SERIALIZER_CLASS_CONFIG, ByteArraySerializer.class);
         properties.put(ProducerConfig.DELIVERY_TIMEOUT_MS_CONFIG, 60_000);
+        // A broker shows a new topic before it takes records for it, and takes any sequence from a producer it does not
+        // know: a second batch could be stored while the first is refused, and then the first never again.
+        properties.put(ProducerConfig.MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION, 1);
         command.path("config").properties()
             .forEach(property -> properties.put(property.getKey(), property.getValue().asText()));
         return properties;

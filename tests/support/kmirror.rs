@@ -68,19 +68,15 @@ impl Kmirror {
         what: &str,
         mut done: impl FnMut(&str) -> Option<T>,
     ) -> T {
-        let until = now() + WAIT_MAX;
-        loop {
+        wait_until(what, || {
             let log = self.log();
-            if let Some(found) = done(&log) {
-                return found;
-            }
+            let found = done(&log);
             assert!(
-                self.child.try_wait().unwrap().is_none(),
+                found.is_some() || self.child.try_wait().unwrap().is_none(),
                 "ended while waiting for {what}\n{log}"
             );
-            assert!(now() < until, "waited {WAIT_MAX:?} for {what}\n{log}");
-            thread::sleep(POLL);
-        }
+            found
+        })
     }
 
     /// Asks it to stop (SIGTERM); returns how it ended and what it logged.
@@ -91,14 +87,14 @@ impl Kmirror {
 
     /// Waits until it ends by itself.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
-        let until = now() + WAIT_MAX;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return (status, self.log());
-            }
-            assert!(now() < until, "does not end\n{}", self.log());
-            thread::sleep(POLL);
-        }
+        let status = wait_until("its end", || self.child.try_wait().unwrap());
+        (status, self.log())
+    }
+
+    /// Ends it at once, as a crash would (SIGKILL).
+    pub(crate) fn kill9(mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
     }
 
     /// Sends it a signal.
@@ -119,6 +115,18 @@ impl Drop for Kmirror {
                 fs::read_to_string(self.log_file()).unwrap_or_default()
             );
         }
+    }
+}
+
+/// Waits until `done` finds what it looks for.
+pub(crate) fn wait_until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let until = now() + WAIT_MAX;
+    loop {
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(now() < until, "waited {WAIT_MAX:?} for {what}");
+        thread::sleep(POLL);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod java_client;
 pub(crate) mod kafka;
 pub(crate) mod kmirror;
 mod metadata_probe;
+pub(crate) mod own_reader;
 
 /// How often a condition of another process is looked at.
 const POLL: Duration = Duration::from_millis(20);

@@ -128,7 +128,7 @@ impl Conversation {
     async fn expect_end(mut self) {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest).await {
-            Ok(_) => assert_eq!(rest, []),
+            Ok(_) => assert_eq!(rest, Vec::<u8>::new()),
             Err(err) => assert_eq!(err.kind(), std::io::ErrorKind::ConnectionReset),
         }
     }

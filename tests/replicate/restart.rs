@@ -1,0 +1,174 @@
+//! A stop in order loses and doubles nothing; a crash loses nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{Topic, properties, stop};
+use crate::support::{
+    java_client::{Blob, Isolation, NewRecord, ProduceOptions},
+    kafka::{Pair, pair},
+    kmirror::Kmirror,
+};
+
+const PARTITIONS: u64 = 4;
+
+/// Records appended at once.
+const CHUNK: u64 = 200;
+
+/// Records that each run must copy before it is ended.
+const COPIED_PER_RUN: usize = 400;
+
+#[test]
+fn stops_and_starts_under_load_lose_and_double_nothing() {
+    let Some(pair) = pair() else { return };
+    let numbers = Numbers::append_to(pair, "restarted");
+    let (topic, copy) = (
+        Topic::new(&pair.source, "restarted"),
+        Topic::new(&pair.target, "A.restarted"),
+    );
+    for _ in 0..3 {
+        let mut kmirror = Kmirror::run(&properties(pair, "restarted", ""));
+        wait_for_more(&mut kmirror, copy);
+        stop(kmirror);
+    }
+    numbers.stop();
+    let mut kmirror = Kmirror::run(&properties(pair, "restarted", ""));
+    wait_for_last(&mut kmirror, topic, copy);
+    stop(kmirror);
+    let copied = numbers_in(copy);
+    for (partition, written) in numbers_in(topic) {
+        assert_same(partition, &copied[&partition], &written);
+    }
+}
+
+#[test]
+fn kills_under_load_lose_nothing() {
+    let Some(pair) = pair() else { return };
+    let numbers = Numbers::append_to(pair, "killed");
+    let (topic, copy) = (
+        Topic::new(&pair.source, "killed"),
+        Topic::new(&pair.target, "A.killed"),
+    );
+    let kills = 3;
+    for _ in 0..kills {
+        let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
+        wait_for_more(&mut kmirror, copy);
+        kmirror.kill9();
+    }
+    numbers.stop();
+    let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
+    wait_for_last(&mut kmirror, topic, copy);
+    stop(kmirror);
+
+    let copied = numbers_in(copy);
+    for (partition, written) in numbers_in(topic) {
+        let (once, steps_back) = without_steps_back(&copied[&partition]);
+        assert_same(partition, &once, &written);
+        assert!(
+            steps_back <= kills,
+            "partition {partition}: {steps_back} steps back"
+        );
+    }
+}
+
+/// Appends numbered records to a topic of the source in the background.
+struct Numbers {
+    is_stopped: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Numbers {
+    /// Creates the topic and begins.
+    fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
+        let java = pair.source.java();
+        java.create_topic(topic, i32::try_from(PARTITIONS).unwrap(), 1, &[]);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&is_stopped);
+        let thread = thread::spawn(move || {
+            for chunk in 0.. {
+                let numbers = chunk * CHUNK..(chunk + 1) * CHUNK;
+                let records: Vec<NewRecord> = numbers.map(record).collect();
+                java.produce(topic, &records, ProduceOptions::default());
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        Self { is_stopped, thread }
+    }
+
+    /// Ends after the records under way.
+    fn stop(self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+fn record(number: u64) -> NewRecord {
+    NewRecord {
+        partition: i32::try_from(number % PARTITIONS).unwrap(),
+        value: Some(number.to_string().into_bytes()),
+        ..NewRecord::default()
+    }
+}
+
+fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
+    let enough = copy.count() + COPIED_PER_RUN;
+    kmirror.wait_until(&format!("{enough} records"), |_| {
+        (copy.count() >= enough).then_some(())
+    });
+}
+
+/// Waits until the copy ends as the source does, in every partition.
+fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
+    let last = |topic: Topic<'_>| BTreeMap::from_iter(topic.own_contents());
+    let expected = last(topic);
+    kmirror.wait_until("the last records", |_| {
+        (last(copy) == expected).then_some(())
+    });
+}
+
+/// The numbers of each partition in order, as the Java consumer reads them.
+fn numbers_in(topic: Topic<'_>) -> BTreeMap<i32, Vec<u64>> {
+    let mut numbers: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+    let java = topic.cluster.java();
+    for record in java.read(topic.name, Isolation::ReadUncommitted) {
+        let Some(Blob::Bytes(value)) = record.content.value else {
+            panic!("a value that was not produced: {record:?}");
+        };
+        let number = String::from_utf8(value).unwrap().parse().unwrap();
+        numbers.entry(record.partition).or_default().push(number);
+    }
+    numbers
+}
+
+/// Compares long lists, and says where they first differ.
+fn assert_same(partition: i32, copied: &[u64], written: &[u64]) {
+    let differs = copied
+        .iter()
+        .zip(written)
+        .position(|(left, right)| left != right);
+    let at = differs.map(|at| (at, copied[at], written[at]));
+    assert_eq!(at, None, "partition {partition}: index, copied, written");
+    assert_eq!(copied.len(), written.len(), "partition {partition}");
+}
+
+/// The numbers without those that were copied again, and how often copying stepped back.
+fn without_steps_back(numbers: &[u64]) -> (Vec<u64>, usize) {
+    let (mut once, mut steps_back): (Vec<u64>, _) = (Vec::new(), 0);
+    for pair in numbers.windows(2) {
+        steps_back += usize::from(pair[1] <= pair[0]);
+    }
+    for &number in numbers {
+        if once.last().is_none_or(|last| *last < number) {
+            once.push(number);
+        }
+    }
+    (once, steps_back)
+}
