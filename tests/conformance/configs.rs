@@ -177,6 +177,13 @@ pub(super) async fn configs_change_one_by_one(bootstrap: &str) {
         ),
         (topic, "delete retention.ms", 0, "cleanup.policy=compact"),
         (topic, "delete retention.ms", 0, "cleanup.policy=compact"),
+        (topic, "set retention.ms", 42, "cleanup.policy=compact"),
+        (
+            topic,
+            "set retention.ms 1 set retention.ms 1",
+            42,
+            "cleanup.policy=compact",
+        ),
         (topic, "set retention.ms x", 40, "cleanup.policy=compact"),
         (topic, "append retention.ms 1", 40, "cleanup.policy=compact"),
         (topic, "set no.such.config 1", 40, "cleanup.policy=compact"),
@@ -198,25 +205,23 @@ pub(super) async fn configs_change_one_by_one(bootstrap: &str) {
     }
 }
 
-/// Changes one config of a topic and answers the error code.
-async fn alter(broker: &mut Broker, topic: &str, change: &str) -> i16 {
-    let mut words = change.split(' ');
+/// Changes configs of a topic, each given as operation, name and value; answers the error code.
+async fn alter(broker: &mut Broker, topic: &str, changes: &str) -> i16 {
     let operations = ["set", "delete", "append", "subtract"];
-    let operation = words.next().unwrap();
-    let operation = (0..)
-        .zip(operations)
-        .find(|it| it.1 == operation)
-        .unwrap()
-        .0;
+    let words: Vec<&str> = changes.split(' ').collect();
+    let configs = words.chunks(3).map(|words| {
+        let mut operations = (0..).zip(operations);
+        IncrementalAlterableConfig {
+            name: words[1],
+            config_operation: operations.find(|it| it.1 == words[0]).unwrap().0,
+            value: words.get(2).copied(),
+        }
+    });
     let request = IncrementalAlterConfigsRequest {
         resources: vec![IncrementalAlterConfigsResource {
             resource_type: TOPIC,
             resource_name: topic,
-            configs: vec![IncrementalAlterableConfig {
-                name: words.next().unwrap(),
-                config_operation: operation,
-                value: words.next(),
-            }],
+            configs: configs.collect(),
         }],
         validate_only: false,
     };
