@@ -16,7 +16,7 @@ use crate::{
     cluster::RequestError,
     config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
     demo,
-    observe::log,
+    observe::{counted, log},
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
@@ -312,10 +312,4 @@ fn print_outlook(flow: &FlowConfig, outlook: &Outlook, offline: bool) -> usize {
         println!("  {label} {}; {}", finding.problem, finding.fix);
     }
     errors
-}
-
-/// A count with its noun.
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

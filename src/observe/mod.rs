@@ -3,3 +3,10 @@
 //! Receives words and numbers; never asks a flow or a cluster for them.
 
 pub mod log;
+
+/// A count with its noun, in the plural unless it is 1.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

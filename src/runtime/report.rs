@@ -2,7 +2,10 @@
 
 use tracing::{error, info, warn};
 
-use crate::flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits};
+use crate::{
+    flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits},
+    observe::counted,
+};
 
 /// Logs a notice of the flow `name`.
 pub fn notice(name: &str, notice: &Notice) {
@@ -28,7 +31,8 @@ pub fn notice(name: &str, notice: &Notice) {
         Notice::PositionsLoaded { partitions } => {
             info!(
                 flow = name,
-                "found stored positions of {partitions} partitions"
+                "found stored positions of {}",
+                counted(*partitions, "partition")
             );
         }
         Notice::SameCluster { cluster_id } => error!(
@@ -47,8 +51,9 @@ fn topic(name: &str, notice: &Notice) {
             remote_topic,
             partition_count,
         } => {
-            let count =
-                (*partition_count >= 0).then(|| format!(" with {partition_count} partitions"));
+            // A negative count has left the number to the brokers.
+            let count = usize::try_from(*partition_count).ok();
+            let count = count.map(|count| format!(" with {}", counted(count, "partition")));
             info!(
                 flow = name,
                 "created topic {remote_topic}{}",
@@ -81,7 +86,8 @@ fn topic(name: &str, notice: &Notice) {
         } => {
             info!(
                 flow = name,
-                "copying {partition_count} partitions of {topic} to {remote_topic}"
+                "copying {} of {topic} to {remote_topic}",
+                counted(*partition_count, "partition")
             );
         }
         Notice::TopicSkipped { topic, reason } => {
@@ -143,8 +149,8 @@ pub fn status(name: &str, status: &FlowStatus) {
     let counters = &status.counters;
     info!(
         flow = name,
-        "{} partitions, {} records copied, lag {} records, {} halted",
-        status.partitions,
+        "{}, {} records copied, lag {} records, {} halted",
+        counted(status.partitions, "partition"),
         counters.records,
         status.lag,
         status.halted.len()
