@@ -14,8 +14,14 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, ConfigError, Notice, ParseOptions},
-    runtime::{Engine, FlowEnd, report},
+    cluster::RequestError,
+    config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
+    demo,
+    runtime::{
+        Engine, FlowEnd,
+        check::{self, ClusterFacts, Facts, Outlook, Severity},
+        report,
+    },
 };
 
 /// The command line was wrong.
@@ -39,15 +45,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(30);
     max_term_width = 100
 )]
 struct Cli {
-    /// What to log: error, warn, info, debug or trace; also per module, as in `info,kmirror::cluster=debug`.
-    #[arg(
-        long,
-        global = true,
-        env = "KMIRROR_LOG",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
-    log: String,
+    /// What to log: error, warn, info, debug or trace, also per module as in
+    /// `info,kmirror::cluster=debug` [default: info for run, warn otherwise]
+    #[arg(long, global = true, env = "KMIRROR_LOG", value_name = "LEVEL")]
+    log: Option<String>,
 
     #[command(subcommand)]
     command: Command,
@@ -64,6 +65,12 @@ enum Command {
         /// Only read the file; connect to nothing.
         #[arg(long)]
         offline: bool,
+    },
+    /// Watch the engine copy between two in-memory clusters, then see both compared.
+    Demo {
+        /// How long the live load lasts.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u64,
     },
 }
 
@@ -86,13 +93,20 @@ pub async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    if let Err(error) = start_log(&cli.log) {
-        eprintln!("kmirror: --log {}: {error}", cli.log);
+    let default = if matches!(cli.command, Command::Run(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    let filter = cli.log.as_deref().unwrap_or(default);
+    if let Err(error) = start_log(filter) {
+        eprintln!("kmirror: --log {filter}: {error}");
         return ExitCode::from(EXIT_USAGE);
     }
     let code = match cli.command {
         Command::Run(args) => run(&args).await,
         Command::Check { file, offline } => check(&file, offline).await,
+        Command::Demo { seconds } => demo(seconds).await,
     };
     ExitCode::from(code)
 }
@@ -135,7 +149,7 @@ async fn run(args: &FileArgs) -> u8 {
             return EXIT_CONFIG;
         }
     };
-    for notice in notices {
+    for notice in &notices {
         warn!("{notice}");
     }
     let (Ok(mut terminate), Ok(mut interrupt)) = (
@@ -203,19 +217,116 @@ fn exit_code(ends: &[FlowEnd]) -> u8 {
     0
 }
 
-#[expect(clippy::unused_async, reason = "connects from the next step on")]
-async fn check(args: &FileArgs, _offline: bool) -> u8 {
-    match load(args) {
-        Ok((config, notices)) => {
-            for notice in notices {
-                println!("{notice}");
-            }
-            println!("{} flows", config.flows.len());
-            0
-        }
+async fn check(args: &FileArgs, offline: bool) -> u8 {
+    let (config, notices) = match load(args) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             print_errors(&args.file, &errors);
-            EXIT_CONFIG
+            return EXIT_CONFIG;
+        }
+    };
+    for notice in &notices {
+        println!("note   {notice}");
+    }
+    let facts = if offline {
+        Facts::new()
+    } else {
+        check::gather(&config).await
+    };
+    for cluster in &config.clusters {
+        println!("{}", cluster_line(cluster, facts.get(&cluster.alias)));
+    }
+    let mut errors = 0;
+    for flow in &config.flows {
+        let outlook = check::examine(flow, &facts);
+        errors += print_outlook(flow, &outlook, offline);
+    }
+    match (errors, facts.values().all(Result::is_ok)) {
+        (0, _) => {
+            println!("nothing stands in the way");
+            0
+        }
+        (_, true) => EXIT_CONFIG,
+        (_, false) => EXIT_RETRY,
+    }
+}
+
+async fn demo(seconds: u64) -> u8 {
+    match demo::run(seconds).await {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("kmirror: {error}");
+            EXIT_INTERNAL
         }
     }
+}
+
+fn cluster_line(
+    cluster: &ClusterConfig,
+    facts: Option<&Result<ClusterFacts, RequestError>>,
+) -> String {
+    let servers: Vec<String> = cluster.bootstrap.iter().map(ToString::to_string).collect();
+    let found = match facts {
+        None => String::from("not asked"),
+        Some(Err(error)) => format!("no answer: {error}"),
+        Some(Ok(facts)) => format!(
+            "{}, {}, id {}",
+            counted(facts.broker_count, "broker"),
+            counted(facts.view.topics.len(), "topic"),
+            facts.view.cluster_id.as_deref().unwrap_or("unknown")
+        ),
+    };
+    format!(
+        "cluster {} at {}: {found}",
+        cluster.alias,
+        servers.join(",")
+    )
+}
+
+/// Prints what a flow would do; returns how many errors stand in its way.
+fn print_outlook(flow: &FlowConfig, outlook: &Outlook, offline: bool) -> usize {
+    let partitions = outlook
+        .topics
+        .iter()
+        .map(|(_, _, partitions)| partitions)
+        .sum();
+    println!("flow {}->{}", flow.source, flow.target);
+    if !offline {
+        println!(
+            "  copies {} with {}; creates {} on {}",
+            counted(outlook.topics.len(), "topic"),
+            counted(partitions, "partition"),
+            counted(outlook.created, "topic"),
+            flow.target
+        );
+    }
+    for (topic, remote_topic, partitions) in &outlook.topics {
+        println!(
+            "    {topic} -> {remote_topic} ({})",
+            counted(*partitions, "partition")
+        );
+    }
+    for (reason, count) in &outlook.skipped {
+        println!(
+            "  leaves out {}: {}",
+            counted(*count, "topic"),
+            reason.as_str()
+        );
+    }
+    let mut errors = 0;
+    for finding in &outlook.findings {
+        let label = match finding.severity {
+            Severity::Error => "error  ",
+            Severity::Warning => "warning",
+        };
+        errors += usize::from(finding.severity == Severity::Error);
+        println!("  {label} {}; {}", finding.problem, finding.fix);
+    }
+    errors
+}
+
+/// A count with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }

@@ -2,4 +2,5 @@
 
 mod real_kafka_harness;
 mod replicate;
+mod sandbox;
 mod support;

@@ -1,6 +1,6 @@
 //! The harness for real Kafka does what the other tests rely on.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use crate::support::{
     java_client::{
@@ -8,7 +8,11 @@ use crate::support::{
         Transaction,
     },
     kafka::{Kafka, KafkaOptions, MirrorMaker, pair},
+    wait_for,
 };
+
+/// For what another process is sure to do, if slowly.
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -372,15 +376,14 @@ config.storage.replication.factor=1
         return;
     };
 
-    let copy = "harness.harness-mirrored";
-    while !target.topics().iter().any(|name| name == copy) {
-        thread::sleep(Duration::from_millis(200));
-    }
+    let copy = "harness.harness-mirrored".to_owned();
+    let created = wait_for(WAIT_MAX, || target.topics().contains(&copy).then_some(()));
+    assert!(created.is_some(), "MirrorMaker 2 does not create {copy}");
     let expected = source.read("harness-mirrored", Isolation::ReadUncommitted);
-    let mut copied = Vec::new();
-    while copied.len() < expected.len() {
-        copied = target.read(copy, Isolation::ReadUncommitted);
-    }
+    let copied = wait_for(WAIT_MAX, || {
+        let copied = target.read(&copy, Isolation::ReadUncommitted);
+        (copied.len() >= expected.len()).then_some(copied)
+    });
     mirror_maker.stop();
-    assert_eq!(copied, expected);
+    assert_eq!(copied, Some(expected));
 }

@@ -53,3 +53,54 @@ fn pause(failures: u32, jitter: f64) -> Duration {
     let pause = BACKOFF_FIRST.saturating_mul(1_u32 << doublings);
     pause.min(BACKOFF_MAX).mul_f64(0.8 + 0.4 * jitter)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::error::{Broker, DisconnectCause, Origin};
+
+    #[test]
+    fn the_pause_doubles_up_to_a_second_and_varies_by_a_fifth() {
+        let cases = [
+            (1, 50),
+            (2, 100),
+            (5, 800),
+            (6, 1000),
+            (7, 1000),
+            (u32::MAX, 1000),
+        ];
+        for (failures, millis) in cases {
+            let expected = Duration::from_millis(millis);
+            assert_eq!(pause(failures, 0.5), expected, "{failures}");
+            assert_eq!(pause(failures, 0.0), expected.mul_f64(0.8), "{failures}");
+            assert_eq!(pause(failures, 1.0), expected.mul_f64(1.2), "{failures}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_side_by_side_count_as_one_failure() {
+        let broker = Broker {
+            cluster: "A".into(),
+            node_id: Some(1),
+            host: "b1".into(),
+            port: 9092,
+        };
+        let error = RequestError::Disconnected {
+            origin: Origin::new(broker.into(), None),
+            cause: DisconnectCause::Closed,
+        };
+        let (start, step) = (Instant::now(), Duration::from_secs(1));
+        let first = Backoff::failed(None, (start, start + step), 0.5, error.clone());
+        assert!(first.error(start + step).is_some());
+        assert!(
+            first
+                .error(start + step + Duration::from_millis(50))
+                .is_none()
+        );
+
+        let beside = Backoff::failed(Some(&first), (start, start + step), 0.5, error.clone());
+        assert_eq!(beside.failures, 1);
+        let after = Backoff::failed(Some(&beside), (start + step, start + 2 * step), 0.5, error);
+        assert_eq!(after.failures, 2);
+    }
+}

@@ -7,7 +7,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -25,7 +26,8 @@ use tokio::{
 use super::{
     error::{Broker, DisconnectCause, MalformedCause, Origin, RequestError, UnsendableCause},
     frames::{FrameReader, ReadError, write_pieces},
-    limits::IN_FLIGHT_MAX,
+    limits::{IN_FLIGHT_MAX, LAST_WORDS_TIMEOUT},
+    lock,
     pool::Pool,
 };
 
@@ -53,8 +55,10 @@ pub(super) struct Channel(Arc<Shared>);
 struct Shared {
     broker: Arc<Broker>,
     state: Mutex<State>,
-    /// Something to write, or the channel was closed.
+    /// Something to write.
     writable: Notify,
+    /// The channel was closed from outside its task.
+    ended: Notify,
     /// A deadline earlier than the one being waited for.
     rearmed: Notify,
 }
@@ -92,16 +96,13 @@ impl Channel {
             broker,
             state: Mutex::default(),
             writable: Notify::new(),
+            ended: Notify::new(),
             rearmed: Notify::new(),
         });
         let running = Arc::clone(&shared);
         tokio::spawn(async move {
-            // Each direction makes progress while the other is stuck; the first to end ends all.
-            let error = tokio::select! {
-                error = running.read(FrameReader::new(reading, pool)) => error,
-                error = running.write(writing) => error,
-                error = running.watch_deadlines() => error,
-            };
+            let frames = FrameReader::new(reading, pool);
+            let error = running.run(frames, writing).await;
             running.close(error);
         });
         Self(shared)
@@ -183,7 +184,7 @@ impl Drop for Channel {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn origin(&self, api: Option<ApiKey>) -> Origin {
@@ -210,6 +211,30 @@ impl Shared {
             ReadError::EndInsideFrame => DisconnectCause::ClosedInsideAnswer,
             ReadError::Io(err) => DisconnectCause::Io(Arc::new(err)),
         })
+    }
+
+    /// Reads, writes and watches the time until one of them ends.
+    ///
+    /// Each direction makes progress while the other is stuck. When writing fails, the answers
+    /// that have arrived are still read: they may settle what would else stay open, and the other
+    /// side may have said why it closed.
+    async fn run<R, W>(&self, frames: FrameReader<R>, writing: W) -> RequestError
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut reading = pin!(self.read(frames));
+        tokio::select! {
+            error = &mut reading => error,
+            error = self.write(writing) => {
+                match tokio::time::timeout(LAST_WORDS_TIMEOUT, reading).await {
+                    Ok(last_words @ RequestError::Malformed { .. }) => last_words,
+                    _ => error,
+                }
+            }
+            error = self.watch_deadlines() => error,
+            () = self.ended.notified() => self.disconnected(DisconnectCause::ClosedHere),
+        }
     }
 
     /// Hands answers to those who wait, until something is wrong.
@@ -260,17 +285,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes what is queued, all that has gathered at a time, until the channel is closed.
+    /// Writes what is queued, all that has gathered at a time, until that fails.
     async fn write(&self, mut writing: impl AsyncWrite + Unpin) -> RequestError {
         let mut pieces = VecDeque::new();
         loop {
-            {
-                let mut state = self.state();
-                if let Some(error) = &state.closed {
-                    return error.clone();
-                }
-                std::mem::swap(&mut state.outgoing, &mut pieces);
-            }
+            std::mem::swap(&mut self.state().outgoing, &mut pieces);
             if pieces.is_empty() {
                 self.writable.notified().await;
             } else if let Err(err) = write_pieces(&mut writing, &mut pieces).await {
@@ -323,7 +342,7 @@ impl Shared {
         state.outgoing.clear();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.writable.notify_one();
+        self.ended.notify_one();
         let now = Instant::now();
         for request in waiting {
             let overdue = matches!(error, RequestError::TimedOut { .. }) && request.deadline <= now;
@@ -352,5 +371,75 @@ fn after_the_end(error: &RequestError) -> RequestError {
             origin: Origin::new(Arc::clone(&origin.broker), None),
         },
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Fails every write, and says when the first has failed.
+    struct Broken(Option<oneshot::Sender<()>>);
+
+    impl AsyncWrite for Broken {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if let Some(failed) = self.0.take() {
+                failed.send(()).unwrap();
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_the_last_words_of_the_other_side_still_count() {
+        let broker = Broker {
+            cluster: "A".into(),
+            node_id: Some(1),
+            host: "b1".into(),
+            port: 9092,
+        };
+        let (reading, mut other_side) = tokio::io::duplex(64);
+        let (failed, has_failed) = oneshot::channel();
+        let writing = Broken(Some(failed));
+        let channel = Channel::start(reading, writing, broker.into(), Pool::default());
+        let expected = Expected {
+            api: ApiKey::Metadata,
+            len_max: 1024,
+            trusted: false,
+            timeout: Duration::from_secs(30),
+        };
+        let [first, second] = [(); 2].map(|()| {
+            let encode = |_| Ok(vec![Bytes::from_static(b"request")]);
+            channel.enqueue(expected, encode).unwrap()
+        });
+        has_failed.await.unwrap();
+        let answer = b"\0\0\0\x04\0\0\0\0";
+        other_side.write_all(answer).await.unwrap();
+        other_side.write_all(b"HTTP/1.1 400").await.unwrap();
+
+        assert_eq!(first.await.unwrap().unwrap(), answer[4..]);
+        let cause = MalformedCause::Prefix(frame::BadPrefix::Http);
+        let error = second.await.unwrap().unwrap_err();
+        assert!(error.to_string().ends_with(&cause.to_string()), "{error}");
     }
 }

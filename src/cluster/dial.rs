@@ -6,7 +6,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use super::{
     error::{Broker, DisconnectCause, Origin, RequestError},
     handshake::{ApiRanges, FIRST_VERSION, LAST_VERSION, negotiate},
     limits::{ADDRESSES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIME},
+    lock,
     pool::Pool,
 };
 
@@ -81,9 +82,9 @@ impl Dialer {
         }
     }
 
-    async fn resolve(&self, broker: &Broker) -> Result<Vec<SocketAddr>, RequestError> {
+    async fn resolve(&self, broker: &Arc<Broker>) -> Result<Vec<SocketAddr>, RequestError> {
         let host = (broker.host.as_str(), broker.port);
-        let failed = |source| unreachable(&Arc::new(broker.clone()), &broker.host, source);
+        let failed = |source| unreachable(broker, &broker.host, source);
         match timeout(self.connect_timeout, lookup_host(host)).await {
             Ok(Ok(addresses)) => Ok(addresses.collect()),
             Ok(Err(err)) => Err(failed(err)),
@@ -120,10 +121,7 @@ impl Dialer {
 
     fn connection(&self, channel: Arc<Channel>, ranges: ApiRanges) -> Connection {
         let ranges = Arc::new(ranges);
-        *self
-            .last_ranges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&ranges));
+        *lock(&self.last_ranges) = Some(Arc::clone(&ranges));
         let client_id = Arc::clone(&self.client_id);
         Connection::new(channel, ranges, client_id, self.request_timeout)
     }

@@ -20,13 +20,23 @@ pub struct Broker {
     pub port: u16,
 }
 
+impl Broker {
+    /// Host and port as Kafka's settings write them.
+    pub(super) fn address(&self) -> String {
+        if self.host.contains(':') {
+            return format!("[{}]:{}", self.host, self.port);
+        }
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
 impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.node_id, self.host.is_empty()) {
             (Some(id), true) => write!(f, "broker {id}")?,
-            (Some(id), false) => write!(f, "broker {id} ({}:{})", self.host, self.port)?,
+            (Some(id), false) => write!(f, "broker {id} ({})", self.address())?,
             (None, true) => f.write_str("any broker")?,
-            (None, false) => write!(f, "bootstrap server {}:{}", self.host, self.port)?,
+            (None, false) => write!(f, "bootstrap server {}", self.address())?,
         }
         write!(f, " of cluster {}", self.cluster)
     }

@@ -96,11 +96,11 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
             if self.start == self.ahead.len() {
                 self.ahead.clear();
                 self.start = 0;
-            } else if self.ahead.capacity().saturating_sub(self.start) < len {
+            } else if READ_AHEAD_LEN.saturating_sub(self.start) < len {
                 self.ahead.drain(..self.start);
                 self.start = 0;
             }
-            let room = self.ahead.capacity().saturating_sub(self.ahead.len());
+            let room = READ_AHEAD_LEN.saturating_sub(self.ahead.len());
             let mut tail = bytes::BufMut::limit(&mut self.ahead, room);
             match self.stream.read_buf(&mut tail).await {
                 Ok(0) if self.unread().is_empty() => return Err(ReadError::End),
@@ -145,5 +145,98 @@ fn advance(pieces: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written = written.saturating_sub(piece.len());
         pieces.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A stream that hands out at most `step` bytes at a time.
+    struct Trickle {
+        rest: Bytes,
+        step: usize,
+    }
+
+    impl AsyncRead for Trickle {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let len = self.step.min(self.rest.len()).min(buffer.remaining());
+            buffer.put_slice(&self.rest.split_to(len));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn frame(len: usize) -> Vec<u8> {
+        let prefix = u32::try_from(len).unwrap().to_be_bytes();
+        let body = (0..len).map(|at| u8::try_from(at % 251).unwrap());
+        prefix.into_iter().chain(body).collect()
+    }
+
+    #[tokio::test]
+    async fn frames_survive_however_the_stream_is_cut() {
+        let lens = [
+            0, 1, 12, 16_380, 16_381, 16_384, 16_385, 40, 65_536, 9, 1_200_000, 1, 16_000, 700,
+        ];
+        let stream: Bytes = lens.iter().copied().flat_map(frame).collect();
+        for step in [1, 4, 5, 1000, 16_383, 16_384, 16_388, 100_000, usize::MAX] {
+            for trusted in [true, false] {
+                let rest = stream.clone();
+                let mut frames = FrameReader::new(Trickle { rest, step }, Pool::default());
+                for len in lens {
+                    let prefix = frames.prefix().await.unwrap();
+                    assert_eq!(prefix, u32::try_from(len).unwrap().to_be_bytes());
+                    let body = frames.body(len, trusted).await.unwrap();
+                    assert!(*body == frame(len)[4..], "{len} in steps of {step}");
+                }
+                assert!(matches!(frames.prefix().await, Err(ReadError::End)));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_says_whether_a_frame_was_cut() {
+        let whole = frame(20_000);
+        for (kept, is_between) in [
+            (0, true),
+            (1, false),
+            (4, false),
+            (900, false),
+            (20_003, false),
+        ] {
+            let mut frames = FrameReader::new(&whole[..kept], Pool::default());
+            let error = match frames.prefix().await {
+                Ok(_) => frames.body(20_000, true).await.unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(
+                matches!(error, ReadError::End),
+                is_between,
+                "{kept}: {error:?}"
+            );
+            assert_eq!(
+                matches!(error, ReadError::EndInsideFrame),
+                !is_between,
+                "{kept}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_written_in_part_goes_on_where_it_stopped() {
+        let pieces = ["abc", "d", "efgh"];
+        for written in 0..=8 {
+            let mut rest: VecDeque<_> = pieces.iter().map(|piece| Bytes::from(*piece)).collect();
+            advance(&mut rest, written);
+            let rest: Vec<u8> = rest.into_iter().flatten().collect();
+            assert_eq!(rest, b"abcdefgh"[written..], "{written}");
+        }
     }
 }

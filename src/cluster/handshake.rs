@@ -139,3 +139,53 @@ fn ranges(
         cause,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use kmirror_protocol::messages::api_versions::ApiVersion;
+
+    use super::*;
+
+    fn offers(ranges: &[(i16, i16, i16)]) -> Result<ApiRanges, MalformedCause> {
+        let range = |&(api_key, min_version, max_version): &(i16, i16, i16)| ApiVersion {
+            api_key,
+            min_version,
+            max_version,
+        };
+        ApiRanges::new(&ApiVersionsResponse {
+            api_keys: ranges.iter().map(range).collect(),
+            ..ApiVersionsResponse::default()
+        })
+    }
+
+    #[test]
+    fn the_highest_common_version_is_picked_and_never_one_below_the_floor() {
+        let kafka_4 = [(0, 0, 13), (1, 4, 18), (3, 0, 13), (9, 1, 10)];
+        let event_hubs = [(0, 0, 13), (1, 4, 13), (3, 0, 5), (9, 0, 10), (8, 0, 10)];
+        let cases = [
+            (&kafka_4[..], ApiKey::Produce, 3..=13, Some(13)),
+            (&kafka_4, ApiKey::Produce, 3..=12, Some(12)),
+            (&kafka_4, ApiKey::Fetch, 4..=17, Some(17)),
+            (&kafka_4, ApiKey::Fetch, 2..=3, None),
+            (&kafka_4, ApiKey::OffsetFetch, 1..=10, Some(10)),
+            (&kafka_4, ApiKey::DescribeCluster, 0..=2, None),
+            (&event_hubs, ApiKey::Produce, 3..=13, Some(12)),
+            (&event_hubs, ApiKey::Fetch, 4..=17, Some(12)),
+            (&event_hubs, ApiKey::OffsetFetch, 1..=10, Some(9)),
+            (&event_hubs, ApiKey::OffsetCommit, 2..=10, Some(9)),
+            (&[(0, 0, 2)], ApiKey::Produce, 3..=13, None),
+            (&[(3, 0, 5), (3, 0, 9)], ApiKey::Metadata, 1..=13, Some(5)),
+        ];
+        for (offered, api, needed, expected) in cases {
+            let picked = offers(offered).unwrap().pick(api, &needed);
+            assert_eq!(picked, expected, "{api} {needed:?} of {offered:?}");
+        }
+    }
+
+    #[test]
+    fn versions_that_make_no_range_are_refused_for_known_apis_only() {
+        assert!(offers(&[(3, 5, 4)]).is_err());
+        assert!(offers(&[(3, -1, 4)]).is_err());
+        assert_eq!(offers(&[(9999, 5, 4)]).unwrap(), ApiRanges::default());
+    }
+}

@@ -11,6 +11,9 @@ const MIB: usize = 1024 * KIB;
 /// partition in flight, so more than this is a caller that does not count.
 pub(super) const IN_FLIGHT_MAX: usize = 4096;
 
+/// How long answers that have arrived are still read after writing has failed.
+pub(super) const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Pieces of one gather write: Linux's `IOV_MAX`.
 pub(super) const PIECES_PER_WRITE_MAX: usize = 1024;
 

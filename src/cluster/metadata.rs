@@ -191,6 +191,12 @@ impl Metadata {
         Ok(())
     }
 
+    /// Forgets where brokers are, because one says so (KIP-1102); topics stay.
+    pub(super) fn forget_brokers(&mut self) {
+        self.brokers.clear();
+        self.controller_id = None;
+    }
+
     fn check_cluster_id(&self, found: Option<&str>) -> Result<(), MergeError> {
         match (&self.cluster_id, found) {
             (Some(expected), Some(found)) if **expected != *found => {
@@ -313,5 +319,225 @@ fn as_answered(partition: &MetadataResponsePartition) -> Partition {
         }),
         leader_epoch: epoch,
         replica_count: partition.replica_nodes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Uuid = Uuid([1; 16]);
+    const OTHER_ID: Uuid = Uuid([2; 16]);
+
+    fn broker(node_id: i32, host: &str, port: i32) -> MetadataResponseBroker<'_> {
+        MetadataResponseBroker {
+            node_id,
+            host,
+            port,
+            rack: None,
+        }
+    }
+
+    fn partition(index: i32, leader: i32, epoch: i32) -> MetadataResponsePartition {
+        MetadataResponsePartition {
+            partition_index: index,
+            leader_id: leader,
+            leader_epoch: epoch,
+            ..MetadataResponsePartition::default()
+        }
+    }
+
+    fn topic(
+        name: &str,
+        topic_id: Uuid,
+        partitions: Vec<MetadataResponsePartition>,
+    ) -> MetadataResponseTopic<'_> {
+        MetadataResponseTopic {
+            name: Some(name),
+            topic_id,
+            partitions,
+            ..MetadataResponseTopic::default()
+        }
+    }
+
+    fn response<'a>(topics: Vec<MetadataResponseTopic<'a>>) -> MetadataResponse<'a> {
+        MetadataResponse {
+            brokers: vec![broker(1, "b1", 9092)],
+            cluster_id: Some("cluster-1"),
+            topics,
+            ..MetadataResponse::default()
+        }
+    }
+
+    fn merged(responses: &[(MetadataResponse<'_>, Scope)]) -> Metadata {
+        let mut metadata = Metadata::default();
+        for (response, scope) in responses {
+            metadata.merge(response, *scope).unwrap();
+        }
+        metadata
+    }
+
+    #[test]
+    fn a_leader_gives_way_only_to_one_that_is_not_older() {
+        let leader = |node, epoch| Some(Leader { node, epoch });
+        let cases = [
+            ((ID, 1, 5), (ID, 2, 4), leader(1, Some(5))),
+            ((ID, 1, 5), (ID, 2, 5), leader(2, Some(5))),
+            ((ID, 1, 5), (ID, 2, 6), leader(2, Some(6))),
+            ((ID, 1, 5), (ID, -1, 6), None),
+            ((ID, 1, 5), (ID, -1, 4), leader(1, Some(5))),
+            ((ID, -1, 5), (ID, 2, 4), None),
+            ((ID, 1, 5), (OTHER_ID, 2, 0), leader(2, Some(0))),
+            ((Uuid::ZERO, 1, 5), (Uuid::ZERO, 2, 4), leader(1, Some(5))),
+            ((ID, 1, 5), (Uuid::ZERO, 2, 4), leader(1, Some(5))),
+            ((ID, 1, -1), (ID, 2, -1), leader(2, None)),
+            ((ID, 1, 5), (ID, 2, -1), leader(2, None)),
+        ];
+        for (before, after, expected) in cases {
+            let answer = |(id, leader, epoch)| {
+                let topics = vec![topic("t", id, vec![partition(0, leader, epoch)])];
+                (response(topics), Scope::Named)
+            };
+            let metadata = merged(&[answer(before), answer(after)]);
+            let case = format!("{before:?} then {after:?}");
+            assert_eq!(metadata.leader("t", 0), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_topic_of_another_id_brings_nothing_of_the_old_one_along() {
+        let old = topic("t", ID, vec![partition(0, 1, 9), partition(1, 1, 9)]);
+        let new = topic("t", OTHER_ID, vec![partition(0, 1, 0)]);
+        let metadata = merged(&[
+            (response(vec![old]), Scope::All),
+            (response(vec![new]), Scope::All),
+        ]);
+        let topic = metadata.topic("t").unwrap();
+        assert_eq!((topic.id, topic.partitions.len()), (Some(OTHER_ID), 1));
+    }
+
+    #[test]
+    fn what_an_answer_leaves_out_is_gone_only_if_it_was_asked_for() {
+        let a = || topic("a", ID, vec![partition(0, 1, 0), partition(1, 1, 0)]);
+        let a_in_part = || topic("a", ID, vec![partition(1, 1, 1)]);
+        let b = || topic("b", OTHER_ID, vec![partition(0, 1, 0)]);
+        let names = |scope, topics| {
+            let metadata = merged(&[
+                (response(vec![a(), b()]), Scope::All),
+                (response(topics), scope),
+            ]);
+            let topics = metadata.topics();
+            topics
+                .map(|topic| (topic.name.to_string(), topic.partitions.len()))
+                .collect::<Vec<_>>()
+        };
+        let (a2, b1) = (("a".to_owned(), 2), ("b".to_owned(), 1));
+        assert_eq!(names(Scope::All, vec![b()]), std::slice::from_ref(&b1));
+        assert_eq!(names(Scope::Named, vec![b()]), [a2.clone(), b1.clone()]);
+        assert_eq!(
+            names(Scope::All, vec![a_in_part()]),
+            std::slice::from_ref(&a2)
+        );
+        assert_eq!(names(Scope::Named, vec![]), [a2, b1]);
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_described_keeps_its_partitions_unless_it_is_gone() {
+        for (code, is_kept) in [
+            (ErrorCode(29), true),
+            (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, false),
+        ] {
+            for scope in [Scope::All, Scope::Named] {
+                let failed = MetadataResponseTopic {
+                    error_code: code,
+                    ..topic("t", Uuid::ZERO, vec![])
+                };
+                let known = topic("t", ID, vec![partition(0, 1, 0)]);
+                let first = (response(vec![known.clone()]), Scope::All);
+                let metadata = merged(&[first.clone(), (response(vec![failed]), scope)]);
+                assert_eq!(metadata.topic("t").is_some(), is_kept, "{code} {scope:?}");
+                assert_eq!(metadata.topic_error("t"), Some(code), "{code} {scope:?}");
+
+                let mut again = metadata;
+                again.merge(&first.0, scope).unwrap();
+                assert_eq!(again.topic_error("t"), None, "{code} {scope:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_passed_over_and_of_repetitions_the_first_counts() {
+        let mut answer = response(vec![
+            topic(
+                "t",
+                ID,
+                vec![partition(1, 1, 0), partition(-1, 1, 0), partition(1, 2, 9)],
+            ),
+            topic("t", OTHER_ID, vec![]),
+        ]);
+        answer.topics.push(MetadataResponseTopic::default());
+        answer.controller_id = -1;
+        answer.brokers = vec![
+            broker(1, "first", 1),
+            broker(1, "second", 1),
+            broker(-2, "negative", 1),
+            broker(2, "", 1),
+            broker(3, "port", 0),
+            broker(4, "port", 65_536),
+        ];
+        let metadata = merged(&[(answer, Scope::All)]);
+        let hosts: Vec<_> = metadata.brokers().values().map(|at| &*at.host).collect();
+        assert_eq!((hosts, metadata.controller_id()), (vec!["first"], None));
+        let topic = metadata.topic("t").unwrap();
+        assert_eq!((metadata.topics().len(), topic.id), (1, Some(ID)));
+        let indexes: Vec<_> = topic.partitions.iter().map(|known| known.index).collect();
+        assert_eq!(indexes, [1]);
+        let leader = topic.partition(1).and_then(|known| known.leader);
+        assert_eq!(leader.map(|leader| leader.node), Some(1));
+    }
+
+    #[test]
+    fn an_answer_that_is_refused_changes_nothing() {
+        let known = || response(vec![topic("t", ID, vec![partition(0, 1, 0)])]);
+        let other_cluster = MetadataResponse {
+            cluster_id: Some("cluster-2"),
+            ..known()
+        };
+        let no_brokers = MetadataResponse {
+            brokers: vec![broker(-1, "b", 1)],
+            ..known()
+        };
+        let too_many = MetadataResponse {
+            brokers: vec![broker(1, "b", 1); BROKERS_MAX + 1],
+            ..known()
+        };
+        let refused = MetadataResponse {
+            error_code: ErrorCode(129),
+            ..known()
+        };
+        let before = merged(&[(known(), Scope::All)]);
+        for (answer, expected) in [
+            (
+                other_cluster,
+                MergeError::OtherCluster {
+                    expected: "cluster-1".into(),
+                    found: "cluster-2".into(),
+                },
+            ),
+            (no_brokers, MergeError::NoBrokers),
+            (
+                too_many,
+                MergeError::TooMany {
+                    what: "brokers",
+                    found: BROKERS_MAX + 1,
+                    limit: BROKERS_MAX,
+                },
+            ),
+            (refused, MergeError::Refused(ErrorCode(129))),
+        ] {
+            let mut metadata = before.clone();
+            assert_eq!(metadata.merge(&answer, Scope::All), Err(expected));
+            assert_eq!(metadata, before);
+        }
     }
 }

@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use kmirror_protocol::{ApiKey, Request, messages::MetadataRequest};
+use kmirror_protocol::{ApiKey, ErrorCode, Request, messages::MetadataRequest};
 use tokio::time::Instant;
 
 pub use connection::{Answer, Connection, Pending, SendOptions};
@@ -174,7 +174,7 @@ impl Cluster {
         Arc::clone(&lock(&self.0.view).metadata)
     }
 
-    /// When the metadata is due for a refresh; `None` when there is none yet. The caller sees to
+    /// When the metadata is due for a refresh; `None`: at once. The caller sees to
     /// it: this room refreshes only when told.
     #[must_use]
     pub fn metadata_due_at(&self) -> Option<Instant> {
@@ -190,7 +190,7 @@ impl Cluster {
     /// # Errors
     ///
     /// `WrongCluster` when the broker belongs to another cluster than before; else as
-    /// [`Cluster::any_broker`] and [`Connection::send`]. The known metadata stays as it was.
+    /// [`Cluster::any_broker`] and [`Connection::send`]. What is known of topics stays as it was.
     pub async fn refresh_metadata(&self, topics: Topics) -> Result<Arc<Metadata>, RequestError> {
         let (mut outcome, is_first) = lock(&self.0.refreshes).join(topics);
         if is_first {
@@ -240,18 +240,28 @@ impl Cluster {
             Topics::All => Scope::All,
             Topics::Named(_) => Scope::Named,
         };
-        let metadata = {
-            let mut view = lock(&self.0.view);
-            let mut metadata = Metadata::clone(&view.metadata);
-            metadata
-                .merge(&response, scope)
-                .map_err(|err| not_merged(answer, err))?;
-            view.metadata = Arc::new(metadata);
-            view.refreshed_at = Some(Instant::now());
-            Arc::clone(&view.metadata)
+        let mut metadata = Metadata::clone(&self.metadata());
+        match metadata.merge(&response, scope) {
+            Ok(()) => Ok(self.show(metadata, Some(Instant::now()))),
+            Err(error) => {
+                if error == MergeError::Refused(REBOOTSTRAP_REQUIRED) {
+                    metadata.forget_brokers();
+                    self.show(metadata, None);
+                }
+                Err(not_merged(answer, error))
+            }
+        }
+    }
+
+    /// Replaces what is known, and forgets the brokers that it no longer names.
+    fn show(&self, metadata: Metadata, refreshed_at: Option<Instant>) -> Arc<Metadata> {
+        let metadata = Arc::new(metadata);
+        *lock(&self.0.view) = View {
+            metadata: Arc::clone(&metadata),
+            refreshed_at,
         };
         self.0.peers.retain(metadata.brokers());
-        Ok(metadata)
+        metadata
     }
 
     /// A connection to the broker of an id, made if there is none.
@@ -361,6 +371,9 @@ impl Cluster {
     }
 }
 
+/// The broker tells its clients to start from the bootstrap servers again (KIP-1102).
+const REBOOTSTRAP_REQUIRED: ErrorCode = ErrorCode(129);
+
 fn not_merged(answer: &Answer<MetadataRequest<'_>>, error: MergeError) -> RequestError {
     let broker = Arc::new(answer.broker().clone());
     let origin = Origin::new(broker, Some(ApiKey::Metadata));
@@ -385,6 +398,7 @@ fn not_merged(answer: &Answer<MetadataRequest<'_>>, error: MergeError) -> Reques
     }
 }
 
+/// Locks what no panic can have left half-done: nothing that panics runs under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

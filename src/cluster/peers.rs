@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     dial::Dialer,
     error::{Broker, DisconnectCause, RequestError},
+    lock,
     metadata::BrokerAddress,
 };
 
@@ -171,7 +172,7 @@ fn advertised(peer: Peer, reach: &Reach, error: RequestError) -> RequestError {
                 cause: cause @ DisconnectCause::Connect { .. },
             },
         ) if reach.reached_at != Some((origin.broker.host.clone(), origin.broker.port)) => {
-            let address = format!("{}:{}", origin.broker.host, origin.broker.port);
+            let address = origin.broker.address();
             RequestError::Disconnected {
                 origin,
                 cause: DisconnectCause::AdvertisedAddress {
@@ -182,8 +183,4 @@ fn advertised(peer: Peer, reach: &Reach, error: RequestError) -> RequestError {
         }
         (_, error) => error,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,12 +4,15 @@
 //! kept by size class, up to a bound. A block is never filled with zeros: bytes are only ever
 //! appended to it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::limits::{BLOCK_LEN_MAX, BLOCK_LEN_MIN, RETAINED_BYTES_DEFAULT};
+use super::{
+    limits::{BLOCK_LEN_MAX, BLOCK_LEN_MIN, RETAINED_BYTES_DEFAULT},
+    lock,
+};
 
 /// A pool of blocks; a clone is the same pool.
 #[derive(Clone, Debug)]
@@ -65,8 +68,8 @@ impl Pool {
         drop(unkept); // Unmapping a large block takes a while: not under the lock.
     }
 
-    fn stock(&self) -> std::sync::MutexGuard<'_, Stock> {
-        self.0.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        lock(&self.0.stock)
     }
 }
 

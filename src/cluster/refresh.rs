@@ -63,7 +63,7 @@ impl Topics {
     }
 }
 
-fn named(name: &str) -> MetadataRequestTopic<'_> {
+pub(super) fn named(name: &str) -> MetadataRequestTopic<'_> {
     MetadataRequestTopic {
         name: Some(name),
         ..MetadataRequestTopic::default()

@@ -26,6 +26,11 @@ pub(super) struct Layers<'a> {
     connector: Layer<'a>,
     consumer: Layer<'a>,
     worker: Layer<'a>,
+    /// What all clients of each end are told to connect to.
+    source_servers: Option<&'a Entry>,
+    target_servers: Option<&'a Entry>,
+    /// Where the aliases come from.
+    clusters: Option<&'a Entry>,
 }
 
 impl<'a> Layers<'a> {
@@ -37,6 +42,9 @@ impl<'a> Layers<'a> {
             consumer: Layer::source_consumer(&connector),
             connector,
             worker: Layer::worker(raw, target),
+            source_servers: Layer::cluster(raw, source).get("bootstrap.servers"),
+            target_servers: Layer::cluster(raw, target).get("bootstrap.servers"),
+            clusters: raw.get("clusters"),
         }
     }
 
@@ -64,6 +72,7 @@ impl<'a> Layers<'a> {
     /// Builds the flow; reports what is wrong with it.
     pub(super) fn read(&self, report: &mut Report<'_>) -> Option<FlowConfig> {
         self.check_connections(report);
+        self.check_consumers(report);
         let policy = self.policy(report);
         let topic_filter = self.topic_filter(report);
         let exclude = self.exclude_filter("config.properties", report);
@@ -140,7 +149,7 @@ impl<'a> Layers<'a> {
     ) {
         let separator = policy.separator();
         if policy.kind() == PolicyKind::Default && self.source.contains(separator) {
-            let place = entry.map_or(Place::key("clusters"), Place::of);
+            let place = entry.or(self.clusters).map_or(Place::FILE, Place::of);
             let source = self.source;
             let problem = format!("the alias {source:?} contains the separator {separator:?}");
             report.error(
@@ -257,6 +266,20 @@ impl<'a> Layers<'a> {
         millis(value.unwrap_or_else(|| settings::default_of(own, Scope::Flow)))
     }
 
+    /// `A->B.consumer.x` yields to `A.consumer.x`, which reads like the more general one.
+    fn check_consumers(&self, report: &mut Report<'_>) {
+        for (name, entry) in self.connector.iter() {
+            if name.starts_with("consumer.")
+                && let Some(winner) = self.connector.get(&format!("source.{name}"))
+            {
+                let (key, line) = (&winner.key, winner.line);
+                let problem = format!("has no effect: {key} in line {line} wins");
+                let hint = format!("write {}->{}.source.{name}", self.source, self.target);
+                report.notice(Place::of(entry), problem, &hint);
+            }
+        }
+    }
+
     /// All clients of a cluster connect alike in this version, and without TLS or SASL.
     fn check_connections(&self, report: &mut Report<'_>) {
         for (name, entry) in self.connector.iter() {
@@ -266,12 +289,13 @@ impl<'a> Layers<'a> {
                 report.error(Place::of(entry), problem, "only PLAINTEXT works");
             }
             if name.ends_with(".bootstrap.servers") {
-                let end = name.split('.').next().unwrap_or_default();
-                let cluster = self
-                    .connector
-                    .get(&format!("{end}.cluster.bootstrap.servers"));
-                let is_flow_level = entry.key.starts_with(&format!("{}->", self.source));
-                if is_flow_level || cluster.is_some_and(|c| c.value.trim() != value) {
+                let is_target = name.starts_with("target.");
+                let own = if is_target {
+                    self.target_servers
+                } else {
+                    self.source_servers
+                };
+                if own.is_some_and(|own| own.value.trim() != value) {
                     let problem =
                         "one client of a cluster cannot connect elsewhere in this version";
                     report.error(

@@ -236,3 +236,163 @@ fn hex<'a>(rest: &mut impl Iterator<Item = &'a Placed>, line: usize) -> Result<u
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys and values of a text.
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let entries = parse(text.as_bytes()).unwrap().entries;
+        let pair = |entry: Entry| (entry.key, entry.value);
+        entries.into_iter().map(pair).collect()
+    }
+
+    #[test]
+    fn reads_one_entry_as_java_does() {
+        // Checked with java.util.Properties of OpenJDK 17.
+        let cases = [
+            ("k=v", "k", "v"),
+            ("k = v", "k", "v"),
+            ("k:v", "k", "v"),
+            ("k v", "k", "v"),
+            ("k\tv", "k", "v"),
+            ("k \t = \t v", "k", "v"),
+            ("  k=v", "k", "v"),
+            ("\x0ck\x0cv", "k", "v"),
+            ("k", "k", ""),
+            ("k=", "k", ""),
+            ("=v", "", "v"),
+            ("k==v", "k", "=v"),
+            ("k = = v", "k", "= v"),
+            ("k: =v", "k", "=v"),
+            ("k=v ", "k", "v "),
+            ("k=v # c", "k", "v # c"),
+            ("k=#v", "k", "#v"),
+            ("a->b.enabled = true", "a->b.enabled", "true"),
+            (r"a\ b=v", "a b", "v"),
+            (r"a\=b=v", "a=b", "v"),
+            (r"a\:b:v", "a:b", "v"),
+            (r"\#k=v", "#k", "v"),
+            (r"a\\=v", r"a\", "v"),
+            (r"k=foo\.bar", "k", "foo.bar"),
+            (r"k=foo\\.bar", "k", r"foo\.bar"),
+            (r"k=.*[\-\.]internal", "k", ".*[-.]internal"),
+            (r"k=\t\n\r\f\q", "k", "\t\n\r\x0cq"),
+            (r"k=\u00e9\u0041", "k", "éA"),
+            (r"k=\ud83d\ude00", "k", "😀"),
+            (r"k=\ v", "k", " v"),
+            ("k=a\\\nb", "k", "ab"),
+            ("k=a\\\n   b", "k", "ab"),
+            ("k=a\\\r\n\tb", "k", "ab"),
+            ("k=a\\\rb", "k", "ab"),
+            ("k=a\\\\\n", "k", "a\\"),
+            ("k=a\\\\\\\nb", "k", "a\\b"),
+            ("k=a\\\n#b", "k", "a#b"),
+            ("k=a\\\n\n", "k", "a"),
+            ("k=a\\", "k", "a"),
+            ("k\\\n=v", "k", "v"),
+            ("k\\\n  y=v", "ky", "v"),
+            ("\\\nk=v", "k", "v"),
+        ];
+        for (text, key, value) in cases {
+            assert_eq!(
+                pairs(text),
+                [(key.to_owned(), value.to_owned())],
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_entries() {
+        for text in [
+            "",
+            "\n\n",
+            "# k=v",
+            "  ! k=v",
+            "#k\\\n",
+            " \t\x0c\n",
+            "\\",
+            "\\\n# k=v",
+        ] {
+            assert_eq!(pairs(text), [], "{text:?}");
+        }
+        // A comment is not continued, and a blank line ends what is.
+        let expected = [
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), "2".to_owned()),
+        ];
+        assert_eq!(pairs("# c\\\na=1\nb=2"), expected);
+        assert_eq!(pairs("a=1\\\n\nb=2"), expected);
+    }
+
+    #[test]
+    fn bytes_are_latin_1() {
+        let properties = parse(b"k=\xe9\nl=\xc3\xa9\nm=\\u00e9").unwrap();
+        let found: Vec<_> = properties
+            .entries
+            .iter()
+            .map(|entry| (entry.value.as_str(), entry.is_ascii))
+            .collect();
+        assert_eq!(found, [("é", false), ("Ã©", false), ("é", true)]);
+    }
+
+    #[test]
+    fn every_character_of_a_value_knows_its_line() {
+        let text = "# one\n\na = x, \\\n   y, \\\r\n\\\n  z\nb=1";
+        let entries = parse(text.as_bytes()).unwrap().entries;
+        assert_eq!(entries[0].value, "x, y, z");
+        let lines: Vec<usize> = (0..8).map(|index| entries[0].line_of(index)).collect();
+        assert_eq!(lines, [3, 3, 3, 4, 4, 4, 6, 6]);
+        assert_eq!(entries[1].line, 7);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins() {
+        let properties = parse(b"k=1\nl=2\nk=3\nk=4").unwrap();
+        let values: Vec<_> = properties
+            .entries
+            .iter()
+            .map(|e| (&*e.key, &*e.value))
+            .collect();
+        assert_eq!(values, [("l", "2"), ("k", "4")]);
+        let lines = |d: &Duplicate| (d.ignored_line, d.line);
+        let lines: Vec<_> = properties.duplicates.iter().map(lines).collect();
+        assert_eq!(lines, [(1, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn every_malformed_escape_is_reported() {
+        let malformed = parse(b"a=\\u12\nb=1\nc=\\uzzzz\nd=\\ud83d").unwrap_err();
+        let lines: Vec<usize> = malformed.iter().map(|m| m.line).collect();
+        assert_eq!(lines, [1, 3, 4]);
+    }
+
+    #[test]
+    fn debug_output_hides_values() {
+        let entries = parse(b"sasl.jaas.config = hunter2").unwrap().entries;
+        assert_eq!(
+            format!("{:?}", entries[0]),
+            r#"Entry { key: "sasl.jaas.config", line: 1, .. }"#
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_escaped_is_read_back(key in "[ -~\t\n\r\x0cé€😀]{1,12}", value in "[ -~\t\n\r\x0cé€😀]{0,20}") {
+            let escape = |text: &str| text.encode_utf16().fold(String::new(), |all, unit| all + &format!("\\u{unit:04x}"));
+            let text = format!("{}={}", escape(&key), escape(&value));
+            proptest::prop_assert_eq!(pairs(&text), [(key, value)]);
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(proptest::sample::select(&b"ak=: \\\n\r#!u01\xe9\t"[..]), 0..40)) {
+            if let Ok(properties) = parse(&bytes) {
+                for entry in properties.entries {
+                    proptest::prop_assert!(entry.line >= 1 && entry.line_of(0) >= entry.line);
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,628 @@
+use super::*;
+use crate::policy::{Decision, PolicyKind, SkipReason};
 
+type Outcome = Result<(Config, Vec<Notice>), Vec<ConfigError>>;
+
+fn parse(text: &str) -> Outcome {
+    Config::parse("mm2.properties", text.as_bytes(), &ParseOptions::default())
+}
+
+fn lines<T: ToString>(findings: &[T]) -> Vec<String> {
+    findings.iter().map(ToString::to_string).collect()
+}
+
+/// Two clusters and a flow, lines 1 to 4; what is tested starts in line 5.
+fn with(text: &str) -> Outcome {
+    parse(&format!(
+        "clusters = a, b\na.bootstrap.servers = a:9092\nb.bootstrap.servers = b:9092\n\
+         a->b.enabled = true\n{text}"
+    ))
+}
+
+fn flow(text: &str) -> FlowConfig {
+    let (config, _) = with(text).unwrap();
+    config.flows.into_iter().next().unwrap()
+}
+
+fn notices(text: &str) -> Vec<String> {
+    lines(&with(text).unwrap().1)
+}
+
+fn errors(outcome: Outcome) -> Vec<String> {
+    lines(&outcome.unwrap_err())
+}
+
+#[test]
+fn a_file_as_kafka_ships_it_runs_with_notices() {
+    let bytes = include_bytes!("../../tests/fixtures/two_way.properties");
+    let options = ParseOptions::default();
+    let (config, notices) = Config::parse("mm2.properties", bytes, &options).unwrap();
+
+    let pairs: Vec<_> = config
+        .flows
+        .iter()
+        .map(|f| (&*f.source, &*f.target))
+        .collect();
+    assert_eq!(pairs, [("east", "west"), ("west", "east")]);
+    let servers: Vec<String> = config.clusters[0]
+        .bootstrap
+        .iter()
+        .map(HostPort::to_string)
+        .collect();
+    assert_eq!(
+        servers,
+        [
+            "east-1.example:9092",
+            "east-2.example:9092",
+            "east-3.example:9092"
+        ]
+    );
+    let back = &config.flows[1];
+    assert_eq!(back.replication_factor, Some(1));
+    assert_eq!(
+        back.offsets_topic,
+        OffsetsTopic {
+            name: "mm2-offsets.west.internal".to_owned(),
+            partitions: Some(25),
+            replication_factor: Some(1),
+        }
+    );
+    for (topic, expected) in [
+        ("orders.eu", Decision::Wanted),
+        ("orders.tmp", Decision::Skipped(SkipReason::Excluded)),
+        ("east.orders", Decision::Skipped(SkipReason::Cycle)),
+    ] {
+        let decision = back.topic_filter.wanted(&back.policy, &back.target, topic);
+        assert_eq!(decision, Ok(expected), "{topic}");
+    }
+    let expected = "\
+mm2.properties:20: checkpoints.topic.replication.factor: is not supported: consumer groups are not replicated in this version
+mm2.properties:21: heartbeats.topic.replication.factor: is not supported: heartbeats are not emitted in this version
+mm2.properties:22: offset-syncs.topic.replication.factor: is not supported: consumer groups are not replicated in this version
+mm2.properties:25: status.storage.replication.factor: has no effect: the status and config topics of Connect are not used
+mm2.properties:26: config.storage.replication.factor: has no effect: the status and config topics of Connect are not used
+mm2.properties:30: emit.heartbeats.interval.seconds: is not supported: heartbeats are not emitted in this version
+mm2.properties:31: tasks.max: has no effect: one process copies all partitions in parallel";
+    assert_eq!(lines(&notices).join("\n"), expected);
+}
+
+#[test]
+fn every_mistake_is_reported_in_one_run_and_no_secret_is() {
+    let bytes = include_bytes!("../../tests/fixtures/mistakes.properties");
+    let outcome = Config::parse("mm2.properties", bytes, &ParseOptions::default());
+    let expected = r#"mm2.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+mm2.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
+mm2.properties:1: clusters: the alias "b" is listed twice
+mm2.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port
+mm2.properties:3: a.bootstrap.servers: "a-3:0" has a bad port, which must be a number from 1 to 65535; write host:port
+mm2.properties:6: a->b.topics: item 2, character 8: malformed repetition; a plain '{' is written '\{'; a comma ends the item, even in {1,3}
+mm2.properties:8: a->b.topics.exclude: item 1, character 3: the flag 'x' is not supported
+mm2.properties:9: a->b.replication.factor: "two # as many as brokers" must be a whole number from -1 to 32767; a comment needs a line of its own
+mm2.properties:10: a->b.replication.policy.separator: ":" cannot stand in a topic name; use letters, digits, '.', '_' or '-', and no blank after them
+mm2.properties:11: a->a.enabled: source and target of a flow are the same cluster; remove the line
+mm2.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
+mm2.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
+mm2.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
+mm2.properties:16: config.providers: config providers are not in this version; write the values into the file"#;
+    assert_eq!(errors(outcome).join("\n"), expected);
+}
+
+#[test]
+fn absent_settings_have_the_defaults_of_the_table() {
+    let (config, notices) = with("").unwrap();
+    assert_eq!(notices, []);
+    assert_eq!(
+        config.limits,
+        Limits {
+            memory_bytes: 32 * 1024 * 1024,
+            request_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    );
+    assert_eq!(config.cluster("a").unwrap().client_id, "kmirror");
+    let flow = &config.flows[0];
+    assert_eq!(flow.policy, ReplicationPolicy::prefixing());
+    assert_eq!(flow.replication_factor, Some(2));
+    assert_eq!(flow.use_defaults_from, DefaultsFrom::Target);
+    assert_eq!(flow.start_at, StartAt::Earliest);
+    assert_eq!(flow.isolation, Isolation::ReadCommitted);
+    assert_eq!(flow.discovery_interval, Some(Duration::from_secs(3)));
+    assert_eq!(flow.positions_interval, Duration::from_secs(1));
+    assert_eq!(
+        flow.fetch,
+        FetchLimits {
+            bytes_max: 16 * 1024 * 1024,
+            partition_bytes_max: 8 * 1024 * 1024,
+            connections_per_broker: 1,
+        }
+    );
+    let excluded = ["min.insync.replicas", "message.timestamp.type"];
+    for name in excluded {
+        assert_eq!(flow.property_filter.is_copied(name), Ok(false), "{name}");
+    }
+    assert_eq!(flow.property_filter.is_copied("retention.ms"), Ok(true));
+    let decide = |topic| flow.topic_filter.wanted(&flow.policy, "b", topic).unwrap();
+    assert_eq!(decide("orders.internal"), Decision::Wanted);
+    assert_eq!(decide("x.replica"), Decision::Skipped(SkipReason::Excluded));
+}
+
+#[test]
+fn settings_reach_the_flow_by_mirror_makers_layers() {
+    let factor = |text| flow(text).replication_factor;
+    assert_eq!(factor("replication.factor = 5"), Some(5));
+    assert_eq!(
+        factor("replication.factor = 5\na->b.replication.factor = 3"),
+        Some(3)
+    );
+    assert_eq!(factor("a->b.replication.factor = -1"), None);
+    assert_eq!(factor("b.replication.factor = 5"), Some(2));
+
+    let isolation = |text: &str| flow(text).isolation;
+    let uncommitted = Isolation::ReadUncommitted;
+    for key in ["a.consumer", "a->b.consumer", "a->b.source.consumer"] {
+        let text = format!("{key}.isolation.level = read_uncommitted");
+        assert_eq!(isolation(&text), uncommitted, "{key}");
+    }
+    for key in ["consumer", "b.consumer", "a->b.target.consumer", "a"] {
+        let text = format!("{key}.isolation.level = read_uncommitted");
+        assert_eq!(isolation(&text), Isolation::ReadCommitted, "{key}");
+    }
+    let both = "a.consumer.isolation.level = read_uncommitted\n\
+                a->b.consumer.isolation.level = read_committed";
+    assert_eq!(isolation(both), uncommitted);
+
+    let topic = |text| flow(text).offsets_topic.name;
+    assert_eq!(topic("b.offset.storage.topic = own"), "own");
+    assert_eq!(
+        topic("offset.storage.topic = top\nb.offset.storage.topic = own"),
+        "top"
+    );
+    assert_eq!(
+        topic("a->b.offset.storage.topic = own"),
+        "mm2-offsets.a.internal"
+    );
+}
+
+#[test]
+fn our_settings_win_over_the_ones_they_replace() {
+    let fetch = |text| flow(text).fetch;
+    let kafka = "a.consumer.fetch.max.bytes = 7\na.consumer.max.partition.fetch.bytes = 5\n";
+    assert_eq!(
+        (fetch(kafka).bytes_max, fetch(kafka).partition_bytes_max),
+        (7, 5)
+    );
+    let own =
+        format!("{kafka}kmirror.fetch.max.bytes = 9\na->b.kmirror.partition.fetch.max.bytes = 8");
+    assert_eq!(
+        (fetch(&own).bytes_max, fetch(&own).partition_bytes_max),
+        (9, 8)
+    );
+
+    let interval = |text| flow(text).positions_interval.as_millis();
+    assert_eq!(interval("b.offset.flush.interval.ms = 5000"), 5000);
+    assert_eq!(interval("offset.flush.interval.ms = 5000"), 1000);
+    let both = "b.offset.flush.interval.ms = 5000\nkmirror.positions.interval.ms = 70";
+    assert_eq!(interval(both), 70);
+
+    assert_eq!(
+        flow("refresh.topics.enabled = false").discovery_interval,
+        None
+    );
+    assert_eq!(
+        flow("a.consumer.auto.offset.reset = latest").start_at,
+        StartAt::Latest
+    );
+    assert_eq!(
+        flow("use.defaults.from = source").use_defaults_from,
+        DefaultsFrom::Source
+    );
+}
+
+#[test]
+fn replication_policies_go_by_their_java_names() {
+    for package in [
+        "org.apache.kafka.connect.mirror",
+        "io.strimzi.kafka.connect.mirror",
+    ] {
+        let text = format!("replication.policy.class = {package}.IdentityReplicationPolicy");
+        assert_eq!(flow(&text).policy, ReplicationPolicy::identity(Some("a")));
+    }
+    let underscore = flow("replication.policy.separator = _");
+    assert_eq!(underscore.policy.kind(), PolicyKind::Default);
+    assert_eq!(underscore.policy.remote_topic("a", "t"), "a_t");
+    assert_eq!(
+        underscore.policy.checkpoints_topic("a"),
+        "a_checkpoints_internal"
+    );
+    let text = "replication.policy.separator = _\n\
+                replication.policy.internal.topic.separator.enabled = false";
+    assert_eq!(
+        flow(text).policy.checkpoints_topic("a"),
+        "a.checkpoints.internal"
+    );
+
+    assert_eq!(
+        errors(with("replication.policy.class = com.example.Own")),
+        [
+            "mm2.properties:5: replication.policy.class: this replication policy is not known, and \
+          Java classes cannot be loaded; use \
+          org.apache.kafka.connect.mirror.DefaultReplicationPolicy or \
+          org.apache.kafka.connect.mirror.IdentityReplicationPolicy"
+        ]
+    );
+    assert_eq!(
+        errors(with("replication.policy.separator = - ")),
+        [
+            "mm2.properties:5: replication.policy.separator: \"- \" cannot stand in a topic name; \
+          use letters, digits, '.', '_' or '-', and no blank after them"
+        ]
+    );
+}
+
+#[test]
+fn an_alias_may_not_contain_the_separator_of_the_default_policy() {
+    let text = |more: &str| {
+        format!(
+            "clusters = us.west, eu\nus.west.bootstrap.servers = u:1\neu.bootstrap.servers = e:1\n\
+             us.west->eu.enabled = true\n{more}"
+        )
+    };
+    assert_eq!(
+        errors(parse(&text(""))),
+        [
+            "mm2.properties:1: clusters: the alias \"us.west\" contains the separator \".\"; \
+          rename the alias or set replication.policy.separator"
+        ]
+    );
+    assert!(parse(&text("replication.policy.separator = -")).is_ok());
+    let identity = "replication.policy.class = \
+                    org.apache.kafka.connect.mirror.IdentityReplicationPolicy";
+    assert!(parse(&text(identity)).is_ok());
+}
+
+#[test]
+fn old_names_keep_excluding() {
+    let decide = |text: &str, topic: &str| {
+        let flow = flow(text);
+        flow.topic_filter.wanted(&flow.policy, "b", topic).unwrap()
+    };
+    let excluded = Decision::Skipped(SkipReason::Excluded);
+    assert_eq!(decide("topics.blacklist = secret.*", "secret1"), excluded);
+    let both = "a->b.topics.blacklist = secret.*\ntopics.exclude = other";
+    assert_eq!(decide(both, "secret1"), Decision::Wanted);
+    assert_eq!(decide(both, "other"), excluded);
+    assert_eq!(
+        notices("topics.blacklist = secret.*"),
+        [
+            "mm2.properties:5: topics.blacklist: is the old name of topics.exclude; rename it; \
+          both set, the new name wins"
+        ]
+    );
+}
+
+#[test]
+fn a_flow_runs_when_mirror_maker_would_run_it() {
+    let base = "clusters = a, b\na.bootstrap.servers = a:1\nb.bootstrap.servers = b:1\n";
+    let cases = [
+        ("a->b.enabled = true", "a->b"),
+        ("a->b.enabled = TRUE", "a->b"),
+        ("a->b.enabled = false", ""),
+        ("", ""),
+        ("a->c.enabled = true", ""),
+        ("enabled = true", "a->b b->a"),
+        ("enabled = true\nb->a.enabled = false", "a->b"),
+        ("enabled = true\nemit.heartbeats.enabled = false", ""),
+        // The blank counts only where nothing but the flow's own line lets it exist.
+        ("a->b.enabled = true ", "a->b"),
+        ("a->b.enabled = true \nemit.heartbeats.enabled = false", ""),
+        (
+            "a->b.enabled = true \na->b.emit.heartbeats.enabled = false",
+            "",
+        ),
+        (
+            "a->b.enabled = true\nemit.heartbeats.enabled = false",
+            "a->b",
+        ),
+    ];
+    for (text, expected) in cases {
+        let flows = match parse(&format!("{base}{text}")) {
+            Ok((config, _)) => config.flows,
+            Err(errors) => {
+                let none = "mm2.properties: no flow is enabled; write a->b.enabled = true";
+                assert_eq!(lines(&errors), [none], "{text}");
+                Vec::new()
+            }
+        };
+        let names: Vec<String> = flows
+            .iter()
+            .map(|f| format!("{}->{}", f.source, f.target))
+            .collect();
+        assert_eq!(names.join(" "), expected, "{text}");
+    }
+}
+
+#[test]
+fn clusters_served_are_targets() {
+    let text = "clusters = a, b, c\na.bootstrap.servers = a:1\nb.bootstrap.servers = b:1\n\
+                c.bootstrap.servers = c:1\na->b.enabled = true\na->c.enabled = true";
+    let serve = |aliases: &[&str]| {
+        let options = ParseOptions {
+            clusters_served: Some(aliases.iter().map(|&a| a.to_owned()).collect()),
+        };
+        Config::parse("mm2.properties", text.as_bytes(), &options)
+    };
+    let (config, _) = serve(&["c"]).unwrap();
+    let targets: Vec<_> = config.flows.iter().map(|flow| &*flow.target).collect();
+    let clusters: Vec<_> = config
+        .clusters
+        .iter()
+        .map(|cluster| &*cluster.alias)
+        .collect();
+    assert_eq!((targets, clusters), (vec!["c"], vec!["a", "c"]));
+    assert_eq!(
+        errors(serve(&["a"])),
+        [
+            "mm2.properties: --clusters: no enabled flow has one of these targets; name a target of a flow"
+        ]
+    );
+    assert_eq!(
+        errors(serve(&["b", "d"])),
+        ["mm2.properties: --clusters: \"d\" is not in clusters; known: a, b, c"]
+    );
+}
+
+#[test]
+fn a_file_without_clusters_says_what_to_write() {
+    let hint = "write clusters = A, B with the aliases of your clusters";
+    assert_eq!(
+        errors(parse("")),
+        [format!("mm2.properties: clusters: is missing; {hint}")]
+    );
+    assert_eq!(
+        errors(parse("clusters =")),
+        [format!("mm2.properties:1: clusters: is empty; {hint}")]
+    );
+    assert_eq!(
+        errors(parse("clusters = a\na.bootstrap.servers = a:1")),
+        ["mm2.properties: no flow is enabled; a flow needs two clusters"]
+    );
+    let listed = "clusters = a, , b\na.bootstrap.servers = a:1\nb.bootstrap.servers = b:1\n\
+                  a->b.enabled = true";
+    assert_eq!(
+        errors(parse(listed)),
+        ["mm2.properties:1: clusters: an alias is empty; remove the comma"]
+    );
+    assert_eq!(
+        errors(parse("k = \\u12")),
+        [
+            r"mm2.properties:1: \u must be followed by four hexadecimal digits; a backslash is written \\"
+        ]
+    );
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("absent.properties");
+    let found = lines(&Config::load(&path, &ParseOptions::default()).unwrap_err());
+    let start = format!("{}: cannot read the file: ", path.display());
+    assert!(
+        found.len() == 1 && found[0].starts_with(&start),
+        "{found:?}"
+    );
+
+    std::fs::write(
+        &path,
+        include_bytes!("../../tests/fixtures/two_way.properties"),
+    )
+    .unwrap();
+    let (config, _) = Config::load(&path, &ParseOptions::default()).unwrap();
+    assert_eq!(config.flows.len(), 2);
+}
+
+#[test]
+fn addresses_are_read_as_kafka_reads_them() {
+    let cases = [
+        ("h:1", Some(("h", 1))),
+        ("PLAINTEXT://h:65535", Some(("h", 65535))),
+        ("10.0.0.1:9092", Some(("10.0.0.1", 9092))),
+        ("[::1]:9092", Some(("::1", 9092))),
+        ("h", None),
+        ("h:", None),
+        (":1", None),
+        ("h:0", None),
+        ("h:65536", None),
+        ("h:x", None),
+        ("[::1:9092", None),
+        ("h h:1", None),
+        (",h:1", None),
+    ];
+    for (text, expected) in cases {
+        let file = format!(
+            "clusters = a, b\na.bootstrap.servers = {text}\nb.bootstrap.servers = b:1\n\
+             a->b.enabled = true"
+        );
+        let found = parse(&file)
+            .ok()
+            .map(|(config, _)| config.clusters[0].bootstrap[0].clone());
+        let expected = expected.map(|(host, port)| HostPort {
+            host: host.to_owned(),
+            port,
+        });
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
+    let cases = [
+        (
+            "offset.flush.interval.ms = 5",
+            "has no effect in this place; write b.offset.flush.interval.ms",
+        ),
+        (
+            "b.topics = x",
+            "has no effect in this place; write a->b.topics or topics",
+        ),
+        (
+            "b.tasks.max = 2",
+            "has no effect in this place; write a->b.tasks.max or tasks.max",
+        ),
+        (
+            "consumer.max.poll.records = 5",
+            "has no effect in this place; write a.consumer.max.poll.records or a->b.source.consumer.max.poll.records",
+        ),
+        (
+            "producer.linger.ms = 5",
+            "has no effect in this place; write b.producer.linger.ms or a->b.producer.override.linger.ms",
+        ),
+        (
+            "a.max.poll.records = 5",
+            "has no effect in this place; write b.consumer.max.poll.records or b->a.source.consumer.max.poll.records",
+        ),
+        (
+            "topic.creation.groups = g",
+            "has no effect in this place; write a->b.topic.creation.groups",
+        ),
+        (
+            "exactly.once.source.support = enabled",
+            "has no effect in this place; write b.exactly.once.source.support",
+        ),
+        (
+            "a->b.enable = true",
+            "is not a setting and has no effect; did you mean a->b.enabled?",
+        ),
+        (
+            "topics.exlude = x",
+            "is not a setting and has no effect; did you mean topics.exclude?",
+        ),
+        ("zzz = 1", "is not a setting and has no effect"),
+        (
+            "c.bootstrap.servers = c:1",
+            "has no effect: \"c\" is not in clusters; clusters has a, b",
+        ),
+        (
+            "a->c.enabled = true",
+            "has no effect: not both ends of the flow are in clusters; clusters has a, b",
+        ),
+        (
+            "b.producer.compression.type = zstd",
+            "is not supported: records keep the source's compression",
+        ),
+        (
+            "sync.topic.configs.enabled = true",
+            "is not supported: topic properties are copied when a topic is created and not later",
+        ),
+        (
+            "ssl.truststore.password = hunter2",
+            "is not supported: TLS and SASL are not in this version",
+        ),
+        (
+            "group.id = x # y",
+            "a comment after a value is part of the value; give the comment a line of its own",
+        ),
+    ];
+    for (text, expected) in cases {
+        let key = text.split(" =").next().unwrap();
+        let expected = format!("mm2.properties:5: {key}: {expected}");
+        let found = notices(text);
+        assert!(found.contains(&expected), "{found:#?}\n{expected}");
+    }
+}
+
+#[test]
+fn what_is_switched_off_needs_no_notice() {
+    let text = "sync.topic.configs.enabled = false\nemit.heartbeats.enabled = false\n\
+                sync.topic.acls.enabled = FALSE\nb.exactly.once.source.support = disabled\n\
+                security.protocol = plaintext";
+    assert_eq!(notices(text), Vec::<String>::new());
+}
+
+#[test]
+fn a_line_that_another_one_beats_is_named() {
+    let cases = [
+        (
+            "topics = a\ntopics = b",
+            "mm2.properties:5: topics: this line has no effect: line 6 sets the key again",
+        ),
+        (
+            "offset.storage.topic = x\nb.offset.storage.topic = y",
+            "mm2.properties:6: b.offset.storage.topic: has no effect: offset.storage.topic in line 5 wins; remove one of them",
+        ),
+        (
+            "a.consumer.isolation.level = read_committed\na->b.consumer.isolation.level = read_committed",
+            "mm2.properties:6: a->b.consumer.isolation.level: has no effect: a.consumer.isolation.level in line 5 wins; \
+             write a->b.source.consumer.isolation.level",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(notices(text), [expected]);
+    }
+}
+
+#[test]
+fn connections_that_need_more_than_this_version_are_refused() {
+    let protocol = "SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works";
+    for key in [
+        "security.protocol",
+        "a.security.protocol",
+        "b.producer.security.protocol",
+        "a->b.source.consumer.security.protocol",
+        "a->b.source.cluster.security.protocol",
+    ] {
+        let expected = format!("mm2.properties:5: {key}: {protocol}");
+        assert_eq!(errors(with(&format!("{key} = SSL"))), [expected]);
+    }
+    // The cluster's own setting wins over the one for all.
+    let plain =
+        "security.protocol = SSL\na.security.protocol = PLAINTEXT\nb.security.protocol = PLAINTEXT";
+    assert!(with(plain).is_ok());
+    let elsewhere = "one client of a cluster cannot connect elsewhere in this version; \
+                     set bootstrap.servers per cluster";
+    for key in ["a->b.source.cluster", "a.consumer", "a->b.target.producer"] {
+        let expected = format!("mm2.properties:5: {key}.bootstrap.servers: {elsewhere}");
+        assert_eq!(
+            errors(with(&format!("{key}.bootstrap.servers = x:1"))),
+            [expected]
+        );
+    }
+}
+
+#[test]
+fn values_of_secrets_appear_nowhere() {
+    let secret = "hunter2";
+    let text = format!(
+        "sasl.jaas.config = x required \\ \npassword=\"{secret}\";\nssl.key.password = {secret}\n\
+         a.ssl.keystore.password = {secret} # c\na->b.ssl.keystore.key = {secret}\n\
+         \"{secret}\"; = 1\nx.password = {secret}\nsasl.jaas.config = {secret}"
+    );
+    let shown = format!("{:?}", with(&text));
+    assert!(!shown.contains(secret), "{shown}");
+    let broken = format!("{text}\nreplication.factor = x\nconfig.providers = file");
+    let shown = format!("{:?}", with(&broken));
+    assert!(
+        shown.contains("replication.factor") && !shown.contains(secret),
+        "{shown}"
+    );
+}
+
+#[test]
+fn characters_outside_ascii_get_a_notice() {
+    assert_eq!(
+        notices("topics = caf\u{e9}"),
+        [
+            "mm2.properties:5: topics: characters outside ASCII are read as ISO-8859-1; write them as \\uXXXX"
+        ]
+    );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_file_makes_the_reader_panic(text in "((clusters|a->b\\.|a\\.|b\\.|topics|enabled|replication\\.|factor|consumer\\.|kmirror\\.|memory\\.bytes|bootstrap\\.servers|true|a, b|->|[=:.,\\\\#\\-\n é0-9]){0,4}\n){0,8}") {
+        let _ = with(&text);
+        let _ = parse(&text);
+    }
+}

@@ -18,7 +18,7 @@ enum Position<'a> {
 }
 
 /// Prefixes that lead to one client, and what its settings are looked up as.
-const ROLES: [(&str, Scope); 15] = [
+const ROLES: [(&str, Scope); 14] = [
     ("source.consumer.", Scope::Consumer),
     ("target.consumer.", Scope::Consumer),
     ("consumer.override.", Scope::Consumer),
@@ -33,7 +33,6 @@ const ROLES: [(&str, Scope); 15] = [
     ("admin.", Scope::Admin),
     ("source.cluster.", Scope::Client),
     ("target.cluster.", Scope::Client),
-    ("", Scope::Client),
 ];
 
 /// Reports on every key.
@@ -125,7 +124,7 @@ fn position<'a>(key: &'a str, aliases: &'a [String]) -> Option<(Position<'a>, &'
 fn scopes<'a>(position: Position<'_>, rest: &'a str) -> (Vec<Scope>, &'a str) {
     use Scope::{Client, Flow, FlowOnly, Process, Worker, WorkerShared};
     let plain = match position {
-        Position::Top => return (vec![Process, Client, Flow, WorkerShared], rest),
+        Position::Top => vec![Process, Client, Flow, WorkerShared],
         Position::Cluster(_) => vec![Client, Worker, WorkerShared],
         Position::Flow(..) => vec![Flow, FlowOnly],
     };
@@ -139,8 +138,10 @@ fn scopes<'a>(position: Position<'_>, rest: &'a str) -> (Vec<Scope>, &'a str) {
     }
     for (prefix, scope) in ROLES {
         match rest.strip_prefix(prefix) {
-            Some(name) if !prefix.is_empty() => return (vec![scope, Client], name),
-            _ => {}
+            // Without an alias it is nobody's client.
+            Some(name) if position == Position::Top => return (Vec::new(), name),
+            Some(name) => return (vec![scope, Client], name),
+            None => {}
         }
     }
     (plain, rest)

@@ -88,7 +88,14 @@ mod tests {
             .appended_at(base_offset, 0)
             .flags(Attributes::TRANSACTIONAL | Attributes::CONTROL);
         builder
-            .push_marker(kind, EndTxnMarker::default(), 0)
+            .push_marker(
+                kind,
+                EndTxnMarker {
+                    version: 0,
+                    coordinator_epoch: 0,
+                },
+                0,
+            )
             .unwrap();
         builder.build().unwrap()
     }

@@ -1,6 +1,6 @@
 //! What a flow has done and where it stands, as numbers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kmirror_protocol::records::{BatchHeader, HEADER_LEN};
 
@@ -61,7 +61,7 @@ pub struct PartitionStatus {
     /// What is copied.
     pub source: TopicPartition,
     /// Where to.
-    pub remote_topic: std::sync::Arc<str>,
+    pub remote_topic: Arc<str>,
     /// Everything below is on the target.
     pub copied_offset: Option<i64>,
     /// Records on the source that are not yet on the target.
@@ -75,6 +75,8 @@ pub struct PartitionStatus {
 pub struct FlowStatus {
     /// All partitions together.
     pub counters: Counters,
+    /// Records on the target, acknowledged, by source topic.
+    pub records_by_topic: BTreeMap<Arc<str>, u64>,
     /// Partitions that are copied or halted.
     pub partitions: usize,
     /// Records on the source that are not yet on the target, as far as known.
@@ -92,7 +94,7 @@ impl Flow {
     pub fn partition_statuses(&self) -> impl Iterator<Item = PartitionStatus> {
         self.slots.iter().map(|slot| PartitionStatus {
             source: slot.partition.source.clone(),
-            remote_topic: std::sync::Arc::clone(&slot.partition.remote_topic),
+            remote_topic: Arc::clone(&slot.partition.remote_topic),
             copied_offset: slot.partition.copied_offset(),
             lag: slot.partition.lag(),
             halted: slot.partition.halt_reason().map(ToString::to_string),
@@ -108,7 +110,10 @@ impl Flow {
             ..FlowStatus::default()
         };
         for slot in &self.slots {
-            status.counters.add(slot.partition.counters());
+            let counters = slot.partition.counters();
+            status.counters.add(counters);
+            let topic = Arc::clone(&slot.partition.source.topic);
+            *status.records_by_topic.entry(topic).or_default() += counters.records;
             status.lag += slot.partition.lag().unwrap_or(0);
         }
         status.halted = self

@@ -1,1 +1,333 @@
-//! todo
+//! What `kmirror check` finds out: can each flow of a configuration work, and what would it do?
+//!
+//! Asks the clusters, changes nothing on them. [`gather`] collects facts, [`examine`] judges them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kmirror_protocol::messages::{
+    DescribeProducersRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
+    metadata::MetadataRequestTopic,
+};
+
+use super::{admin, connect, convert};
+use crate::{
+    cluster::{Cluster, RequestError, To, Topics},
+    config::{Config, FlowConfig},
+    flow::ClusterView,
+    policy::{Decision, SkipReason},
+};
+
+/// `AclOperation` codes, which are bit numbers in Metadata answers.
+const READ: u32 = 3;
+const WRITE: u32 = 4;
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The flow cannot work until this is mended.
+    Error,
+    /// The flow works, but perhaps not as expected.
+    Warning,
+}
+
+/// One thing that stands in the way, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How grave it is.
+    pub severity: Severity,
+    /// What is wrong, with what.
+    pub problem: String,
+    /// What the reader can do.
+    pub fix: String,
+}
+
+/// What one cluster answered.
+#[derive(Debug)]
+pub struct ClusterFacts {
+    /// Its topics and leaders.
+    pub view: ClusterView,
+    /// How many brokers it has.
+    pub broker_count: usize,
+    /// Per topic the operations that are allowed, as bits; a topic without an entry was not asked.
+    pub operations: BTreeMap<Arc<str>, i32>,
+    /// `cleanup.policy` of topics that hold positions.
+    pub cleanup_policies: BTreeMap<String, String>,
+    /// APIs that are needed or useful and that the brokers lack.
+    pub missing_apis: Vec<&'static str>,
+}
+
+/// What was found out about every cluster of a configuration, by alias.
+pub type Facts = BTreeMap<String, Result<ClusterFacts, RequestError>>;
+
+/// What one flow would do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Source topics that would be copied, with their remote names and partition counts.
+    pub topics: Vec<(Arc<str>, String, usize)>,
+    /// How many of them would have to be created.
+    pub created: usize,
+    /// How many topics would not be copied, by reason.
+    pub skipped: BTreeMap<SkipReason, usize>,
+    /// What stands in the way.
+    pub findings: Vec<Finding>,
+}
+
+/// Asks every cluster of `config`.
+pub async fn gather(config: &Config) -> Facts {
+    let mut facts = BTreeMap::new();
+    for cluster in &config.clusters {
+        let connected = connect(cluster, &config.limits);
+        let offsets_topics = config
+            .flows
+            .iter()
+            .filter(|flow| flow.target == cluster.alias)
+            .map(|flow| flow.offsets_topic.name.as_str());
+        let result = ask(&connected, offsets_topics.collect()).await;
+        facts.insert(cluster.alias.clone(), result);
+    }
+    facts
+}
+
+async fn ask(cluster: &Cluster, offsets_topics: Vec<&str>) -> Result<ClusterFacts, RequestError> {
+    let metadata = cluster.refresh_metadata(Topics::All).await?;
+    let view = convert::cluster_view(&metadata);
+    let missing = [
+        ("Produce", cluster.supports::<ProduceRequest<'_>>()),
+        ("Fetch", cluster.supports::<FetchRequest<'_>>()),
+        (
+            "InitProducerId",
+            cluster.supports::<InitProducerIdRequest<'_>>(),
+        ),
+        (
+            "DescribeProducers",
+            cluster.supports::<DescribeProducersRequest<'_>>(),
+        ),
+    ];
+    let mut cleanup_policies = BTreeMap::new();
+    for topic in offsets_topics {
+        if !view.topics.contains_key(topic) {
+            continue;
+        }
+        // What may not be described cannot be judged; `run` will say what comes of it.
+        let configs = admin::topic_configs(cluster, vec![Arc::from(topic)]).await;
+        let entries = configs
+            .unwrap_or_default()
+            .into_iter()
+            .flat_map(|config| config.entries);
+        for entry in entries.filter(|entry| entry.name == "cleanup.policy") {
+            let value = entry.value.unwrap_or_default();
+            cleanup_policies.insert(topic.to_owned(), value);
+        }
+    }
+    Ok(ClusterFacts {
+        broker_count: metadata.brokers().len(),
+        operations: allowed_operations(cluster, &view).await?,
+        cleanup_policies,
+        missing_apis: missing
+            .into_iter()
+            .filter(|(_, version)| version.is_none())
+            .map(|(name, _)| name)
+            .collect(),
+        view,
+    })
+}
+
+async fn allowed_operations(
+    cluster: &Cluster,
+    view: &ClusterView,
+) -> Result<BTreeMap<Arc<str>, i32>, RequestError> {
+    let topics = view.topics.keys().map(|name| MetadataRequestTopic {
+        name: Some(name),
+        ..MetadataRequestTopic::default()
+    });
+    let request = MetadataRequest {
+        topics: Some(topics.collect()),
+        allow_auto_topic_creation: false,
+        include_topic_authorized_operations: true,
+        ..MetadataRequest::default()
+    };
+    let answer = cluster.request(To::Any, &request).await?;
+    let response = answer.decode()?;
+    let operations = response.topics.iter().filter_map(|topic| {
+        let (name, _) = view.topics.get_key_value(topic.name?)?;
+        Some((Arc::clone(name), topic.topic_authorized_operations))
+    });
+    Ok(operations.collect())
+}
+
+/// Whether an operation is allowed; brokers that do not tell are believed to allow it.
+fn is_allowed(operations: Option<&i32>, operation: u32) -> bool {
+    operations.is_none_or(|bits| *bits == i32::MIN || (bits >> operation) & 1 == 1)
+}
+
+/// What `flow` would do, as far as the facts tell.
+#[must_use]
+pub fn examine(flow: &FlowConfig, facts: &Facts) -> Outlook {
+    let mut outlook = Outlook::default();
+    let mut end = |alias: &str| match facts.get(alias) {
+        Some(Ok(facts)) => Some(facts),
+        Some(Err(error)) => {
+            let finding = error_finding(
+                format!("cluster {alias} does not answer: {error}"),
+                format!("check {alias}.bootstrap.servers; `kmirror run` would wait for it"),
+            );
+            outlook.findings.push(finding);
+            None
+        }
+        None => None,
+    };
+    let (source, target) = (end(&flow.source), end(&flow.target));
+    if let (Some(source), Some(target)) = (source, target) {
+        examine_pair(flow, source, target, &mut outlook);
+    }
+    outlook
+}
+
+fn error_finding(problem: String, fix: String) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        problem,
+        fix,
+    }
+}
+
+fn warning(problem: String, fix: String) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        problem,
+        fix,
+    }
+}
+
+fn examine_pair(
+    flow: &FlowConfig,
+    source: &ClusterFacts,
+    target: &ClusterFacts,
+    outlook: &mut Outlook,
+) {
+    if source.view.cluster_id.is_some() && source.view.cluster_id == target.view.cluster_id {
+        outlook.findings.push(error_finding(
+            format!("{} and {} are the same cluster", flow.source, flow.target),
+            String::from("point bootstrap.servers of one of them at another cluster"),
+        ));
+        return;
+    }
+    for (alias, facts) in [(&flow.source, source), (&flow.target, target)] {
+        for api in &facts.missing_apis {
+            let finding = if *api == "DescribeProducers" {
+                warning
+            } else {
+                error_finding
+            };
+            outlook.findings.push(finding(
+                format!("the brokers of {alias} do not offer {api}"),
+                String::from("Apache Kafka 2.8 and later offer it; kmirror needs 2.1 at least"),
+            ));
+        }
+    }
+    select_topics(flow, source, target, outlook);
+    examine_replication(flow, target, outlook);
+    examine_rights(flow, source, target, outlook);
+    let name = &flow.offsets_topic.name;
+    if let Some(policy) = target
+        .cleanup_policies
+        .get(name)
+        .filter(|policy| *policy != "compact")
+    {
+        outlook.findings.push(error_finding(
+            format!(
+                "topic {name} on {} has cleanup.policy={policy}: positions would be lost",
+                flow.target
+            ),
+            format!("set cleanup.policy=compact on {name}"),
+        ));
+    }
+}
+
+fn select_topics(
+    flow: &FlowConfig,
+    source: &ClusterFacts,
+    target: &ClusterFacts,
+    outlook: &mut Outlook,
+) {
+    for (topic, view) in &source.view.topics {
+        match flow.topic_filter.wanted(&flow.policy, &flow.target, topic) {
+            Ok(Decision::Wanted) => {
+                let remote = flow.policy.remote_topic(&flow.source, topic);
+                outlook.created += usize::from(!target.view.topics.contains_key(remote.as_str()));
+                outlook
+                    .topics
+                    .push((Arc::clone(topic), remote, view.partitions.len()));
+            }
+            Ok(Decision::Skipped(reason)) => *outlook.skipped.entry(reason).or_default() += 1,
+            Err(undecided) => outlook.findings.push(error_finding(
+                format!("topic {topic} cannot be decided about: {undecided}"),
+                String::from("simplify the regular expressions of topics and topics.exclude"),
+            )),
+        }
+    }
+    if outlook.topics.is_empty() {
+        outlook.findings.push(warning(
+            format!("no topic of {} is selected", flow.source),
+            String::from("check topics and topics.exclude: patterns match whole names"),
+        ));
+    }
+}
+
+fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut Outlook) {
+    let brokers = target.broker_count;
+    let offsets_topic = &flow.offsets_topic;
+    let is_missing = !target.view.topics.contains_key(offsets_topic.name.as_str());
+    let asked = [
+        (
+            "replication.factor",
+            flow.replication_factor.filter(|_| outlook.created > 0),
+            String::from("replication.factor"),
+        ),
+        (
+            "offset.storage.replication.factor",
+            offsets_topic.replication_factor.filter(|_| is_missing),
+            format!("{}.offset.storage.replication.factor", flow.target),
+        ),
+    ];
+    for (name, factor, key) in asked {
+        let Some(factor) = factor else { continue };
+        if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
+            outlook.findings.push(error_finding(
+                format!(
+                    "{name} is {factor}, but {} has {brokers} brokers",
+                    flow.target
+                ),
+                format!("set {key} to {brokers} or less"),
+            ));
+        }
+    }
+}
+
+fn examine_rights(
+    flow: &FlowConfig,
+    source: &ClusterFacts,
+    target: &ClusterFacts,
+    outlook: &mut Outlook,
+) {
+    let denied = |facts: &ClusterFacts, topic: &str, operation| {
+        !is_allowed(facts.operations.get(topic), operation)
+    };
+    for (topic, remote_topic, _) in &outlook.topics {
+        if denied(source, topic, READ) {
+            outlook.findings.push(error_finding(
+                format!("reading topic {topic} of {} is not allowed", flow.source),
+                String::from("grant Read on the topic; until then it is not copied"),
+            ));
+        }
+        if denied(target, remote_topic, WRITE) {
+            outlook.findings.push(error_finding(
+                format!(
+                    "writing topic {remote_topic} of {} is not allowed",
+                    flow.target
+                ),
+                String::from("grant Write on the topic; until then it is not copied"),
+            ));
+        }
+    }
+}

@@ -145,6 +145,15 @@ pub fn connect(cluster: &ClusterConfig, limits: &Limits) -> Cluster {
     })
 }
 
+/// Milliseconds since the Unix epoch, as this machine has it.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
 /// How long a flow without a discovery interval waits: as good as never.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 

@@ -14,6 +14,7 @@ use kmirror_protocol::{
 use super::{
     admin::millis,
     convert::{failure, refusal},
+    now_ms,
     topic_reader::OwnedRecord,
 };
 use crate::{
@@ -84,6 +85,7 @@ fn by_partition(
 }
 
 fn batch_of(records: &[&StoredRecord]) -> Result<Records<'static>, Failure> {
+    // Connect stamps its records with the time of writing.
     let timestamp = now_ms();
     let mut builder = BatchBuilder::new(Compression::None);
     let built = (|| {
@@ -103,14 +105,6 @@ fn batch_of(records: &[&StoredRecord]) -> Result<Records<'static>, Failure> {
             payload: batch.payload,
         })
         .map_err(|err| Failure::Unsupported(err.to_string()))
-}
-
-/// Milliseconds since the Unix epoch; Connect stamps its records with the time of writing.
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 async fn produce(

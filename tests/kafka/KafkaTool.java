@@ -5,7 +5,9 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
 
 /**
  * Serves Apache Kafka's own Java clients to the tests: one JSON command per line of standard input, one JSON answer per
@@ -24,12 +26,19 @@ public final class KafkaTool {
     public static void main(String[] args) throws Exception {
         PrintStream answers = System.out;
         System.setOut(System.err);
-        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
-            answers.println(JSON.writeValueAsString(answer(line)));
+        BlockingQueue<String> commands = new LinkedBlockingQueue<>();
+        Thread reader = new Thread(() -> read(commands), "commands");
+        reader.setDaemon(true);
+        reader.start();
+        while (true) {
+            answers.println(JSON.writeValueAsString(answer(commands.take())));
             answers.flush();
         }
-        // Whatever a client left running must not keep this process alive.
+    }
+
+    /** Halts the process where the commands end, even in the middle of one. */
+    private static void read(BlockingQueue<String> commands) {
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)).lines().forEach(commands::add);
         Runtime.getRuntime().halt(0);
     }
 

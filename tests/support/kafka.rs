@@ -19,9 +19,9 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    java::{Installation, Jvm, JvmOptions, POLL},
+    java::{Installation, Jvm, JvmOptions},
     java_client::JavaClient,
-    metadata_probe,
+    metadata_probe, wait_for,
 };
 
 /// How long a cluster may take to answer, on a machine busy with other things.
@@ -219,55 +219,48 @@ impl Kafka {
 
     /// Waits until every running node lists all running nodes; fails with the log of one that ended instead.
     fn wait_until_complete(&mut self) -> Result<(), String> {
+        let answer = wait_for(START_MAX, || match self.is_complete() {
+            Ok(false) => None,
+            answer => Some(answer.map(|_| ())),
+        });
+        answer.unwrap_or_else(|| panic!("the nodes do not know each other after {START_MAX:?}"))
+    }
+
+    fn is_complete(&mut self) -> Result<bool, String> {
         let running: Vec<i32> = self
             .nodes
             .iter()
             .filter(|node| node.jvm.is_some())
             .map(|node| node.id)
             .collect();
-        for _ in 0..START_MAX.as_millis() / POLL.as_millis() {
-            let mut complete = true;
-            for node in &mut self.nodes {
-                let Some(jvm) = &mut node.jvm else { continue };
-                if jvm.has_ended() {
-                    return Err(jvm.log_tail());
-                }
-                complete &= metadata_probe::ask(node.port).is_some_and(|view| {
-                    view.cluster_id == self.cluster_id
-                        && running.iter().all(|id| view.node_ids.contains(id))
-                });
+        for node in &mut self.nodes {
+            let Some(jvm) = &mut node.jvm else { continue };
+            if jvm.has_ended() {
+                return Err(jvm.log_tail());
             }
-            if complete {
-                return Ok(());
+            let view = metadata_probe::ask(node.port);
+            if view.is_none_or(|view| {
+                view.cluster_id != self.cluster_id
+                    || !running.iter().all(|id| view.node_ids.contains(id))
+            }) {
+                return Ok(false);
             }
-            thread::sleep(POLL);
         }
-        panic!("not complete after {START_MAX:?}\n{}", self.log_tails());
-    }
-
-    fn log_tails(&self) -> String {
-        let tails: Vec<String> = self
-            .nodes
-            .iter()
-            .filter_map(|node| Some(node.jvm.as_ref()?.log_tail()))
-            .collect();
-        tails.join("\n")
+        Ok(true)
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!(
-                "the cluster's files are kept in {}\n{}",
-                self.dir.display(),
-                self.log_tails()
-            );
-        }
         for node in &mut self.nodes {
             node.jvm = None;
         }
-        if !thread::panicking() {
+        if thread::panicking() {
+            eprintln!(
+                "the files of the cluster stay in {} until the next run",
+                self.dir.display()
+            );
+        } else {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
@@ -296,6 +289,8 @@ impl Node {
 }
 
 /// The defaults of every cluster: no waiting, small internal topics, and nothing thrown away because it looks old.
+///
+/// A killed node may register again only when its session is over, hence the short session.
 fn server_properties(brokers: u16) -> String {
     let replicas = brokers.min(3);
     let in_sync = if brokers < 3 { 1 } else { 2 };
@@ -304,6 +299,8 @@ fn server_properties(brokers: u16) -> String {
 listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 auto.create.topics.enable=false
 num.partitions=1
 group.initial.rebalance.delay.ms=0

@@ -1,4 +1,4 @@
-//! The header of a record batch, and the batches inside what a broker returned.
+//! The header of a record batch: 61 bytes that say all a relay needs to know.
 
 use super::{CompressionError, HEADER_LEN, compression::Compression, crc};
 use crate::wire::{Malformed, Reader, Why};
@@ -11,9 +11,6 @@ pub const MAGIC: i8 = 2;
 
 /// What `batch_length` is for a batch without payload, and so its least value.
 const BATCH_LENGTH_MIN: i32 = 49;
-
-/// The least length of any entry; magic 0 has the smallest (`LegacyRecord.RECORD_OVERHEAD_V0`).
-const ENTRY_LENGTH_MIN: usize = 14;
 
 /// The header of a record batch; fields are named and ordered as on the wire.
 ///
@@ -59,8 +56,14 @@ impl BatchHeader {
     /// [`Malformed`] when fewer than [`HEADER_LEN`] bytes are given, the magic is not 2, the
     /// length is too short for a header, or offsets or counts are negative or overflow.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let reader = &mut Reader::new(bytes);
-        let header = Self {
+        let header =
+            Self::read(&mut Reader::new(bytes)).map_err(|fault| fault.at("RecordBatch"))?;
+        header.ensure_sane()?;
+        Ok(header)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
             base_offset: i64::from_be_bytes(reader.array()?),
             batch_length: i32::from_be_bytes(reader.array()?),
             partition_leader_epoch: i32::from_be_bytes(reader.array()?),
@@ -74,9 +77,7 @@ impl BatchHeader {
             producer_epoch: i16::from_be_bytes(reader.array()?),
             base_sequence: i32::from_be_bytes(reader.array()?),
             record_count: i32::from_be_bytes(reader.array()?),
-        };
-        header.ensure_sane()?;
-        Ok(header)
+        })
     }
 
     fn ensure_sane(&self) -> Result<(), Malformed> {
@@ -324,135 +325,151 @@ impl Attributes {
     }
 }
 
-/// A record batch, borrowed from the frame it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch<'a> {
-    /// The header.
-    pub header: BatchHeader,
-    /// What follows the header: records, compressed if the attributes say so.
-    pub payload: &'a [u8],
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A message of the formats before record batches (magic 0 and 1), recognised but not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LegacyMessage<'a> {
-    /// Its offset; of a compressed wrapper, the offset of the last message inside.
-    pub offset: i64,
-    /// 0 or 1.
-    pub magic: i8,
-    /// The whole entry, offset and length included.
-    pub bytes: &'a [u8],
-}
+    const HEADER: BatchHeader = BatchHeader {
+        base_offset: 0x0102_0304_0506_0708,
+        batch_length: 1000,
+        partition_leader_epoch: 0x1112_1314,
+        magic: MAGIC,
+        crc: 0xfffe_fdfc,
+        attributes: Attributes(0x7f),
+        last_offset_delta: 0x2122_2324,
+        base_timestamp: 0x3132_3334_3536_3738,
+        max_timestamp: 0x4142_4344_4546_4748,
+        producer_id: 0x5152_5354_5556_5758,
+        producer_epoch: 0x6162,
+        base_sequence: 0x7172_7374,
+        record_count: 0x0a0b_0c0d,
+    };
 
-/// One entry of a partition's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogEntry<'a> {
-    /// A record batch.
-    Batch(Batch<'a>),
-    /// A message of an older format.
-    Legacy(LegacyMessage<'a>),
-}
-
-/// Iterates over the entries of a partition in a Fetch response; checksums are not checked.
-///
-/// A broker cuts the log at a byte limit, so the last entry may be incomplete. That ends the
-/// iteration without an error; [`Batches::incomplete_len`] tells. An error ends it too, since
-/// nothing after a wrong length can be found.
-#[derive(Clone, Debug)]
-pub struct Batches<'a> {
-    rest: &'a [u8],
-    has_failed: bool,
-}
-
-/// Iterates over the entries of `blob`, the records of one partition in a Fetch response.
-#[must_use]
-pub const fn batches(blob: &[u8]) -> Batches<'_> {
-    Batches {
-        rest: blob,
-        has_failed: false,
-    }
-}
-
-impl<'a> Batches<'a> {
-    /// How many bytes have not been handed out.
-    ///
-    /// After the iteration: the length of the incomplete entry at the end, or 0. If no entry was
-    /// complete, the fetch limits are too small for the next batch.
-    #[must_use]
-    pub const fn incomplete_len(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// Takes the next entry, or `None` if what remains is incomplete.
-    fn take(&mut self) -> Result<Option<LogEntry<'a>>, Malformed> {
-        let reader = &mut Reader::new(self.rest);
-        let (Ok(offset), Ok(len)) = (reader.array(), reader.array()) else {
-            return Ok(None);
-        };
-        let len = usize::try_from(i32::from_be_bytes(len))
-            .ok()
-            .filter(|len| *len >= ENTRY_LENGTH_MIN)
-            .ok_or(Malformed::new(Why::OutOfRange).at("RecordBatch.batch_length"))?;
-        // Formats differ in what the next four bytes are, but not in where the magic is.
-        let (Ok(_), Ok(magic)) = (reader.array::<4>(), reader.array()) else {
-            return Ok(None);
-        };
-        let magic = i8::from_be_bytes(magic);
-        if !(0..=MAGIC).contains(&magic) {
-            return Err(Malformed::new(Why::OutOfRange).at("RecordBatch.magic"));
+    #[test]
+    fn every_field_lies_where_the_table_says() {
+        #[rustfmt::skip]
+        let expected = [
+            1, 2, 3, 4, 5, 6, 7, 8,
+            0, 0, 0x03, 0xe8,
+            0x11, 0x12, 0x13, 0x14,
+            2,
+            0xff, 0xfe, 0xfd, 0xfc,
+            0, 0x7f,
+            0x21, 0x22, 0x23, 0x24,
+            0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38,
+            0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48,
+            0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58,
+            0x61, 0x62,
+            0x71, 0x72, 0x73, 0x74,
+            0x0a, 0x0b, 0x0c, 0x0d,
+        ];
+        assert_eq!(HEADER.encode(), expected);
+        assert_eq!(BatchHeader::parse(&expected), Ok(HEADER));
+        for len in 0..HEADER_LEN {
+            let cut = expected.get(..len).unwrap();
+            assert_eq!(BatchHeader::parse(cut).unwrap_err().why, Why::Truncated);
         }
-        let Some((bytes, rest)) = self.rest.split_at_checked(len.saturating_add(LOG_OVERHEAD))
-        else {
-            return Ok(None);
-        };
-        let entry = if magic == MAGIC {
-            LogEntry::Batch(Batch::parse(bytes)?)
-        } else {
-            let offset = i64::from_be_bytes(offset);
-            LogEntry::Legacy(LegacyMessage {
-                offset,
-                magic,
-                bytes,
-            })
-        };
-        self.rest = rest;
-        Ok(Some(entry))
     }
-}
 
-impl<'a> Iterator for Batches<'a> {
-    type Item = Result<LogEntry<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.has_failed {
-            return None;
+    #[test]
+    fn what_later_arithmetic_could_not_bear_is_refused() {
+        #[rustfmt::skip]
+        let cases = [
+            ("RecordBatch.magic", BatchHeader { magic: 1, ..HEADER }),
+            ("RecordBatch.magic", BatchHeader { magic: 3, ..HEADER }),
+            ("RecordBatch.batch_length", BatchHeader { batch_length: 48, ..HEADER }),
+            ("RecordBatch.batch_length", BatchHeader { batch_length: -1, ..HEADER }),
+            ("RecordBatch.base_offset", BatchHeader { base_offset: -1, ..HEADER }),
+            ("RecordBatch.base_offset", BatchHeader { base_offset: i64::MAX, ..HEADER }),
+            ("RecordBatch.last_offset_delta", BatchHeader { last_offset_delta: -1, ..HEADER }),
+            ("RecordBatch.record_count", BatchHeader { record_count: -1, ..HEADER }),
+        ];
+        for (what, header) in cases {
+            let fault = BatchHeader::parse(&header.encode()).unwrap_err();
+            assert_eq!(fault, Malformed::new(Why::OutOfRange).at(what));
         }
-        let entry = self.take().transpose();
-        self.has_failed = matches!(entry, Some(Err(_)));
-        entry
-    }
-}
-
-impl std::iter::FusedIterator for Batches<'_> {}
-
-impl<'a> Batch<'a> {
-    /// Reads exactly one batch.
-    ///
-    /// # Errors
-    ///
-    /// As [`BatchHeader::parse`], and when `bytes` is not as long as the header says.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let header = BatchHeader::parse(bytes)?;
-        let mut reader = Reader::new(bytes);
-        reader.take(HEADER_LEN)?;
-        let payload = reader.take(header.payload_len())?;
-        reader.end()?;
-        Ok(Self { header, payload })
     }
 
-    /// Whether the checksum is that of header and payload.
-    #[must_use]
-    pub fn verify_crc(&self) -> bool {
-        self.header.verify_crc(self.payload)
+    #[test]
+    fn sizes_and_offsets_follow_from_the_fields() {
+        let header = BatchHeader {
+            base_offset: 100,
+            last_offset_delta: 9,
+            ..HEADER
+        };
+        assert_eq!(header.size(), 1012);
+        assert_eq!(header.payload_len(), 951);
+        assert_eq!(header.last_offset(), 109);
+        assert_eq!(header.next_offset(), 110);
+    }
+
+    #[test]
+    fn sequences_wrap_from_the_largest_to_zero() {
+        for (base_sequence, last_offset_delta, last) in [
+            (-1, 9, -1),
+            (0, 0, 0),
+            (5, 9, 14),
+            (i32::MAX - 1, 1, i32::MAX),
+            (i32::MAX, 0, i32::MAX),
+            (i32::MAX, 1, 0),
+            (i32::MAX - 3, 9, 5),
+            (i32::MAX, i32::MAX, i32::MAX - 1),
+        ] {
+            let header = BatchHeader {
+                base_sequence,
+                last_offset_delta,
+                ..HEADER
+            };
+            assert_eq!(header.last_sequence(), last, "{base_sequence}");
+        }
+    }
+
+    #[test]
+    fn readdressing_changes_only_what_it_must() {
+        let producer = BatchProducer {
+            producer_id: 7,
+            producer_epoch: 8,
+            base_sequence: 9,
+        };
+        let attributes = Attributes(-1);
+        let source = BatchHeader {
+            attributes,
+            ..HEADER
+        };
+        let sent = source.readdressed(producer);
+        let expected = BatchHeader {
+            base_offset: 0,
+            partition_leader_epoch: -1,
+            attributes: Attributes(7),
+            producer_id: 7,
+            producer_epoch: 8,
+            base_sequence: 9,
+            crc: sent.crc,
+            ..source
+        };
+        assert_eq!(sent, expected);
+        assert_eq!(sent.producer(), producer);
+    }
+
+    #[test]
+    fn flags_are_told_apart() {
+        for (bits, expected) in [
+            (0, [false; 4]),
+            (Attributes::LOG_APPEND_TIME, [true, false, false, false]),
+            (Attributes::TRANSACTIONAL, [false, true, false, false]),
+            (Attributes::CONTROL, [false, false, true, false]),
+            (Attributes::DELETE_HORIZON, [false, false, false, true]),
+        ] {
+            let attributes = Attributes(bits | 4);
+            let flags = [
+                attributes.is_log_append_time(),
+                attributes.is_transactional(),
+                attributes.is_control(),
+                attributes.has_delete_horizon(),
+            ];
+            assert_eq!(flags, expected, "{bits:#x}");
+            assert_eq!(attributes.compression().unwrap(), Compression::Zstd);
+            assert_eq!(attributes.codec_only(), Attributes(4));
+        }
     }
 }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{
     CompressionError, HEADER_LEN,
-    batch::{Attributes, Batch, BatchHeader, BatchProducer, LOG_OVERHEAD, MAGIC},
+    batch::{Attributes, BatchHeader, BatchProducer, LOG_OVERHEAD, MAGIC},
     compression::{Compression, compress},
     control::{ControlType, EndTxnMarker},
+    entries::Batch,
     record::{Header, Record},
 };
 use crate::wire::varint;

@@ -233,3 +233,136 @@ pub fn check_records(
         summary,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        records::{BatchBuilder, BuiltBatch, NewRecord},
+        wire::Why,
+    };
+
+    const VALUE: NewRecord<'_> = NewRecord {
+        timestamp: 1_000,
+        key: Some(b"key"),
+        value: Some(b"value"),
+        headers: &[],
+    };
+
+    fn batch(codec: Compression, offset_deltas: &[i32]) -> BuiltBatch {
+        let mut builder = BatchBuilder::new(codec);
+        for &delta in offset_deltas {
+            let timestamp = VALUE.timestamp - i64::from(delta);
+            let record = NewRecord { timestamp, ..VALUE };
+            builder.push_at(delta, &record).unwrap();
+        }
+        builder.build().unwrap()
+    }
+
+    fn check(batch: &BuiltBatch) -> Result<CheckedRecords, RecordViolation> {
+        check_records(&batch.header, &batch.payload, 1_000_000)
+    }
+
+    #[test]
+    fn each_rule_of_the_header_is_named() {
+        let BuiltBatch { header, payload } = batch(Compression::Zstd, &[0, 1, 2]);
+        assert_eq!(check_outgoing(&header, payload.len()), Ok(()));
+
+        let producer = |producer_id, producer_epoch, base_sequence| BatchProducer {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+        };
+        let range = |record_count, last_offset_delta| Violation::OffsetRange {
+            record_count,
+            last_offset_delta,
+        };
+        let flagged = |bits| Attributes(header.attributes.0 | bits);
+        #[rustfmt::skip]
+        let cases = [
+            (BatchHeader { magic: 1, ..header }, Violation::Magic(1)),
+            (BatchHeader { base_offset: 1, ..header }, Violation::BaseOffset(1)),
+            (BatchHeader { attributes: flagged(1 << 5), ..header }, Violation::Control),
+            (BatchHeader { record_count: 0, ..header }, Violation::Empty),
+            (BatchHeader { record_count: -1, ..header }, Violation::Empty),
+            (BatchHeader { record_count: 2, ..header }, range(2, 2)),
+            (BatchHeader { last_offset_delta: 5, ..header }, range(3, 5)),
+            (BatchHeader { producer_id: 7, ..header }, Violation::Producer(producer(7, -1, -1))),
+            (BatchHeader { base_sequence: 7, ..header }, Violation::Producer(producer(-1, -1, 7))),
+            (BatchHeader { producer_epoch: 7, ..header }, Violation::Producer(producer(-1, 7, -1))),
+            (BatchHeader { attributes: Attributes(6), ..header }, Violation::Codec(6)),
+        ];
+        for (header, violation) in cases {
+            assert_eq!(check_outgoing(&header, payload.len()), Err(violation));
+        }
+        for bit in [3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
+            let attributes = flagged(1 << bit);
+            let header = BatchHeader {
+                attributes,
+                ..header
+            };
+            assert_eq!(
+                check_outgoing(&header, payload.len()),
+                Err(Violation::Attributes(attributes))
+            );
+        }
+        let actual = header.size() + 1;
+        assert_eq!(
+            check_outgoing(&header, payload.len() + 1),
+            Err(Violation::Size {
+                header: header.size(),
+                actual
+            })
+        );
+    }
+
+    #[test]
+    fn the_largest_timestamp_is_that_of_the_records() {
+        for codec in Compression::ALL {
+            let mut batch = batch(codec, &[0, 1, 2]);
+            batch.header.max_timestamp = 7;
+            let checked = check(&batch).unwrap();
+            assert_eq!(checked.max_timestamp, 1_000, "{codec}");
+            assert_eq!(checked.summary.record_count, 3);
+            assert!(checked.summary.is_dense && checked.summary.has_all_keys);
+        }
+    }
+
+    #[test]
+    fn holes_are_refused_where_kafka_refuses_them_and_seen_elsewhere() {
+        for (deltas, is_dense) in [
+            (&[0, 1, 2][..], true),
+            (&[0, 2, 5], false),
+            (&[1, 2, 3], false),
+            (&[0, 0, 1], false),
+        ] {
+            let plain = check(&batch(Compression::None, deltas)).unwrap();
+            assert_eq!(plain.summary.is_dense, is_dense, "{deltas:?}");
+            let gzip = check(&batch(Compression::Gzip, deltas));
+            assert_eq!(gzip.is_ok(), is_dense, "{deltas:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_not_the_payloads_is_malformed() {
+        for (count, why) in [(2, Why::TrailingBytes), (4, Why::Truncated)] {
+            for codec in Compression::ALL {
+                let mut batch = batch(codec, &[0, 1, 2]);
+                batch.header.record_count = count;
+                let Err(RecordViolation::Malformed(fault)) = check(&batch) else {
+                    panic!("{codec}: {count} records are accepted");
+                };
+                assert_eq!(fault.why, why, "{codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_seen() {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(&VALUE).unwrap();
+        builder.push(&NewRecord { key: None, ..VALUE }).unwrap();
+        let checked = check(&builder.build().unwrap()).unwrap();
+        assert!(!checked.summary.has_all_keys);
+    }
+}

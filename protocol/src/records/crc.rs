@@ -23,12 +23,16 @@ pub(super) fn change(
     new: &[u8; CHECKED_HEADER_LEN],
     payload_len: u32,
 ) -> u32 {
-    let mut difference = *old;
-    for (byte, new) in difference.iter_mut().zip(new) {
+    let mut difference = Aligned(*old);
+    for (byte, new) in difference.0.iter_mut().zip(new) {
         *byte ^= new;
     }
-    shift(raw(&difference), payload_len)
+    shift(raw(&difference.0), payload_len)
 }
+
+/// Bytes that the `crc32c` crate takes eight at a time from the first one on.
+#[repr(align(8))]
+struct Aligned([u8; CHECKED_HEADER_LEN]);
 
 /// The linear part of CRC-32C: no initial value, no final complement.
 fn raw(bytes: &[u8]) -> u32 {
@@ -52,8 +56,15 @@ fn shift(remainder: u32, zeros: u32) -> u32 {
 fn multiply(a: u32, b: u32) -> u32 {
     // 63 bits, of which bit 62 is x^0; after the shift bit 63 is x^0 and bit 0 is x^63.
     let product = carryless_multiply(a, b) << 1;
-    let [b0, b1, b2, b3, h0, h1, h2, h3] = product.to_le_bytes();
-    u32::from_le_bytes([h0, h1, h2, h3]) ^ raw(&[b0, b1, b2, b3])
+    let [low @ .., h0, h1, h2, h3] = product.to_le_bytes();
+    let mut reduced = u32::from_le_bytes([h0, h1, h2, h3]);
+    for (remainders, byte) in REMAINDERS.iter().zip(low) {
+        reduced ^= remainders
+            .get(usize::from(byte))
+            .copied()
+            .unwrap_or_default();
+    }
+    reduced
 }
 
 /// Multiplies without carries, by integer multiplications.
@@ -97,6 +108,33 @@ const fn powers() -> [[u32; 256]; 4] {
         }
         step = multiply_slowly(table[digit][255], step);
         digit += 1;
+    }
+    table
+}
+
+/// `REMAINDERS[k][b]` is what byte `k` of a 64-bit product, of value `b`, leaves modulo the
+/// polynomial: bit 0 of byte 0 is `x^63`, bit 7 of byte 3 is `x^32`.
+static REMAINDERS: [[u32; 256]; 4] = remainders();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated at build time, where a wrong index is a build error"
+)]
+const fn remainders() -> [[u32; 256]; 4] {
+    let mut table = [[0; 256]; 4];
+    let mut byte = 0;
+    let mut shift = 0;
+    while byte < 4 {
+        let mut index = 0;
+        let mut value = 0_u32;
+        while index < 256 {
+            // x^32 modulo the polynomial is the polynomial without its leading term.
+            table[byte][index] = multiply_slowly(value << shift, POLYNOMIAL);
+            index += 1;
+            value += 1;
+        }
+        byte += 1;
+        shift += 8;
     }
     table
 }

@@ -36,12 +36,10 @@ mod check;
 mod compression;
 mod control;
 mod crc;
+mod entries;
 mod record;
 
-pub use batch::{
-    Attributes, Batch, BatchHeader, BatchProducer, Batches, LOG_OVERHEAD, LegacyMessage, LogEntry,
-    MAGIC, batches, sequence_after,
-};
+pub use batch::{Attributes, BatchHeader, BatchProducer, LOG_OVERHEAD, MAGIC, sequence_after};
 pub use builder::{BatchBuilder, BuildError, BuiltBatch, NO_TIMESTAMP, NewRecord};
 pub use check::{
     CheckedRecords, RecordSummary, RecordViolation, Violation, check_outgoing, check_records,
@@ -49,6 +47,7 @@ pub use check::{
 };
 pub use compression::{Compression, CompressionError, compress, decompress};
 pub use control::{ControlType, EndTxnMarker};
+pub use entries::{Batch, Batches, LegacyMessage, LogEntry, batches};
 pub use record::{Header, HeaderIter, Headers, RECORD_LEN_MIN, Record, RecordIter, records};
 
 /// How many bytes the header of a record batch takes (magic 2).

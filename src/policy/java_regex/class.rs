@@ -11,6 +11,9 @@ pub(super) struct CharSet {
     ranges: Vec<(u32, u32)>,
 }
 
+/// Matches no character at all; unlike an empty look-ahead it can be repeated.
+pub(super) const NEVER: &str = r"[^\x{0}-\x{10ffff}]";
+
 const LAST: u32 = char::MAX as u32;
 const SURROGATES: (u32, u32) = (0xD800, 0xDFFF);
 
@@ -82,7 +85,7 @@ impl CharSet {
             }
         }
         if text.len() == 1 {
-            return String::from(r"(?!)");
+            return NEVER.to_owned();
         }
         text.push(']');
         text

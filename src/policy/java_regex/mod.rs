@@ -6,6 +6,8 @@
 //! and `\z` disappear. Case-insensitivity is Java's: ASCII only.
 
 mod class;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use std::fmt;

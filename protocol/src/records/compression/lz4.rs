@@ -1,12 +1,46 @@
-//! LZ4 frames: independent blocks of 64 KiB without checksums, as `Lz4BlockOutputStream` writes them.
+//! One LZ4 frame: independent blocks of 64 KiB without checksums, as `Lz4BlockOutputStream` writes.
 
 use std::io::{self, Write};
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
+use crate::wire::{Malformed, Reader, Why};
+
 /// See [`super::decompress`]; `None` stands for too large.
 pub(super) fn decompress(payload: &[u8], len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    check_frame(&mut Reader::new(payload))
+        .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
     super::read_bounded(FrameDecoder::new(payload), len_max)
+}
+
+/// Checks that the payload is one frame, from its magic to its end mark.
+///
+/// The decoder neither insists on the end mark nor looks behind it. Layout: the LZ4 frame format.
+fn check_frame(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    const BLOCK_CHECKSUM: u8 = 1 << 4;
+    const CONTENT_SIZE: u8 = 1 << 3;
+    const CONTENT_CHECKSUM: u8 = 1 << 2;
+    const DICTIONARY_ID: u8 = 1;
+    const NOT_COMPRESSED: u32 = 1 << 31;
+
+    reader.array::<4>()?;
+    let flags = reader.byte()?;
+    let len_if = |flag, len| if flags & flag != 0 { len } else { 0 };
+    reader.array::<1>()?;
+    reader.take(len_if(CONTENT_SIZE, 8))?;
+    reader.take(len_if(DICTIONARY_ID, 4))?;
+    reader.array::<1>()?;
+    loop {
+        let len = u32::from_le_bytes(reader.array()?) & !NOT_COMPRESSED;
+        if len == 0 {
+            break;
+        }
+        let len = usize::try_from(len).map_err(|_| Malformed::new(Why::OutOfRange))?;
+        reader.take(len)?;
+        reader.take(len_if(BLOCK_CHECKSUM, 4))?;
+    }
+    reader.take(len_if(CONTENT_CHECKSUM, 4))?;
+    reader.end()
 }
 
 /// See [`super::compress`]; there is one level.

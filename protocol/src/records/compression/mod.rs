@@ -266,3 +266,156 @@ fn read_bounded(mut reader: impl io::Read, len_max: usize) -> io::Result<Option<
         filled = filled.saturating_add(read);
     }
 }
+
+#[cfg(test)]
+#[cfg(all(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "snappy",
+    feature = "zstd"
+))]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"to be, or not to be, or to be and not to be";
+
+    fn fold(codec: Compression, payload: &[u8]) -> Vec<u8> {
+        compress(codec, payload, None).unwrap()
+    }
+
+    #[test]
+    fn ids_and_names_are_kafkas() {
+        let names = Compression::ALL.map(Compression::name);
+        assert_eq!(names, ["none", "gzip", "snappy", "lz4", "zstd"]);
+        for codec in Compression::ALL {
+            assert!(codec.is_supported());
+            assert_eq!(Compression::from_id(codec.id()).unwrap(), codec);
+        }
+        for id in 5..8 {
+            let error = Compression::from_id(id).unwrap_err().to_string();
+            assert_eq!(error, format!("compression codec {id} is unknown"));
+        }
+    }
+
+    #[test]
+    fn every_length_around_block_limits_survives() {
+        for codec in Compression::ALL {
+            for len in [0, 1, 43, 32_767, 32_768, 32_769, 65_536, 65_537, 300_000] {
+                let payload: Vec<u8> = TEXT.iter().copied().cycle().take(len).collect();
+                let folded = fold(codec, &payload);
+                let unfolded = decompress(codec, &folded, len).unwrap();
+                assert!(unfolded == payload, "{codec} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        for codec in Compression::ALL {
+            let folded = fold(codec, TEXT);
+            assert!(decompress(codec, &folded, TEXT.len()).is_ok(), "{codec}");
+            let error = decompress(codec, &folded, TEXT.len() - 1).unwrap_err();
+            let CompressionError::TooLarge { output_len_max, .. } = error else {
+                panic!("{codec}: {error}");
+            };
+            assert_eq!(output_len_max, TEXT.len() - 1);
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused_at_the_limit() {
+        let zeros = vec![0; 64 << 20];
+        for codec in Compression::ALL {
+            let bomb = fold(codec, &zeros);
+            let error = decompress(codec, &bomb, 1 << 20).unwrap_err();
+            assert!(
+                matches!(error, CompressionError::TooLarge { .. }),
+                "{error}"
+            );
+        }
+        let raw = snap::raw::Encoder::new().compress_vec(&zeros).unwrap();
+        let error = decompress(Compression::Snappy, &raw, 1 << 20).unwrap_err();
+        assert!(
+            matches!(error, CompressionError::TooLarge { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_buffer_never_outgrows_the_limit() {
+        for (len, len_max) in [(100_000, 100_000), (100_000, 140_000), (0, 0), (1, 1)] {
+            let reader = io::Read::take(io::repeat(0), len);
+            let read = read_bounded(reader, len_max).unwrap().unwrap();
+            assert_eq!(u64::try_from(read.len()).unwrap(), len);
+            assert!(read.capacity() <= len_max + 1, "{}", read.capacity());
+        }
+        assert_eq!(read_bounded(io::repeat(0), 100_000).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_cut_or_foreign_is_refused() {
+        for codec in Compression::ALL.into_iter().skip(1) {
+            let folded = fold(codec, TEXT);
+            for len in 1..folded.len() {
+                let cut = folded.get(..len).unwrap();
+                // Framed snappy has no end mark: its bare header is a stream of nothing.
+                if (codec, len) == (Compression::Snappy, 16) {
+                    assert!(decompress(codec, cut, 1000).unwrap().is_empty());
+                    continue;
+                }
+                assert!(decompress(codec, cut, 1000).is_err(), "{codec} {len}");
+            }
+            assert!(decompress(codec, b"not compressed at all", 1000).is_err());
+        }
+    }
+
+    #[test]
+    fn several_streams_in_a_row_are_one_payload() {
+        for codec in Compression::ALL {
+            let twice = [fold(codec, TEXT), fold(codec, TEXT)].concat();
+            // Kafka reads one LZ4 frame and ignores what follows; here nothing is lost in silence.
+            if codec == Compression::Lz4 {
+                assert!(decompress(codec, &twice, 1000).is_err());
+                continue;
+            }
+            let unfolded = decompress(codec, &twice, 1000).unwrap();
+            assert_eq!(unfolded, [TEXT, TEXT].concat(), "{codec}");
+        }
+    }
+
+    #[test]
+    fn snappy_is_written_in_javas_framing_and_read_raw_too() {
+        let framed = fold(Compression::Snappy, TEXT);
+        let raw = snap::raw::Encoder::new().compress_vec(TEXT).unwrap();
+        let len = u32::try_from(raw.len()).unwrap().to_be_bytes();
+        let header = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".as_slice();
+        assert_eq!(framed, [header, &len, &raw].concat());
+        assert_eq!(decompress(Compression::Snappy, &raw, 1000).unwrap(), TEXT);
+    }
+
+    #[test]
+    fn a_snappy_length_that_the_input_cannot_fill_allocates_nothing() {
+        let forged = [0xff, 0xff, 0xff, 0x7f, 0];
+        let error = decompress(Compression::Snappy, &forged, usize::MAX).unwrap_err();
+        assert!(matches!(error, CompressionError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn levels_are_obeyed_or_refused() {
+        let payload: Vec<u8> = (0..200_000_u32)
+            .flat_map(|n| n.wrapping_mul(n).to_be_bytes())
+            .collect();
+        for (codec, least, most, beyond) in [
+            (Compression::Gzip, 1, 9, 10),
+            (Compression::Zstd, 1, 19, 23),
+        ] {
+            let fast = compress(codec, &payload, Some(least)).unwrap();
+            let small = compress(codec, &payload, Some(most)).unwrap();
+            assert!(small.len() < fast.len(), "{codec}");
+            assert!(decompress(codec, &small, payload.len()).unwrap() == payload);
+            let error = compress(codec, &payload, Some(beyond)).unwrap_err();
+            let is_refused = matches!(error, CompressionError::Refused { .. });
+            assert!(is_refused, "{codec}: {error}");
+        }
+    }
+}

@@ -3,6 +3,10 @@
 //! Groups are written as plain numbered groups and flags are folded into what is written, so the
 //! result depends on no naming or flag rule of the engine.
 
+mod members;
+
+use std::collections::BTreeSet;
+
 use super::{
     Refused,
     class::{self, CharSet},
@@ -22,20 +26,15 @@ struct Token {
 }
 
 /// Translates `pattern`.
+///
+/// Reads it twice: groups that nothing refers to are then written as plain ones, which spares the
+/// engine the captures and the cases in which it mistreats them.
 pub(super) fn translate(pattern: &str) -> Result<String> {
-    let mut translator = Translator {
-        tokens: unquote(pattern),
-        next: 0,
-        end: pattern.chars().count(),
-        out: String::new(),
-        ignore_case: false,
-        groups: Vec::new(),
-    };
-    translator.alternatives(0)?;
-    match translator.peek() {
-        Some(token) => Err(Refused::new(token.at, "unmatched closing ')'")),
-        None => Ok(translator.out),
-    }
+    let mut first = Translator::new(pattern, BTreeSet::new());
+    first.whole()?;
+    let mut second = Translator::new(pattern, first.referenced);
+    second.whole()?;
+    Ok(second.out)
 }
 
 /// Resolves `\Q..\E`; an open quote runs to the end, over the `|` between items too.
@@ -73,6 +72,25 @@ struct Group {
     is_closed: bool,
 }
 
+/// What a quantifier may stand behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Atom {
+    Char,
+    Group,
+    /// Something without length: nothing can repeat it.
+    Place,
+}
+
+/// What a parenthesis opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    /// The group with this index.
+    Capturing(usize),
+    Plain,
+    LookAhead,
+    LookBehind,
+}
+
 /// What an escape sequence stands for, where a class or an atom may hold it.
 enum Escape {
     Char(char),
@@ -87,9 +105,46 @@ struct Translator {
     out: String,
     ignore_case: bool,
     groups: Vec<Group>,
+    /// Numbers of the groups to capture.
+    captured: BTreeSet<usize>,
+    /// Numbers of the groups referred to.
+    referenced: BTreeSet<usize>,
+    /// Whether something is not to be tried again once it has matched.
+    is_atomic: bool,
+    /// Look-behinds open around the current place. Engines disagree on what may stand in one and
+    /// on what it then means, so only what has one length is let in.
+    look_behinds: usize,
 }
 
 impl Translator {
+    fn new(pattern: &str, captured: BTreeSet<usize>) -> Self {
+        Self {
+            tokens: unquote(pattern),
+            next: 0,
+            end: pattern.chars().count(),
+            out: String::new(),
+            ignore_case: false,
+            groups: Vec::new(),
+            captured,
+            referenced: BTreeSet::new(),
+            look_behinds: 0,
+            is_atomic: false,
+        }
+    }
+
+    fn whole(&mut self) -> Result<()> {
+        self.alternatives(0)?;
+        match self.peek() {
+            Some(token) => Err(Refused::new(token.at, "unmatched closing ')'")),
+            None if self.is_atomic && !self.referenced.is_empty() => {
+                let problem = "back references beside atomic groups or possessive \
+                               repetitions are not supported";
+                Err(Refused::new(0, problem))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn peek(&self) -> Option<Token> {
         self.tokens.get(self.next).copied()
     }
@@ -143,16 +198,16 @@ impl Translator {
 
     /// One atom with its quantifier.
     fn piece(&mut self, depth: usize) -> Result<()> {
-        let is_repeatable = self.atom(depth)?;
-        self.quantifier(is_repeatable)
+        let atom = self.atom(depth)?;
+        self.quantifier(atom)
     }
 
-    /// Writes one atom; the answer is whether a quantifier may follow.
-    fn atom(&mut self, depth: usize) -> Result<bool> {
+    /// Writes one atom.
+    fn atom(&mut self, depth: usize) -> Result<Atom> {
         let token = self.take_any("pattern ends here")?;
         if token.quoted {
             self.literal(token.c);
-            return Ok(true);
+            return Ok(Atom::Char);
         }
         match token.c {
             '(' => return self.group(token.at, depth),
@@ -164,11 +219,11 @@ impl Translator {
             '.' => self.out.push('.'),
             '^' => {
                 self.out.push_str(r"\A");
-                return Ok(false);
+                return Ok(Atom::Place);
             }
             '$' => {
                 self.out.push_str(r"\z");
-                return Ok(false);
+                return Ok(Atom::Place);
             }
             '*' | '+' | '?' => {
                 let problem = format!("'{}' has nothing to repeat", token.c);
@@ -177,7 +232,7 @@ impl Translator {
             '{' => return Err(Refused::new(token.at, r"'{' must be written '\{'")),
             c => self.literal(c),
         }
-        Ok(true)
+        Ok(Atom::Char)
     }
 
     fn literal(&mut self, c: char) {
@@ -195,7 +250,7 @@ impl Translator {
     }
 
     /// `?`, `*`, `+`, `{n}`, `{n,}`, `{n,m}`, each greedy, reluctant (`?`) or possessive (`+`).
-    fn quantifier(&mut self, is_repeatable: bool) -> Result<()> {
+    fn quantifier(&mut self, atom: Atom) -> Result<()> {
         let Some(token) = self.peek().filter(|token| !token.quoted) else {
             return Ok(());
         };
@@ -207,16 +262,19 @@ impl Translator {
             '{' => self.counted()?,
             _ => return Ok(()),
         };
-        if !is_repeatable {
+        if self.look_behinds > 0 && written.contains([',', '?', '*', '+']) {
+            let problem = format!("'{written}' in a look-behind is not supported");
+            return Err(Refused::new(token.at, problem));
+        }
+        if atom == Atom::Place {
             let problem = format!("'{written}' repeats something that has no length; remove it");
             return Err(Refused::new(token.at, problem));
         }
         self.out.push_str(&written);
-        for mode in ['?', '+'] {
-            if self.take(mode) {
-                self.out.push(mode);
-                break;
-            }
+        if self.take('?') {
+            self.out.push('?');
+        } else if self.sees('+') {
+            self.possessive(atom)?;
         }
         match self.peek() {
             Some(t) if !t.quoted && matches!(t.c, '?' | '*' | '+' | '{') => Err(Refused::new(
@@ -225,6 +283,19 @@ impl Translator {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The `+` that makes a quantifier possessive. After a group Java treats each round of the
+    /// repetition on its own, which no other construct does.
+    fn possessive(&mut self, atom: Atom) -> Result<()> {
+        if atom == Atom::Group {
+            let problem = "a possessive repetition of a group is not supported; write (?>(…)+)";
+            return Err(Refused::new(self.here(), problem));
+        }
+        self.next += 1;
+        self.is_atomic = true;
+        self.out.push('+');
+        Ok(())
     }
 
     fn counted(&mut self) -> Result<String> {
@@ -265,67 +336,76 @@ impl Translator {
     }
 
     /// A group, after its opening parenthesis at `at`.
-    fn group(&mut self, at: usize, depth: usize) -> Result<bool> {
-        let saved_case = self.ignore_case;
-        let mut capture = None;
-        let mut is_repeatable = true;
-        if self.take('?') {
-            let kind = self.take_any("group is not closed")?;
-            match kind.c {
-                ':' | '>' => {
-                    self.out.push_str("(?");
-                    self.out.push(kind.c);
-                }
-                '=' | '!' => {
-                    self.out.push_str("(?");
-                    self.out.push(kind.c);
-                    is_repeatable = false;
-                }
-                '<' if self.take('=') => {
-                    self.out.push_str("(?<=");
-                    is_repeatable = false;
-                }
-                '<' if self.take('!') => {
-                    self.out.push_str("(?<!");
-                    is_repeatable = false;
-                }
-                '<' => {
-                    let name = self.group_name()?;
-                    capture = Some(self.open_group(Some(name), at)?);
-                }
-                _ => {
-                    self.next -= 1;
-                    if self.flags()? {
-                        return Ok(false);
-                    }
-                }
-            }
-        } else {
-            capture = Some(self.open_group(None, at)?);
-        }
+    fn group(&mut self, at: usize, depth: usize) -> Result<Atom> {
+        let (saved_case, saved_look_behinds) = (self.ignore_case, self.look_behinds);
+        let Some(opened) = self.open(at)? else {
+            return Ok(Atom::Place);
+        };
+        self.look_behinds += usize::from(opened == Opened::LookBehind);
         self.alternatives(depth + 1)?;
         if !self.take(')') {
             return Err(Refused::new(at, "group is not closed"));
         }
         self.out.push(')');
-        self.ignore_case = saved_case;
-        if let Some(group) = capture.and_then(|index: usize| self.groups.get_mut(index)) {
+        (self.ignore_case, self.look_behinds) = (saved_case, saved_look_behinds);
+        if let Opened::Capturing(index) = opened
+            && let Some(group) = self.groups.get_mut(index)
+        {
             group.is_closed = true;
         }
-        Ok(is_repeatable)
+        Ok(match opened {
+            Opened::Capturing(_) | Opened::Plain => Atom::Group,
+            Opened::LookAhead | Opened::LookBehind => Atom::Place,
+        })
     }
 
-    fn open_group(&mut self, name: Option<String>, at: usize) -> Result<usize> {
+    /// What follows a parenthesis at `at`; `None` if it was only flags, parenthesis closed.
+    fn open(&mut self, at: usize) -> Result<Option<Opened>> {
+        if !self.take('?') {
+            return self.open_group(None, at).map(Some);
+        }
+        let kind = self.take_any("group is not closed")?;
+        let (written, opened) = match kind.c {
+            ':' => ("(?:", Opened::Plain),
+            '>' => {
+                self.is_atomic = true;
+                ("(?>", Opened::Plain)
+            }
+            '=' => ("(?=", Opened::LookAhead),
+            '!' => ("(?!", Opened::LookAhead),
+            '<' if self.take('=') => ("(?<=", Opened::LookBehind),
+            '<' if self.take('!') => ("(?<!", Opened::LookBehind),
+            '<' => {
+                let name = self.group_name()?;
+                return self.open_group(Some(name), at).map(Some);
+            }
+            _ => {
+                self.next -= 1;
+                let is_only_flags = self.flags()?;
+                return Ok((!is_only_flags).then_some(Opened::Plain));
+            }
+        };
+        let looks = opened != Opened::Plain;
+        if looks && self.look_behinds > 0 {
+            let problem = "looking around inside a look-behind is not supported";
+            return Err(Refused::new(at, problem));
+        }
+        self.out.push_str(written);
+        Ok(Some(opened))
+    }
+
+    fn open_group(&mut self, name: Option<String>, at: usize) -> Result<Opened> {
         let is_taken = |group: &Group| name.is_some() && group.name == name;
         if self.groups.iter().any(is_taken) {
             return Err(Refused::new(at, "another group has the same name"));
         }
-        self.out.push('(');
+        let is_captured = self.captured.contains(&(self.groups.len() + 1));
+        self.out.push_str(if is_captured { "(" } else { "(?:" });
         self.groups.push(Group {
             name,
             is_closed: false,
         });
-        Ok(self.groups.len() - 1)
+        Ok(Opened::Capturing(self.groups.len() - 1))
     }
 
     /// `name>` of a named group or reference.
@@ -373,7 +453,7 @@ impl Translator {
     }
 
     /// An escape outside a class, after its backslash at `at`.
-    fn escaped_atom(&mut self, at: usize) -> Result<bool> {
+    fn escaped_atom(&mut self, at: usize) -> Result<Atom> {
         let Some(token) = self.peek() else {
             return Err(Refused::new(at, r"a backslash ends the pattern"));
         };
@@ -387,12 +467,16 @@ impl Translator {
             'B' => r"(?:(?<=[0-9A-Za-z_])(?=[0-9A-Za-z_])|(?<![0-9A-Za-z_])(?![0-9A-Za-z_]))",
             _ => {
                 self.escaped_item(token, at)?;
-                return Ok(true);
+                return Ok(Atom::Char);
             }
         };
+        if self.look_behinds > 0 {
+            let problem = format!(r"\{} inside a look-behind is not supported", token.c);
+            return Err(Refused::new(at, problem));
+        }
         self.next += 1;
         self.out.push_str(assertion);
-        Ok(false)
+        Ok(Atom::Place)
     }
 
     /// An escape outside a class that has a length.
@@ -401,7 +485,7 @@ impl Translator {
             // Matches line terminators only, and no name has any.
             'R' => {
                 self.next += 1;
-                self.out.push_str("(?:(?!))");
+                self.out.push_str(class::NEVER);
             }
             'k' => {
                 self.next += 1;
@@ -440,10 +524,17 @@ impl Translator {
     }
 
     fn reference(&mut self, number: Option<usize>, at: usize) -> Result<()> {
+        if self.look_behinds > 0 {
+            let problem = "a back reference in a look-behind is not supported";
+            return Err(Refused::new(at, problem));
+        }
         let group = number.and_then(|number| self.groups.get(number - 1));
         match (number, group) {
             (Some(number), Some(group)) if group.is_closed && !self.ignore_case => {
-                self.out.push_str(&format!(r"(?:\{number})"));
+                self.referenced.insert(number);
+                // Groups that are not captured are not counted by the engine.
+                let written = self.captured.range(..=number).count().max(1);
+                self.out.push_str(&format!(r"(?:\{written})"));
                 Ok(())
             }
             (_, Some(_)) if self.ignore_case => Err(Refused::new(
@@ -454,198 +545,4 @@ impl Translator {
             (_, None) => Err(Refused::new(at, "refers to a group that does not exist")),
         }
     }
-
-    /// An escape that stands for characters, after its backslash at `at`.
-    fn escape(&mut self, at: usize) -> Result<Escape> {
-        let token = self.take_any("a backslash ends the pattern")?;
-        let c = match token.c {
-            't' => '\t',
-            'n' => '\n',
-            'r' => '\r',
-            'f' => '\x0c',
-            'a' => '\x07',
-            'e' => '\x1b',
-            '0' => self.octal(at)?,
-            'x' if self.take('{') => self.hex_in_braces(at)?,
-            'x' => self.hex(2, at)?,
-            'u' => self.hex(4, at)?,
-            'c' => self.control(at)?,
-            'p' | 'P' => return self.property(token.c == 'P', at).map(Escape::Set),
-            letter if letter.is_ascii_alphabetic() => {
-                return class::predefined(letter).map(Escape::Set).ok_or_else(|| {
-                    Refused::new(at, format!(r"\{letter} is not an escape supported here"))
-                });
-            }
-            digit if digit.is_ascii_digit() => {
-                return Err(Refused::new(at, format!(r"\{digit} is not allowed here")));
-            }
-            other => other,
-        };
-        Ok(Escape::Char(c))
-    }
-
-    /// `\0n`, `\0nn` or `\0mnn` with m at most 3.
-    fn octal(&mut self, at: usize) -> Result<char> {
-        let mut value: u32 = 0;
-        let mut digits = 0;
-        while let Some(digit) = self.peek().and_then(|t| t.c.to_digit(8)) {
-            if digits == 3 || value * 8 + digit > 0o377 {
-                break;
-            }
-            value = value * 8 + digit;
-            digits += 1;
-            self.next += 1;
-        }
-        char::from_u32(value)
-            .filter(|_| digits > 0)
-            .ok_or_else(|| Refused::new(at, r"\0 needs octal digits"))
-    }
-
-    fn hex(&mut self, digits: usize, at: usize) -> Result<char> {
-        let mut value = 0;
-        for _ in 0..digits {
-            let digit = self.peek().filter(|t| !t.quoted);
-            let digit = digit.and_then(|t| t.c.to_digit(16));
-            let digit = digit.ok_or_else(|| {
-                Refused::new(at, format!("{digits} hexadecimal digits are needed here"))
-            })?;
-            value = value * 16 + digit;
-            self.next += 1;
-        }
-        code_point(value, at)
-    }
-
-    fn hex_in_braces(&mut self, at: usize) -> Result<char> {
-        let mut value: u32 = 0;
-        while let Some(digit) = self.peek().and_then(|t| t.c.to_digit(16)) {
-            value = value.saturating_mul(16).saturating_add(digit);
-            self.next += 1;
-        }
-        if !self.take('}') {
-            return Err(Refused::new(at, r"malformed \x{…}"));
-        }
-        code_point(value, at)
-    }
-
-    /// Java flips bit 6 of whatever character follows `\c`.
-    fn control(&mut self, at: usize) -> Result<char> {
-        let token = self.take_any(r"\c needs a character")?;
-        code_point(u32::from(token.c) ^ 64, at)
-    }
-
-    /// `\p{name}` or `\pN`, after the letter.
-    fn property(&mut self, is_negated: bool, at: usize) -> Result<CharSet> {
-        let mut name = String::new();
-        if self.take('{') {
-            while !self.take('}') {
-                name.push(self.take_any(r"\p{ is not closed")?.c);
-            }
-        } else {
-            name.push(self.take_any(r"\p needs a name")?.c);
-        }
-        let set = class::posix(&name).ok_or_else(|| {
-            let problem = format!(r"\p{{{name}}} is not supported; write the characters, as [a-z]");
-            Refused::new(at, problem)
-        })?;
-        if self.ignore_case && (name == "Lower" || name == "Upper") {
-            let problem = format!(r"\p{{{name}}} under the flag 'i' is not supported");
-            return Err(Refused::new(at, problem));
-        }
-        Ok(if is_negated { set.complement() } else { set })
-    }
-
-    /// A class after its `[` at `at`, up to and with its `]`.
-    ///
-    /// Negation covers the whole class, `&&` included (JDK 9 and later).
-    fn class(&mut self, at: usize, depth: usize) -> Result<CharSet> {
-        if depth > NESTING_MAX {
-            let problem = format!("classes nest deeper than {NESTING_MAX}");
-            return Err(Refused::new(at, problem));
-        }
-        let is_negated = self.take('^');
-        let mut whole: Option<CharSet> = None;
-        loop {
-            let operand = self.class_operand(at, whole.is_some(), depth)?;
-            let both = match whole {
-                None => operand,
-                Some(left) => left.intersection(&operand),
-            };
-            if self.take(']') {
-                return Ok(if is_negated { both.complement() } else { both });
-            }
-            self.next += 2;
-            whole = Some(both);
-        }
-    }
-
-    /// The members up to `]` or `&&`. Java drops members written beside a nested class on the
-    /// right of `&&`, which nobody means: that is refused.
-    fn class_operand(&mut self, at: usize, is_right: bool, depth: usize) -> Result<CharSet> {
-        let mut set: Option<CharSet> = None;
-        let (mut nested, mut plain) = (false, false);
-        loop {
-            let Some(token) = self.peek() else {
-                return Err(Refused::new(at, "'[' is not closed"));
-            };
-            let is_first = set.is_none() && !is_right;
-            let closes = self.sees(']') && !is_first;
-            let intersects = self.sees('&') && self.peek_second().is_some_and(|t| t.c == '&');
-            if closes || intersects {
-                if is_right && nested && plain {
-                    let problem = "Java reads this right side of '&&' in its own way; \
-                                   put all of it in one pair of brackets";
-                    return Err(Refused::new(token.at, problem));
-                }
-                return set.ok_or_else(|| Refused::new(token.at, "'&&' needs two sides"));
-            }
-            let member = if self.take('[') {
-                nested = true;
-                self.class(token.at, depth + 1)?
-            } else {
-                plain = true;
-                self.class_member()?
-            };
-            set = Some(set.unwrap_or_default().union(&member));
-        }
-    }
-
-    /// A character, a range or an escape in a class.
-    fn class_member(&mut self) -> Result<CharSet> {
-        let at = self.here();
-        let first = match self.class_char(at)? {
-            Escape::Set(set) => return Ok(set),
-            Escape::Char(c) => c,
-        };
-        let is_range = self.sees('-')
-            && self
-                .peek_second()
-                .is_some_and(|t| t.quoted || !matches!(t.c, ']' | '['));
-        let mut last = first;
-        if is_range {
-            self.next += 1;
-            last = match self.class_char(at)? {
-                Escape::Char(c) if c >= first => c,
-                _ => return Err(Refused::new(at, "this is not a range of characters")),
-            };
-        }
-        let set = CharSet::of(&[(first, last)]);
-        Ok(if self.ignore_case {
-            set.with_both_cases()
-        } else {
-            set
-        })
-    }
-
-    fn class_char(&mut self, at: usize) -> Result<Escape> {
-        let token = self.take_any("'[' is not closed")?;
-        if token.c == '\\' && !token.quoted {
-            self.escape(at)
-        } else {
-            Ok(Escape::Char(token.c))
-        }
-    }
-}
-
-fn code_point(value: u32, at: usize) -> Result<char> {
-    char::from_u32(value).ok_or_else(|| Refused::new(at, "this is not a character"))
 }

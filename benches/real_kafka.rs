@@ -1,0 +1,281 @@
+//! What copying costs between real Apache Kafka brokers on this machine: CPU-seconds per wire GB of
+//! kmirror's own process, peak resident memory, and the time to the first record.
+//!
+//! `cargo bench --bench real_kafka` runs it; `-- --records N` sets the records per load (1,000,000
+//! by default). Each load is produced to the source first; then a new `kmirror run` process copies
+//! it. CPU and memory are the kernel's own figures for that process (`/proc`), read when the last
+//! record is on the target. Nothing here asserts a time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "a measuring program that shares the tests' support"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kmirror::{
+    cluster::{Cluster, ClusterOptions, Lane, Topics},
+    demo::load::{Load, produce},
+};
+use kmirror_protocol::{
+    messages::{
+        ListOffsetsRequest,
+        list_offsets::{ListOffsetsRequestPartition, ListOffsetsRequestTopic},
+    },
+    records::Compression,
+};
+use support::kafka::{Pair, pair};
+
+const PARTITIONS: i32 = 4;
+
+/// Linux counts process time in hundredths of a second (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+struct Case {
+    name: &'static str,
+    load: Load,
+}
+
+struct Measured {
+    wire_gb: f64,
+    cpu_seconds: f64,
+    wall_seconds: f64,
+    peak_mb: f64,
+    first_record_ms: f64,
+}
+
+fn main() {
+    let records = argument("--records").map_or(1_000_000, |text| text.parse().unwrap());
+    let only = argument("--only");
+    let Some(pair) = pair() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    println!("{records} records a load, {PARTITIONS} partitions, real brokers\n");
+    println!("| load | wire GB | CPU-s | CPU-s per GB | wall s | peak MB | first record ms |");
+    println!("|---|---|---|---|---|---|---|");
+    for case in cases() {
+        if only
+            .as_ref()
+            .is_some_and(|only| !case.name.contains(only.as_str()))
+        {
+            continue;
+        }
+        let measured = runtime.block_on(measure(pair, &case, records));
+        println!(
+            "| {} | {:.3} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |",
+            case.name,
+            measured.wire_gb,
+            measured.cpu_seconds,
+            measured.cpu_seconds / measured.wire_gb,
+            measured.wall_seconds,
+            measured.peak_mb,
+            measured.first_record_ms,
+        );
+    }
+}
+
+fn argument(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.next()?;
+    arguments.next()
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, value_bytes, batch_bytes, codec| Case {
+        name,
+        load: Load {
+            value_bytes,
+            batch_bytes,
+            codec,
+            first_timestamp: 1_700_000_000_000,
+        },
+    };
+    vec![
+        case(
+            "1,000 B, 64 KB batches, none",
+            1_000,
+            64 << 10,
+            Compression::None,
+        ),
+        case(
+            "1,000 B, 64 KB batches, lz4",
+            1_000,
+            64 << 10,
+            Compression::Lz4,
+        ),
+        case(
+            "1,000 B, 64 KB batches, zstd",
+            1_000,
+            64 << 10,
+            Compression::Zstd,
+        ),
+        case("200 B, 2 KB batches, lz4", 200, 2 << 10, Compression::Lz4),
+    ]
+}
+
+fn connect(alias: &str, bootstrap: &str) -> Cluster {
+    let servers = bootstrap.split(',').map(|server| {
+        let (host, port) = server.rsplit_once(':').unwrap();
+        (host.to_owned(), port.parse().unwrap())
+    });
+    Cluster::new(ClusterOptions::new(alias, servers.collect()))
+}
+
+async fn measure(pair: &Pair, case: &Case, records: u64) -> Measured {
+    let topic = format!("bench-{}", case.name.replace([' ', ','], "-"));
+    pair.source.java().create_topic(&topic, PARTITIONS, 1, &[]);
+    let source = connect("A", &pair.source.bootstrap());
+    let target = connect("B", &pair.target.bootstrap());
+    source
+        .refresh_metadata(Topics::named([topic.as_str()]))
+        .await
+        .unwrap();
+    let wire_bytes = fill(&source, &topic, case.load, records).await;
+
+    let remote_topic = format!("A.{topic}");
+    let dir = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let mut process = start(pair, &topic, dir.path());
+    let (mut first, mut copied) = (None, 0);
+    while copied < records {
+        assert!(
+            process.try_wait().unwrap().is_none(),
+            "{}",
+            log_of(dir.path())
+        );
+        let pause = if first.is_none() { 1 } else { 20 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        copied = end_offsets(&target, &remote_topic).await;
+        if copied > 0 && first.is_none() {
+            first = Some(started.elapsed());
+        }
+    }
+    let wall_seconds = started.elapsed().as_secs_f64();
+    let cpu_seconds = cpu_seconds(process.id());
+    let peak_mb = peak_mb(process.id());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    for (java, topic) in [
+        (pair.source.java(), &topic),
+        (pair.target.java(), &remote_topic),
+    ] {
+        java.delete_topic(topic);
+    }
+    Measured {
+        wire_gb: wire_bytes / 1e9,
+        cpu_seconds,
+        wall_seconds,
+        peak_mb,
+        first_record_ms: first.unwrap().as_secs_f64() * 1e3,
+    }
+}
+
+/// Produces the load round robin; returns how many bytes its batches take.
+async fn fill(source: &Cluster, topic: &str, load: Load, records: u64) -> f64 {
+    let (mut number, mut partition, mut bytes) = (0, 0, 0_u32);
+    let mut total = 0.0;
+    while number < records {
+        let batch = load.batch(number, records - number).unwrap();
+        number += u64::from(batch.header.record_count.unsigned_abs());
+        bytes = u32::try_from(batch.header.size()).unwrap_or(bytes);
+        total += f64::from(bytes);
+        produce(source, topic, partition, batch, Duration::from_secs(30))
+            .await
+            .unwrap()
+            .unwrap();
+        partition = (partition + 1) % PARTITIONS;
+    }
+    total
+}
+
+fn start(pair: &Pair, topic: &str, dir: &std::path::Path) -> Child {
+    let properties = format!(
+        "clusters = A, B\nA.bootstrap.servers = {}\nB.bootstrap.servers = {}\n\
+         A->B.enabled = true\nA->B.topics = {topic}\nreplication.factor = 1\n\
+         offset.storage.replication.factor = 1\n",
+        pair.source.bootstrap(),
+        pair.target.bootstrap(),
+    );
+    let file = dir.join("mm2.properties");
+    fs::write(&file, properties).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_kmirror"))
+        .arg("run")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stderr(fs::File::create(dir.join("log")).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+fn log_of(dir: &std::path::Path) -> String {
+    fs::read_to_string(dir.join("log")).unwrap_or_default()
+}
+
+/// How many records the topic has ever had; 0 while it does not exist.
+async fn end_offsets(cluster: &Cluster, topic: &str) -> u64 {
+    if cluster.metadata().topic(topic).is_none() {
+        cluster
+            .refresh_metadata(Topics::named([topic]))
+            .await
+            .unwrap();
+        if cluster.metadata().topic(topic).is_none() {
+            return 0;
+        }
+    }
+    let partitions = (0..PARTITIONS).map(|partition_index| ListOffsetsRequestPartition {
+        partition_index,
+        timestamp: -1,
+        ..ListOffsetsRequestPartition::default()
+    });
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsRequestTopic {
+            name: topic,
+            partitions: partitions.collect(),
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let connection = cluster.broker(1, Lane::Control).await.unwrap();
+    let answer = connection.send(&request).unwrap().await.unwrap();
+    let response = answer.decode().unwrap();
+    let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions
+        .map(|partition| u64::try_from(partition.offset).unwrap_or(0))
+        .sum()
+}
+
+/// User and system time of a process.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The command may hold blanks; what follows its closing bracket does not.
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+}
+
+/// The largest resident size that a process has had, in MB.
+fn peak_mb(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024.0 / 1e6
+}

@@ -1,0 +1,80 @@
+//! What clusters have, as the flow sees it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kmirror_protocol::wire::Uuid;
+
+/// A cluster's topics, as one broker sees them.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterView {
+    /// The id of the cluster, when it has one.
+    pub cluster_id: Option<String>,
+    /// Its topics by name.
+    pub topics: BTreeMap<Arc<str>, TopicView>,
+}
+
+/// One topic.
+#[derive(Clone, Debug, Default)]
+pub struct TopicView {
+    /// Its id; zero when the cluster has no topic ids.
+    pub topic_id: Uuid,
+    /// Its partitions by number.
+    pub partitions: BTreeMap<i32, PartitionView>,
+}
+
+/// One partition.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionView {
+    /// The broker that leads it, if one does.
+    pub leader: Option<i32>,
+    /// The leader's epoch; -1 when the cluster does not tell.
+    pub leader_epoch: i32,
+}
+
+/// The configuration of one topic on the source.
+#[derive(Clone, Debug, Default)]
+pub struct TopicConfig {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its entries.
+    pub entries: Vec<ConfigEntry>,
+}
+
+/// One property of a topic.
+#[derive(Clone, Debug)]
+pub struct ConfigEntry {
+    /// Its name.
+    pub name: String,
+    /// Its value; `None` when the source hides it.
+    pub value: Option<String>,
+    /// Where the source has the value from.
+    pub origin: ConfigOrigin,
+    /// Whether it can be set at all.
+    pub is_read_only: bool,
+    /// Whether the source hides its value.
+    pub is_sensitive: bool,
+}
+
+/// Where a property has its value from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigOrigin {
+    /// Set on the topic, or dynamically on brokers or the cluster: MM2 copies both.
+    Set,
+    /// Written in the broker's own file.
+    StaticBroker,
+    /// Built in.
+    Default,
+}
+
+/// A topic to be created on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name there.
+    pub name: Arc<str>,
+    /// How many partitions it gets.
+    pub partition_count: i32,
+    /// How many replicas; -1 leaves it to the target.
+    pub replication_factor: i16,
+    /// The properties it gets.
+    pub configs: Vec<(String, String)>,
+}

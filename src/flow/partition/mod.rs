@@ -1,0 +1,306 @@
+//! One partition on its way from source to target, as a state machine.
+//!
+//! No socket, task or clock: the flow tells it what was answered and asks it what it wants next.
+//!
+//! ```text
+//! position unknown --log range--> fetching <---------------------.
+//!                                    | batches                    | window has room
+//!                                    v                            |
+//!                     queue: [sent | sent | ready | ready] --acknowledged--> position moves
+//!                                    |
+//!                                    '--refused--> halted (reason, perhaps looked at again)
+//! ```
+//!
+//! The queue holds batches in source order; those at its front have been sent. A sequence number
+//! is given when a batch is first sent and stays with it, bytes and all, until the target has
+//! acknowledged it: a broker recognises a resend by its sequence range alone.
+
+mod source;
+mod target;
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    messages::fetch::FetchResponseAbortedTransaction,
+    records::{BatchHeader, HEADER_LEN},
+};
+
+use super::{Counters, PartitionId, TopicPartition, halt::HaltReason, limits, retry::Backoff};
+
+/// Where copying of a partition starts when no position is stored for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the oldest record that the source still has.
+    #[default]
+    Earliest,
+    /// After the newest record that the source has when the partition is first seen.
+    Latest,
+}
+
+/// What one partition's part of a Fetch answer holds.
+#[derive(Clone, Debug)]
+pub struct FetchedRecords {
+    /// Whole batches, and perhaps a cut one at the end.
+    pub records: Bytes,
+    /// The first offset that is not yet replicated on the source.
+    pub high_watermark: i64,
+    /// The first offset that a `read_committed` reader may not see yet.
+    pub last_stable_offset: i64,
+    /// Aborted transactions among the records, in no particular order.
+    pub aborted: Vec<FetchResponseAbortedTransaction>,
+}
+
+/// The first and the next offset of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The oldest offset.
+    pub start_offset: i64,
+    /// The offset that the next record will get.
+    pub end_offset: i64,
+}
+
+/// A batch on its way out.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The header, whole, as it goes on the wire.
+    pub header: [u8; HEADER_LEN],
+    /// What follows it: the bytes that came from the source, unless the batch was rebuilt.
+    pub payload: Bytes,
+    /// Ties the acknowledgement to the batch.
+    pub base_sequence: i32,
+}
+
+/// Something that happened to a partition and that an operator should see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionNotice {
+    /// It stands still now.
+    Halted(HaltReason),
+    /// It goes on after a halt.
+    Resumed,
+    /// The source no longer has records that were not copied.
+    Gap {
+        /// The first offset that is missing.
+        from_offset: i64,
+        /// The first offset that is there again.
+        to_offset: i64,
+    },
+}
+
+/// A decided batch that waits for its turn or its acknowledgement.
+#[derive(Debug)]
+struct Queued {
+    header: BatchHeader,
+    payload: Bytes,
+    /// The source position once this batch is on the target.
+    next_offset: i64,
+    base_sequence: Option<i32>,
+    is_in_flight: bool,
+    is_acknowledged: bool,
+}
+
+/// The identity under which the target takes the partition's batches.
+#[derive(Clone, Copy, Debug)]
+struct Producer {
+    id: i64,
+    epoch: i16,
+    next_sequence: i32,
+    /// Whether the target has acknowledged a batch of this identity. Until then one batch at a
+    /// time: a broker that does not know an id takes any sequence, so a second batch could be
+    /// stored although the first was not (KIP-360).
+    is_established: bool,
+}
+
+/// One partition of one topic of a flow.
+#[derive(Debug)]
+pub struct Partition {
+    /// Its place in the flow.
+    pub id: PartitionId,
+    /// What is copied.
+    pub source: TopicPartition,
+    /// The topic it is copied to, into the partition of the same number.
+    pub remote_topic: Arc<str>,
+    start_at: StartAt,
+    /// The next offset to fetch; `None` until it is known where copying starts.
+    fetch_offset: Option<i64>,
+    /// Everything below is on the target.
+    copied_offset: Option<i64>,
+    is_fetching: bool,
+    fetch_bytes_max: usize,
+    fetch_backoff: Backoff,
+    needs_log_range: bool,
+    is_finding_log_range: bool,
+    producer: Option<Producer>,
+    is_asking_for_producer: bool,
+    produce_backoff: Backoff,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    in_flight: usize,
+    /// A sent batch failed: nothing goes out until every answer is in, then all is sent again.
+    is_resending: bool,
+    /// The least base offset that the next acknowledgement can carry.
+    target_offset_min: i64,
+    halt: Option<Halt>,
+    is_stopping: bool,
+    high_watermark: Option<i64>,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Halt {
+    reason: HaltReason,
+    retry_at: Option<Instant>,
+}
+
+impl Partition {
+    /// A partition that goes on at `stored_offset`, or starts as `start_at` says.
+    #[must_use]
+    pub fn new(
+        id: PartitionId,
+        source: TopicPartition,
+        remote_topic: Arc<str>,
+        stored_offset: Option<i64>,
+        start_at: StartAt,
+        fetch_bytes_max: usize,
+    ) -> Self {
+        Self {
+            id,
+            source,
+            remote_topic,
+            start_at,
+            fetch_offset: stored_offset,
+            copied_offset: stored_offset,
+            is_fetching: false,
+            fetch_bytes_max,
+            fetch_backoff: Backoff::default(),
+            needs_log_range: stored_offset.is_none(),
+            is_finding_log_range: false,
+            producer: None,
+            is_asking_for_producer: false,
+            produce_backoff: Backoff::default(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            in_flight: 0,
+            is_resending: false,
+            target_offset_min: 0,
+            halt: None,
+            is_stopping: false,
+            high_watermark: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Everything below is on the target; `None` while copying has not found its start.
+    #[must_use]
+    pub const fn copied_offset(&self) -> Option<i64> {
+        self.copied_offset
+    }
+
+    /// Record bytes held for this partition.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Why the partition stands still, if it does.
+    #[must_use]
+    pub fn halt_reason(&self) -> Option<&HaltReason> {
+        self.halt.as_ref().map(|halt| &halt.reason)
+    }
+
+    /// Records on the source that are not yet on the target, once that is known.
+    #[must_use]
+    pub fn lag(&self) -> Option<i64> {
+        Some(
+            self.high_watermark?
+                .saturating_sub(self.copied_offset?)
+                .max(0),
+        )
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether nothing is under way, so that a shutdown need not wait for this partition.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Stops fetching, and forgets what has not been sent: it is fetched again after a restart.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.drop_unsent();
+    }
+
+    fn is_active(&self) -> bool {
+        self.halt.is_none() && !self.is_stopping
+    }
+
+    fn seed(&self) -> u64 {
+        u64::from(self.id.0)
+    }
+}
+
+/// Halting and going on.
+impl Partition {
+    /// Stops the partition for `reason`. What has not been acknowledged will be fetched again.
+    pub fn halt(&mut self, now: Instant, reason: HaltReason) -> Option<PartitionNotice> {
+        if self.halt.is_some() {
+            return None;
+        }
+        let retry_at = reason.may_pass().then(|| now + limits::HALT_RETRY);
+        self.halt = Some(Halt {
+            reason: reason.clone(),
+            retry_at,
+        });
+        self.drop_unsent();
+        Some(PartitionNotice::Halted(reason))
+    }
+
+    /// When the partition wants to be looked at again although nothing was answered.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if let Some(halt) = &self.halt {
+            return halt.retry_at.filter(|_| self.in_flight == 0);
+        }
+        [self.fetch_backoff.until(), self.produce_backoff.until()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Goes on after a halt whose time has come, from the last acknowledged position.
+    pub fn retry_halted(&mut self, now: Instant) -> Option<PartitionNotice> {
+        let retry_at = self.halt.as_ref()?.retry_at?;
+        if now < retry_at || self.in_flight > 0 || self.is_fetching {
+            return None;
+        }
+        self.halt = None;
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.fetch_offset = self.copied_offset;
+        self.needs_log_range = self.fetch_offset.is_none();
+        self.producer = None;
+        self.is_resending = false;
+        self.fetch_backoff.succeed();
+        self.produce_backoff.succeed();
+        Some(PartitionNotice::Resumed)
+    }
+
+    /// Forgets the batches that were never sent, and that they were fetched: otherwise the position
+    /// would move past them with the last acknowledgement. Those in flight still await their answers.
+    fn drop_unsent(&mut self) {
+        while let Some(batch) = self
+            .queue
+            .pop_back_if(|batch| batch.base_sequence.is_none())
+        {
+            self.queued_bytes -= HEADER_LEN + batch.payload.len();
+            let kept = self.queue.back().map(|batch| batch.next_offset);
+            self.fetch_offset = kept.or(self.copied_offset);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The source side of a partition: where to read, and what becomes of what was read.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    Malformed,
+    records::{BatchHeader, HEADER_LEN, LogEntry, batches},
+};
+
+use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartAt};
+use crate::flow::{
+    aborted::AbortedFilter,
+    batch::{Decision, decide},
+    halt::HaltReason,
+    limits,
+    rebuild::rebuild,
+    retry::{Failure, Remedy},
+};
+
+impl Partition {
+    /// Whether the log's range must be asked for now.
+    #[must_use]
+    pub fn wants_log_range(&self, now: Instant) -> bool {
+        self.is_active()
+            && self.needs_log_range
+            && !self.is_finding_log_range
+            && !self.fetch_backoff.is_waiting(now)
+    }
+
+    /// Notes that the log's range has been asked for.
+    pub const fn log_range_asked(&mut self) {
+        self.is_finding_log_range = true;
+    }
+
+    /// Takes the log's range: finds the start of a new partition, or explains a lost position.
+    pub fn log_range_found(
+        &mut self,
+        now: Instant,
+        result: Result<LogRange, Failure>,
+    ) -> Option<PartitionNotice> {
+        self.is_finding_log_range = false;
+        let range = match result {
+            Ok(range) => range,
+            Err(failure) => return self.source_failed(now, failure),
+        };
+        self.fetch_backoff.succeed();
+        self.needs_log_range = false;
+        let Some(next_offset) = self.fetch_offset else {
+            let start = match self.start_at {
+                StartAt::Earliest => range.start_offset,
+                StartAt::Latest => range.end_offset,
+            };
+            self.fetch_offset = Some(start);
+            self.copied_offset = Some(start);
+            return None;
+        };
+        if next_offset > range.end_offset {
+            return self.halt(
+                now,
+                HaltReason::SourceTruncated {
+                    next_offset,
+                    log_end_offset: range.end_offset,
+                },
+            );
+        }
+        if next_offset >= range.start_offset {
+            return None;
+        }
+        self.counters.gap_records += range.start_offset.abs_diff(next_offset);
+        self.fetch_offset = Some(range.start_offset);
+        if self.queue.is_empty() {
+            self.copied_offset = Some(range.start_offset);
+        }
+        Some(PartitionNotice::Gap {
+            from_offset: next_offset,
+            to_offset: range.start_offset,
+        })
+    }
+
+    /// The offset and the byte limit of the next Fetch, when one should be sent now.
+    #[must_use]
+    pub fn wants_fetch(&self, now: Instant) -> Option<(i64, usize)> {
+        let has_room = self.queued_bytes < self.fetch_bytes_max;
+        let may = self.is_active()
+            && has_room
+            && !self.is_fetching
+            && !self.needs_log_range
+            && !self.fetch_backoff.is_waiting(now);
+        self.fetch_offset
+            .filter(|_| may)
+            .map(|offset| (offset, self.fetch_bytes_max))
+    }
+
+    /// Notes that a Fetch is under way.
+    pub const fn fetch_sent(&mut self) {
+        self.is_fetching = true;
+    }
+
+    /// Takes what the source returned for the Fetch under way.
+    pub fn fetched(
+        &mut self,
+        now: Instant,
+        result: Result<FetchedRecords, Failure>,
+    ) -> Option<PartitionNotice> {
+        self.is_fetching = false;
+        if !self.is_active() {
+            return None;
+        }
+        match result {
+            Ok(fetched) => {
+                self.fetch_backoff.succeed();
+                self.high_watermark = Some(fetched.high_watermark);
+                self.take_batches(now, fetched)
+            }
+            Err(failure) => self.source_failed(now, failure),
+        }
+    }
+
+    fn source_failed(&mut self, now: Instant, failure: Failure) -> Option<PartitionNotice> {
+        self.fetch_backoff.fail(now, self.seed());
+        match failure.remedy() {
+            Remedy::FindLogRange => {
+                // The position in question is the fetch position; what is queued below it stays.
+                self.needs_log_range = true;
+                self.fetch_backoff.succeed();
+                None
+            }
+            Remedy::Retry | Remedy::RefreshMetadata => None,
+            Remedy::Halt | Remedy::SequenceBroken | Remedy::RestartProducer => {
+                self.halt(now, HaltReason::SourceRefuses(failure))
+            }
+        }
+    }
+
+    fn take_batches(&mut self, now: Instant, fetched: FetchedRecords) -> Option<PartitionNotice> {
+        let FetchedRecords {
+            records, aborted, ..
+        } = fetched;
+        let start = self.fetch_offset?;
+        let mut aborted = AbortedFilter::new(aborted);
+        let mut complete = 0_usize;
+        for entry in batches(&records) {
+            complete += 1;
+            if let Err(reason) = self.take_entry(entry, &records, &mut aborted) {
+                return self.halt(now, reason);
+            }
+        }
+        self.skip_copied_without_records();
+        if complete == 0 && !records.is_empty() {
+            return self.widen_fetch(now, start);
+        }
+        None
+    }
+
+    fn take_entry(
+        &mut self,
+        entry: Result<LogEntry<'_>, Malformed>,
+        records: &Bytes,
+        aborted: &mut AbortedFilter,
+    ) -> Result<(), HaltReason> {
+        let next_offset = self.fetch_offset.unwrap_or_default();
+        let unreadable = |offset: i64, error: &dyn std::fmt::Display| HaltReason::Unreadable {
+            offset,
+            error: error.to_string(),
+        };
+        let batch = match entry.map_err(|err| unreadable(next_offset, &err))? {
+            LogEntry::Batch(batch) => batch,
+            LogEntry::Legacy(message) => {
+                return Err(HaltReason::Unsupported {
+                    offset: message.offset,
+                    what: "conversion from message format v0 or v1",
+                });
+            }
+        };
+        let header = batch.header;
+        let is_aborted = aborted.is_aborted(&header, batch.payload);
+        let decision = decide(&header, next_offset, is_aborted);
+        self.counters.count(decision);
+        match decision {
+            Decision::Drop(_) => {}
+            Decision::Pass => {
+                let payload = records.slice_ref(batch.payload);
+                self.enqueue(header, payload, header.next_offset());
+            }
+            Decision::Rebuild(_) => {
+                let rebuilt = rebuild(&header, batch.payload, next_offset).map_err(|error| {
+                    HaltReason::NotRebuilt {
+                        offset: header.base_offset,
+                        error,
+                    }
+                })?;
+                if let Some((rebuilt, payload)) = rebuilt {
+                    self.enqueue(rebuilt, payload, header.next_offset());
+                }
+            }
+        }
+        self.fetch_offset = Some(next_offset.max(header.next_offset()));
+        Ok(())
+    }
+
+    fn enqueue(&mut self, header: BatchHeader, payload: Bytes, next_offset: i64) {
+        self.queued_bytes += HEADER_LEN + payload.len();
+        self.queue.push_back(Queued {
+            header,
+            payload,
+            next_offset,
+            base_sequence: None,
+            is_in_flight: false,
+            is_acknowledged: false,
+        });
+    }
+
+    /// Markers and empty batches at the end of a log move the position without an acknowledgement.
+    pub(super) fn skip_copied_without_records(&mut self) {
+        if self.queue.is_empty() && self.copied_offset < self.fetch_offset {
+            self.copied_offset = self.fetch_offset;
+        }
+    }
+
+    /// Brokers before KIP-74 cut even the first batch when it is larger than the limit.
+    fn widen_fetch(&mut self, now: Instant, offset: i64) -> Option<PartitionNotice> {
+        if self.fetch_bytes_max >= limits::PARTITION_FETCH_BYTES_CAP {
+            let bytes_max = self.fetch_bytes_max;
+            return self.halt(now, HaltReason::FetchLimit { offset, bytes_max });
+        }
+        self.fetch_bytes_max = (self.fetch_bytes_max * 2).min(limits::PARTITION_FETCH_BYTES_CAP);
+        None
+    }
+}

@@ -1,0 +1,262 @@
+//! DescribeConfigs and IncrementalAlterConfigs.
+//!
+//! Topics have configs of their own; a broker has only the defaults that topics take from it, and
+//! they cannot be changed. Source: `ConfigHelper`, `ConfigurationControlManager`.
+
+use kmirror_protocol::{
+    ErrorCode,
+    messages::{
+        DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+        IncrementalAlterConfigsResponse,
+        describe_configs::{
+            DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
+            DescribeConfigsSynonym,
+        },
+        incremental_alter_configs::{
+            IncrementalAlterConfigsResource, IncrementalAlterConfigsResourceResponse,
+        },
+    },
+};
+
+use super::{ApiError, Call, Cluster, Outcome, code_and_message};
+use crate::sandbox::{
+    config::{Change, ConfigKey, KEYS, TopicConfig},
+    topic::invalid_topic_name,
+};
+
+/// The resource type of topics (`ConfigResource.Type`).
+const TOPIC: i8 = 2;
+/// The resource type of brokers.
+const BROKER: i8 = 4;
+
+/// The source of a value set on a topic (`DescribeConfigsResponse.ConfigSource`).
+pub(super) const TOPIC_CONFIG: i8 = 1;
+/// The source of a value that nobody has set.
+pub(super) const DEFAULT_CONFIG: i8 = 5;
+
+pub(super) fn describe(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    request: &DescribeConfigsRequest<'_>,
+) -> Outcome {
+    let described: Vec<_> = request
+        .resources
+        .iter()
+        .map(|resource| {
+            (
+                resource,
+                configs(cluster, call.broker_id, request, resource),
+            )
+        })
+        .collect();
+    let results = described.iter().map(|(resource, configs)| {
+        let (error_code, error_message) = code_and_message(configs);
+        DescribeConfigsResult {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            configs: configs.as_ref().cloned().unwrap_or_default(),
+        }
+    });
+    call.reply::<DescribeConfigsRequest<'_>>(&DescribeConfigsResponse {
+        throttle_time_ms: 0,
+        results: results.collect(),
+    })
+}
+
+fn configs<'a>(
+    cluster: &'a Cluster,
+    broker_id: i32,
+    request: &DescribeConfigsRequest<'_>,
+    resource: &DescribeConfigsResource<'_>,
+) -> Result<Vec<DescribeConfigsResourceResult<'a>>, ApiError> {
+    let name = resource.resource_name;
+    let is_wanted = |config: &DescribeConfigsResourceResult<'_>| {
+        let keys = resource.configuration_keys.as_ref();
+        keys.is_none_or(|keys| keys.is_empty() || keys.contains(&config.name))
+    };
+    let keep_synonyms = request.include_synonyms;
+    match resource.resource_type {
+        TOPIC => {
+            if let Some(fault) = invalid_topic_name(name) {
+                return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
+            }
+            let config = &cluster.topic(name)?.config;
+            let all = KEYS
+                .iter()
+                .map(|key| topic_config(config, key, keep_synonyms));
+            Ok(all.filter(is_wanted).collect())
+        }
+        BROKER if name.is_empty() => Ok(Vec::new()),
+        BROKER if name == broker_id.to_string() => {
+            let named = KEYS.iter().filter(|key| !key.synonym.is_empty());
+            let all = named.map(|key| broker_config(key, keep_synonyms));
+            Ok(all.filter(is_wanted).collect())
+        }
+        BROKER => Err(ApiError::new(
+            ErrorCode::INVALID_REQUEST,
+            format!(
+                "Unexpected broker id, expected {broker_id} or empty string, but received {name}"
+            ),
+        )),
+        other => Err(ApiError::new(
+            ErrorCode::INVALID_REQUEST,
+            format!("Unsupported resource type: {other}"),
+        )),
+    }
+}
+
+fn topic_config<'a>(
+    config: &'a TopicConfig,
+    key: &'static ConfigKey,
+    keep_synonyms: bool,
+) -> DescribeConfigsResourceResult<'a> {
+    let set = config
+        .set_value(key.name)
+        .map(|value| DescribeConfigsSynonym {
+            name: key.name,
+            value: Some(value),
+            source: TOPIC_CONFIG,
+        });
+    let synonyms: Vec<_> = set.into_iter().chain(default_synonym(key)).collect();
+    DescribeConfigsResourceResult {
+        name: key.name,
+        value: Some(config.value(key)),
+        config_source: synonyms
+            .first()
+            .map_or(DEFAULT_CONFIG, |first| first.source),
+        synonyms: if keep_synonyms { synonyms } else { Vec::new() },
+        config_type: key.kind.number(),
+        documentation: None,
+        ..Default::default()
+    }
+}
+
+fn default_synonym(key: &'static ConfigKey) -> Option<DescribeConfigsSynonym<'static>> {
+    (!key.synonym.is_empty()).then_some(DescribeConfigsSynonym {
+        name: key.synonym,
+        value: Some(key.default),
+        source: DEFAULT_CONFIG,
+    })
+}
+
+fn broker_config(
+    key: &'static ConfigKey,
+    keep_synonyms: bool,
+) -> DescribeConfigsResourceResult<'static> {
+    DescribeConfigsResourceResult {
+        name: key.synonym,
+        value: Some(key.default),
+        read_only: true,
+        config_source: DEFAULT_CONFIG,
+        synonyms: default_synonym(key)
+            .into_iter()
+            .filter(|_| keep_synonyms)
+            .collect(),
+        config_type: key.kind.number(),
+        documentation: None,
+        ..Default::default()
+    }
+}
+
+pub(super) fn alter(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    request: &IncrementalAlterConfigsRequest<'_>,
+) -> Outcome {
+    let mut results = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let is_same = |other: &&IncrementalAlterConfigsResource<'_>| {
+            other.resource_type == resource.resource_type
+                && other.resource_name == resource.resource_name
+        };
+        let result = if request.resources.iter().filter(is_same).count() > 1 {
+            Err(ApiError::new(
+                ErrorCode::INVALID_REQUEST,
+                "Duplicate resource.",
+            ))
+        } else {
+            alter_one(cluster, resource, request.validate_only)
+        };
+        results.push((resource, result));
+    }
+    let responses = results.iter().map(|(resource, result)| {
+        let (error_code, error_message) = code_and_message(result);
+        IncrementalAlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+        }
+    });
+    call.reply::<IncrementalAlterConfigsRequest<'_>>(&IncrementalAlterConfigsResponse {
+        throttle_time_ms: 0,
+        responses: responses.collect(),
+    })
+}
+
+fn alter_one(
+    cluster: &mut Cluster,
+    resource: &IncrementalAlterConfigsResource<'_>,
+    validate_only: bool,
+) -> Result<(), ApiError> {
+    let name = resource.resource_name;
+    if resource.resource_type != TOPIC {
+        return Err(ApiError::new(
+            ErrorCode::INVALID_REQUEST,
+            format!(
+                "The sandbox alters topics only, not resource type {}.",
+                resource.resource_type
+            ),
+        ));
+    }
+    if let Some(fault) = invalid_topic_name(name) {
+        return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
+    }
+    let changes = changes(resource)?;
+    let unchanged = TopicConfig::default();
+    let current = cluster
+        .topics
+        .get(name)
+        .map_or(&unchanged, |topic| &topic.config);
+    let changed = current
+        .changed(changes)
+        .map_err(|message| ApiError::new(ErrorCode::INVALID_CONFIG, message))?;
+    // Kafka looks at the values before it looks whether there is such a topic.
+    let topic = cluster.topics.get_mut(name);
+    let topic = topic.ok_or_else(|| {
+        let message = format!("The topic '{name}' does not exist.");
+        ApiError::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
+    })?;
+    if !validate_only {
+        topic.config = changed;
+    }
+    Ok(())
+}
+
+fn changes<'a>(
+    resource: &IncrementalAlterConfigsResource<'a>,
+) -> Result<Vec<(&'a str, Change<'a>)>, ApiError> {
+    let change = |(name, operation, value): (&'a str, i8, Option<&'a str>)| {
+        let change = match (operation, value) {
+            (1, _) => Change::Delete,
+            (0, Some(value)) => Change::Set(value),
+            (2, Some(value)) => Change::Append(value),
+            (3, Some(value)) => Change::Subtract(value),
+            (0 | 2 | 3, None) => {
+                let message = format!("Null value not supported for : {name}");
+                return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
+            }
+            _ => {
+                let message = format!("Unknown operation type {operation}.");
+                return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
+            }
+        };
+        Ok((name, change))
+    };
+    let configs = resource.configs.iter();
+    configs
+        .map(|it| change((it.name, it.config_operation, it.value)))
+        .collect()
+}

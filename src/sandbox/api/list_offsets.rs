@@ -1,0 +1,142 @@
+//! ListOffsets: the offset that goes with a time or an end of the log.
+//!
+//! Source: `ReplicaManager.fetchOffset`, `UnifiedLog.fetchOffsetByTimestamp`.
+
+use std::collections::BTreeSet;
+
+use kmirror_protocol::{
+    ErrorCode,
+    messages::{
+        ListOffsetsRequest, ListOffsetsResponse,
+        list_offsets::{
+            ListOffsetsRequestPartition, ListOffsetsResponsePartition, ListOffsetsResponseTopic,
+        },
+    },
+};
+
+use super::{Call, Cluster, Outcome};
+use crate::sandbox::log::TimestampAndOffset;
+
+/// Asks for the end of the log.
+const LATEST: i64 = -1;
+/// Asks for its start.
+const EARLIEST: i64 = -2;
+/// Asks for the record with the greatest timestamp (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+/// Asks for the first offset that is not only in tiered storage (KIP-405): the start, here.
+const EARLIEST_LOCAL: i64 = -4;
+/// Asks for the last offset in tiered storage (KIP-1005), of which there is none here.
+const LATEST_TIERED: i64 = -5;
+
+/// The replica id of somebody who may ask any replica, and sees the log end.
+const DEBUGGING_REPLICA_ID: i32 = -2;
+
+pub(super) fn handle(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    request: &ListOffsetsRequest<'_>,
+) -> Outcome {
+    let duplicates = duplicates(request);
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let found = if duplicates.contains(&(topic.name, wanted.partition_index)) {
+                Err(ErrorCode::INVALID_REQUEST)
+            } else {
+                find(cluster, call, request.replica_id, topic.name, wanted)
+            };
+            response(wanted.partition_index, call.version(), found)
+        });
+        ListOffsetsResponseTopic {
+            name: topic.name,
+            partitions: partitions.collect(),
+        }
+    });
+    let topics = topics.collect();
+    call.reply::<ListOffsetsRequest<'_>>(&ListOffsetsResponse {
+        throttle_time_ms: 0,
+        topics,
+    })
+}
+
+fn duplicates<'a>(request: &ListOffsetsRequest<'a>) -> BTreeSet<(&'a str, i32)> {
+    let mut seen = BTreeSet::new();
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (topic.name, partition.partition_index))
+    });
+    partitions
+        .filter(|partition| !seen.insert(*partition))
+        .collect()
+}
+
+fn response(
+    partition_index: i32,
+    version: i16,
+    found: Result<Option<TimestampAndOffset>, ErrorCode>,
+) -> ListOffsetsResponsePartition {
+    match found {
+        Ok(Some(found)) => ListOffsetsResponsePartition {
+            partition_index,
+            error_code: ErrorCode::NONE,
+            timestamp: found.timestamp,
+            offset: found.offset,
+            leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
+        },
+        Ok(None) => ListOffsetsResponsePartition {
+            partition_index,
+            ..Default::default()
+        },
+        Err(error_code) => ListOffsetsResponsePartition {
+            partition_index,
+            error_code,
+            ..Default::default()
+        },
+    }
+}
+
+fn find(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    replica_id: i32,
+    topic: &str,
+    wanted: &ListOffsetsRequestPartition,
+) -> Result<Option<TimestampAndOffset>, ErrorCode> {
+    if call.version() < first_version(wanted.timestamp) {
+        return Err(ErrorCode::UNSUPPORTED_VERSION);
+    }
+    let partition = cluster.partition(topic, wanted.partition_index)?;
+    if replica_id == DEBUGGING_REPLICA_ID {
+        partition.ensure_replica(call.broker_id, wanted.current_leader_epoch)?;
+    } else {
+        partition.ensure_leader(call.broker_id, wanted.current_leader_epoch)?;
+    }
+    let log = &partition.log;
+    let at = |offset, leader_epoch| {
+        Some(TimestampAndOffset {
+            timestamp: -1,
+            offset,
+            leader_epoch,
+        })
+    };
+    Ok(match wanted.timestamp {
+        LATEST => at(log.high_watermark(), partition.leader_epoch),
+        EARLIEST | EARLIEST_LOCAL => {
+            let start = log.start_offset();
+            at(start, log.epochs.at_start(start).unwrap_or(-1))
+        }
+        LATEST_TIERED => at(-1, -1),
+        MAX_TIMESTAMP => log.find_max_timestamp(),
+        timestamp => log.find_timestamp(timestamp),
+    })
+}
+
+/// The first version that may ask for a time; beyond all versions for one that means nothing.
+const fn first_version(timestamp: i64) -> i16 {
+    match timestamp {
+        0.. | LATEST | EARLIEST => 1,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        _ => i16::MAX,
+    }
+}

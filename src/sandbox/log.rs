@@ -1,0 +1,245 @@
+//! The log of one partition.
+//!
+//! Batches lie here as they are sent: the header with the offset and leader epoch the broker gave
+//! it, and the payload, mostly still a slice of the request that brought it. Reading hands out
+//! references, never copies.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    ErrorCode,
+    records::{BatchHeader, HEADER_LEN, decompress, records},
+};
+
+use super::{Timestamp, leader_epochs::LeaderEpochs, producers::Producers, validate};
+
+/// Payloads up to this length are stored beside their header, in one piece: an own piece would
+/// cost more than the copy.
+const JOINED_PAYLOAD_MAX: usize = 2048;
+
+/// A batch in the log.
+#[derive(Clone, Debug)]
+struct StoredBatch {
+    header: BatchHeader,
+    /// Header and payload, or header with payload and nothing.
+    pieces: [Bytes; 2],
+}
+
+impl StoredBatch {
+    fn new(header: BatchHeader, payload: Bytes) -> Self {
+        let head = header.encode();
+        let pieces = if payload.len() <= JOINED_PAYLOAD_MAX {
+            [
+                Bytes::from([&head, payload.as_ref()].concat()),
+                Bytes::new(),
+            ]
+        } else {
+            [Bytes::copy_from_slice(&head), payload]
+        };
+        Self { header, pieces }
+    }
+
+    fn payload(&self) -> &[u8] {
+        let [first, second] = &self.pieces;
+        if second.is_empty() {
+            first.get(HEADER_LEN..).unwrap_or_default()
+        } else {
+            second
+        }
+    }
+
+    /// The first record, at or after an offset, whose timestamp passes: its timestamp and offset.
+    fn find_record(&self, from_offset: i64, passes: impl Fn(i64) -> bool) -> Option<(i64, i64)> {
+        let codec = self.header.attributes.compression().ok()?;
+        let payload = decompress(codec, self.payload(), validate::DECOMPRESSED_LEN_MAX).ok()?;
+        records(&payload, self.header.record_count)
+            .map_while(Result::ok)
+            .map(|record| (record.timestamp(&self.header), record.offset(&self.header)))
+            .find(|(timestamp, offset)| *offset >= from_offset && passes(*timestamp))
+    }
+}
+
+/// A place in the log that a time led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimestampAndOffset {
+    pub(super) timestamp: i64,
+    pub(super) offset: i64,
+    pub(super) leader_epoch: i32,
+}
+
+/// The log of one partition.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// Ascending, without overlaps.
+    batches: VecDeque<StoredBatch>,
+    start_offset: i64,
+    end_offset: i64,
+    /// What `batches` take, in bytes.
+    size: usize,
+    pub(super) epochs: LeaderEpochs,
+    pub(super) producers: Producers,
+}
+
+impl Log {
+    pub(super) fn new() -> Self {
+        Self {
+            batches: VecDeque::new(),
+            start_offset: 0,
+            end_offset: 0,
+            size: 0,
+            epochs: LeaderEpochs::new(),
+            producers: Producers::default(),
+        }
+    }
+
+    /// The first offset that may be read.
+    pub(super) const fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    /// The offset the next record will get.
+    pub(super) const fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// The offset up to which consumers may read.
+    pub(super) const fn high_watermark(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Appends a validated batch and answers the offset of its first record.
+    pub(super) fn append(&mut self, header: BatchHeader, payload: Bytes, leader_epoch: i32) -> i64 {
+        let header = BatchHeader {
+            base_offset: self.end_offset,
+            partition_leader_epoch: leader_epoch,
+            ..header
+        };
+        self.producers.append(&header);
+        self.end_offset = header.next_offset();
+        self.size = self.size.saturating_add(header.size());
+        self.batches.push_back(StoredBatch::new(header, payload));
+        header.base_offset
+    }
+
+    /// The batches from the one that holds `offset` on, at most `len_max` bytes of them.
+    ///
+    /// The last one may be cut off. When not even the first fits, it is returned whole if
+    /// `min_one_batch`, else nothing is (KIP-74).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::OFFSET_OUT_OF_RANGE`] outside the log.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        len_max: usize,
+        min_one_batch: bool,
+    ) -> Result<Vec<Bytes>, ErrorCode> {
+        if !(self.start_offset..=self.end_offset).contains(&offset) {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let from = self
+            .batches
+            .partition_point(|batch| batch.header.last_offset() < offset);
+        let mut pieces = Vec::new();
+        let Some(first) = self.batches.get(from) else {
+            return Ok(pieces);
+        };
+        let mut rest = match first.header.size() {
+            size if size <= len_max => len_max,
+            size if min_one_batch => size,
+            _ => return Ok(pieces),
+        };
+        for piece in self.batches.range(from..).flat_map(|batch| &batch.pieces) {
+            if rest == 0 {
+                break;
+            }
+            let len = piece.len().min(rest);
+            rest = rest.saturating_sub(len);
+            pieces.push(piece.slice(..len));
+        }
+        Ok(pieces)
+    }
+
+    /// Moves the start of the log forward and drops the batches that lie before it.
+    ///
+    /// A batch around the new start stays whole. Producers are remembered (KIP-360).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::OFFSET_OUT_OF_RANGE`] beyond the high watermark.
+    pub(super) fn delete_before(&mut self, offset: i64) -> Result<(), ErrorCode> {
+        if offset > self.high_watermark() {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if offset <= self.start_offset {
+            return Ok(());
+        }
+        self.start_offset = offset;
+        self.epochs.truncate_from_start(offset);
+        while self
+            .batches
+            .front()
+            .is_some_and(|batch| batch.header.last_offset() < offset)
+        {
+            if let Some(dropped) = self.batches.pop_front() {
+                self.size = self.size.saturating_sub(dropped.header.size());
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest batches for as long as at least `len_min` bytes remain without them.
+    pub(super) fn retain_bytes(&mut self, len_min: usize) {
+        self.delete_while(|log, oldest| log.size.saturating_sub(oldest.size()) >= len_min);
+    }
+
+    /// Deletes the oldest batches until at most `len_max` bytes remain, or a single batch.
+    pub(super) fn limit_bytes(&mut self, len_max: usize) {
+        self.delete_while(|log, _| log.size > len_max && log.batches.len() > 1);
+    }
+
+    /// Deletes the oldest batches for as long as their newest record is before `time`.
+    pub(super) fn retain_since(&mut self, time: Timestamp) {
+        self.delete_while(|_, oldest| oldest.max_timestamp < time.0);
+    }
+
+    fn delete_while(&mut self, is_deletable: impl Fn(&Self, &BatchHeader) -> bool) {
+        while let Some(oldest) = self.batches.front().map(|batch| batch.header)
+            && is_deletable(self, &oldest)
+            && self.delete_before(oldest.next_offset()).is_ok()
+        {}
+    }
+
+    /// The first record whose timestamp is at least `timestamp`.
+    ///
+    /// Trusts the greatest timestamp of each batch header, as Kafka's time index does.
+    pub(super) fn find_timestamp(&self, timestamp: i64) -> Option<TimestampAndOffset> {
+        self.batches
+            .iter()
+            .filter(|batch| batch.header.max_timestamp >= timestamp)
+            .find_map(|batch| {
+                let found = batch.find_record(self.start_offset, |it| it >= timestamp)?;
+                Some(place(&batch.header, found))
+            })
+    }
+
+    /// The first record that has the greatest timestamp of all (KIP-734).
+    pub(super) fn find_max_timestamp(&self) -> Option<TimestampAndOffset> {
+        // `max_by_key` answers the last of equals, so the search runs backwards.
+        let newest = self.batches.iter().rev();
+        let newest = newest.max_by_key(|batch| batch.header.max_timestamp)?;
+        let max_timestamp = newest.header.max_timestamp;
+        let found = newest.find_record(i64::MIN, |it| it == max_timestamp)?;
+        Some(place(&newest.header, found))
+    }
+}
+
+const fn place(header: &BatchHeader, (timestamp, offset): (i64, i64)) -> TimestampAndOffset {
+    TimestampAndOffset {
+        timestamp,
+        offset,
+        leader_epoch: header.partition_leader_epoch,
+    }
+}

@@ -1,0 +1,284 @@
+//! An in-memory Kafka cluster: for the demo, tests, benches and the simulator.
+//!
+//! ```text
+//!  client ⇄ server ──frame──▶ Cluster::handle ──▶ api ──▶ topic ▶ partition ▶ log
+//!              ▲                    │              │                  │  ├─ producers
+//!              │               Outcome:            └─ validate        │  └─ leader epochs
+//!              └── Reply, Parked, NoReply, Close                      └─ batches as Bytes
+//! ```
+//!
+//! [`Cluster`] is a state machine: requests and time go in, answers come out. It does no I/O,
+//! reads no clock, starts no task, and two clusters given the same inputs answer the same bytes.
+//! [`server`] is the only file here that knows sockets.
+//!
+//! It answers as Apache Kafka 4 does, error code for error code, for what it serves; it is a
+//! broker to test against, not one to keep data in. Deliberate differences:
+//!
+//! * Nothing is replicated: every replica of a partition is in sync, and the high watermark is
+//!   the log end.
+//! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
+//! * Topics are never created by asking for their metadata.
+//! * No groups and no transactions. A request for an API or version that is not served closes
+//!   the connection with a reason, as Kafka does.
+//! * A request with bytes after its last field closes the connection; Kafka ignores them.
+//!
+//! Offsets count records, sizes bytes, and times are milliseconds since 1970.
+
+mod api;
+mod config;
+mod leader_epochs;
+mod log;
+mod parked;
+mod producers;
+mod random;
+pub mod server;
+mod topic;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kmirror_protocol::{ErrorCode, wire::Uuid};
+
+pub use parked::Ticket;
+
+use parked::ParkedFetches;
+use random::Random;
+use topic::{Partition, Topic};
+
+/// A moment, in milliseconds since 1970: the only notion of time in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment `ms` milliseconds later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// Where a broker of the cluster can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// The node id.
+    pub id: i32,
+    /// The advertised host.
+    pub host: String,
+    /// The advertised port.
+    pub port: u16,
+}
+
+/// What a cluster is made of, and its limits.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The cluster id.
+    pub cluster_id: String,
+    /// At least one broker; the first is the controller.
+    pub brokers: Vec<Broker>,
+    /// What topic ids and replica placement are drawn from.
+    pub seed: u64,
+    /// How many bytes of batches a partition keeps; beyond it the oldest batches are deleted.
+    pub retained_bytes_max: usize,
+    /// How long a partition remembers a producer after its newest record
+    /// (`producer.id.expiration.ms`), in milliseconds.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl ClusterOptions {
+    /// A cluster of `broker_count` brokers with ids from 0, advertised as `localhost:9092` and up.
+    ///
+    /// At least one broker is made whatever the count.
+    #[must_use]
+    pub fn new(cluster_id: &str, broker_count: u16) -> Self {
+        let broker = |index: u16| Broker {
+            id: i32::from(index),
+            host: "localhost".to_owned(),
+            port: 9092_u16.saturating_add(index),
+        };
+        Self {
+            cluster_id: cluster_id.to_owned(),
+            brokers: (0..broker_count.max(1)).map(broker).collect(),
+            seed: 0,
+            retained_bytes_max: 1 << 30,
+            producer_id_expiration_ms: 86_400_000,
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The frame that answers it, length prefix included, in pieces to be sent in order.
+    Reply(Vec<Bytes>),
+    /// It waits; [`Cluster::poll`] will answer it, no later than at its deadline.
+    Parked {
+        /// Which answer of [`Cluster::poll`] will be the one.
+        ticket: Ticket,
+        /// When to call [`Cluster::poll`] at the latest.
+        deadline: Timestamp,
+    },
+    /// It is never answered (Produce with `acks` 0).
+    NoReply,
+    /// The connection must be closed, for this reason.
+    Close(String),
+}
+
+/// A Kafka cluster as a state machine.
+#[derive(Debug)]
+pub struct Cluster {
+    options: ClusterOptions,
+    topics: BTreeMap<String, Topic>,
+    names: BTreeMap<Uuid, String>,
+    next_producer_id: i64,
+    parked: ParkedFetches,
+    random: Random,
+}
+
+impl Cluster {
+    /// An empty cluster.
+    #[must_use]
+    pub fn new(options: ClusterOptions) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_producer_id: 0,
+            parked: ParkedFetches::default(),
+            random: Random::new(options.seed),
+            options,
+        }
+    }
+
+    /// Handles one request that arrived at a broker; `body` is its frame without the length.
+    ///
+    /// Payloads of produced batches are kept as slices of `body`. Call [`Cluster::poll`]
+    /// afterwards: the request may have completed others.
+    pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
+        api::handle(self, now, broker_id, body)
+    }
+
+    /// Answers the parked requests that have what they waited for, or whose deadline has come.
+    pub fn poll(&mut self, now: Timestamp) -> Vec<(Ticket, Outcome)> {
+        parked::poll(self, now)
+    }
+
+    /// When [`Cluster::poll`] must be called again, if nothing else happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.parked.deadline()
+    }
+
+    /// Drops a parked request whose connection is gone.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.parked.remove(ticket);
+    }
+
+    /// The options it was made with.
+    #[must_use]
+    pub const fn options(&self) -> &ClusterOptions {
+        &self.options
+    }
+
+    /// The brokers, the controller first.
+    #[must_use]
+    pub fn brokers(&self) -> &[Broker] {
+        &self.options.brokers
+    }
+
+    /// The names of the topics, sorted.
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
+    /// How many partitions a topic has, if there is such a topic.
+    #[must_use]
+    pub fn partition_count(&self, topic: &str) -> Option<usize> {
+        self.topics.get(topic).map(|topic| topic.partitions.len())
+    }
+
+    /// The first and the next offset of a partition's log, if there is such a partition.
+    #[must_use]
+    pub fn log_range(&self, topic: &str, partition: i32) -> Option<std::ops::Range<i64>> {
+        let log = &self.partition(topic, partition).ok()?.log;
+        Some(log.start_offset()..log.end_offset())
+    }
+
+    /// Deletes what the topics' `retention.ms` and `retention.bytes` say is too old.
+    ///
+    /// Kafka does so for whole segments every few minutes; here it is done for batches, and only
+    /// when told to.
+    pub fn apply_retention(&mut self, now: Timestamp) {
+        for topic in self.topics.values_mut() {
+            topic.apply_retention(now);
+        }
+    }
+
+    /// Forgets producers whose newest record is too old, as Kafka does every ten minutes.
+    pub fn expire_producers(&mut self, now: Timestamp) {
+        let expiration_ms = self.options.producer_id_expiration_ms;
+        for topic in self.topics.values_mut() {
+            for partition in &mut topic.partitions {
+                partition.log.producers.expire(now, expiration_ms);
+            }
+        }
+    }
+
+    /// Makes another replica the leader of a partition, which raises its leader epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::UNKNOWN_TOPIC_OR_PARTITION`], or [`ErrorCode::REPLICA_NOT_AVAILABLE`] when the
+    /// broker holds no replica.
+    pub fn elect_leader(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        broker_id: i32,
+    ) -> Result<(), ErrorCode> {
+        let topic_id = self.topic(topic)?.id;
+        self.partition_mut(topic, partition)?.elect(broker_id)?;
+        self.parked.wake(topic_id, partition);
+        Ok(())
+    }
+
+    fn broker(&self, id: i32) -> Option<&Broker> {
+        self.options.brokers.iter().find(|broker| broker.id == id)
+    }
+
+    fn topic(&self, name: &str) -> Result<&Topic, ErrorCode> {
+        let topic = self.topics.get(name);
+        topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    fn topic_by_id(&self, id: Uuid) -> Result<&Topic, ErrorCode> {
+        let name = self.names.get(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+        self.topic(name)
+    }
+
+    fn partition(&self, topic: &str, index: i32) -> Result<&Partition, ErrorCode> {
+        self.topic(topic)?.partition(index)
+    }
+
+    fn partition_mut(&mut self, topic: &str, index: i32) -> Result<&mut Partition, ErrorCode> {
+        let topic = self.topics.get_mut(topic);
+        let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        topic.partition_mut(index)
+    }
+
+    fn add_topic(&mut self, topic: Topic) {
+        self.names.insert(topic.id, topic.name.clone());
+        self.topics.insert(topic.name.clone(), topic);
+    }
+
+    fn remove_topic(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        for partition in &topic.partitions {
+            self.parked.wake(topic.id, partition.index);
+        }
+        Some(topic)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a partition remembers of idempotent producers, and which batches it lets in.
+//!
+//! With it a resend is recognised, and a batch is appended only where it continues its producer's
+//! sequence: a compare-and-append on the log. Content is never compared.
+//! Source: Kafka's `ProducerAppendInfo`, `ProducerStateEntry` and `ProducerStateManager`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kmirror_protocol::{
+    ErrorCode,
+    records::{BatchHeader, sequence_after},
+};
+
+use super::Timestamp;
+
+/// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+const BATCHES_RETAINED: usize = 5;
+
+/// The producers that wrote to one partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Producers {
+    entries: BTreeMap<i64, Producer>,
+}
+
+/// One producer, as DescribeProducers shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Producer {
+    pub(super) epoch: i16,
+    /// The timestamp of the newest batch's newest record, not the time of its arrival.
+    pub(super) last_timestamp: i64,
+    /// Oldest first, all of the current epoch.
+    batches: VecDeque<BatchMetadata>,
+}
+
+impl Producer {
+    /// The sequence number of the last record; -1 when no batch is remembered.
+    pub(super) fn last_sequence(&self) -> i32 {
+        self.batches.back().map_or(-1, |batch| batch.last_sequence)
+    }
+}
+
+/// What is remembered of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BatchMetadata {
+    first_sequence: i32,
+    last_sequence: i32,
+    first_offset: i64,
+    timestamp: i64,
+}
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It continues its producer's sequence, or has no producer.
+    Append,
+    /// It is stored already; the answer repeats where.
+    Duplicate {
+        /// The offset the batch got.
+        first_offset: i64,
+        /// The greatest timestamp of the batch.
+        timestamp: i64,
+    },
+}
+
+impl Producers {
+    /// Decides about a batch that is about to be appended.
+    ///
+    /// A producer that the partition does not know may start at any sequence number (KIP-360).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INVALID_PRODUCER_EPOCH`] or [`ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER`].
+    pub(super) fn check(&self, batch: &BatchHeader) -> Result<Admission, ErrorCode> {
+        if batch.producer_id < 0 {
+            return Ok(Admission::Append);
+        }
+        let Some(known) = self.entries.get(&batch.producer_id) else {
+            return Ok(Admission::Append);
+        };
+        if batch.producer_epoch == known.epoch {
+            let (first, last) = (batch.base_sequence, batch.last_sequence());
+            let stored = known.batches.iter();
+            let mut stored = stored.filter(|it| it.first_sequence == first);
+            if let Some(stored) = stored.find(|it| it.last_sequence == last) {
+                return Ok(Admission::Duplicate {
+                    first_offset: stored.first_offset,
+                    timestamp: stored.timestamp,
+                });
+            }
+        }
+        if batch.producer_epoch < known.epoch {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        let expected = if batch.producer_epoch == known.epoch {
+            match known.last_sequence() {
+                -1 => 0,
+                last => sequence_after(last, 1),
+            }
+        } else {
+            0
+        };
+        if known.epoch != -1 && batch.base_sequence != expected {
+            return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        }
+        Ok(Admission::Append)
+    }
+
+    /// Remembers a batch that has been appended; its header has its offsets.
+    pub(super) fn append(&mut self, batch: &BatchHeader) {
+        if batch.producer_id < 0 {
+            return;
+        }
+        let fresh = || Producer {
+            epoch: batch.producer_epoch,
+            last_timestamp: batch.max_timestamp,
+            batches: VecDeque::with_capacity(BATCHES_RETAINED),
+        };
+        let entry = self.entries.entry(batch.producer_id).or_insert_with(fresh);
+        if entry.epoch != batch.producer_epoch {
+            entry.batches.clear();
+            entry.epoch = batch.producer_epoch;
+        }
+        if entry.batches.len() == BATCHES_RETAINED {
+            entry.batches.pop_front();
+        }
+        entry.batches.push_back(BatchMetadata {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            first_offset: batch.base_offset,
+            timestamp: batch.max_timestamp,
+        });
+        entry.last_timestamp = batch.max_timestamp;
+    }
+
+    /// Forgets producers whose newest record is `expiration_ms` old.
+    pub(super) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
+        self.entries
+            .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
+    }
+
+    /// The producers by ascending id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+}
