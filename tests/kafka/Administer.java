@@ -14,11 +14,21 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.Node;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** Administers topics with the Java admin client. A change is answered when the broker asked shows it. */
 final class Administer {
@@ -43,6 +53,9 @@ final class Administer {
                 case "config" -> administer.config();
                 case "alter" -> administer.alter();
                 case "describe" -> administer.describe();
+                case "truncate" -> administer.truncate();
+                case "deny" -> administer.deny();
+                case "undeny" -> administer.undeny();
                 default -> administer.delete();
             };
         }
@@ -121,6 +134,37 @@ final class Administer {
         admin.deleteTopics(List.of(topic())).all().get();
         await(() -> described().isEmpty());
         return KafkaTool.JSON.nullNode();
+    }
+
+    /** Deletes the records of {@code partition} of {@code topic} below {@code before_offset}. */
+    private JsonNode truncate() throws Exception {
+        TopicPartition partition = new TopicPartition(topic(), command.required("partition").asInt());
+        RecordsToDelete records = RecordsToDelete.beforeOffset(command.required("before_offset").asLong());
+        admin.deleteRecords(Map.of(partition, records)).all().get();
+        return KafkaTool.JSON.nullNode();
+    }
+
+    /** Forbids everybody {@code operation} on {@code topic}. */
+    private JsonNode deny() throws Exception {
+        admin.createAcls(List.of(denial())).all().get();
+        AclBindingFilter filter = denial().toFilter();
+        await(() -> !admin.describeAcls(filter).values().get().isEmpty());
+        return KafkaTool.JSON.nullNode();
+    }
+
+    /** Takes a {@link #deny} back. */
+    private JsonNode undeny() throws Exception {
+        AclBindingFilter filter = denial().toFilter();
+        admin.deleteAcls(List.of(filter)).all().get();
+        await(() -> admin.describeAcls(filter).values().get().isEmpty());
+        return KafkaTool.JSON.nullNode();
+    }
+
+    private AclBinding denial() {
+        AclOperation operation = AclOperation.fromString(command.required("operation").asText());
+        return new AclBinding(
+            new ResourcePattern(ResourceType.TOPIC, topic(), PatternType.LITERAL),
+            new AccessControlEntry("User:*", "*", operation, AclPermissionType.DENY));
     }
 
     private JsonNode whenLed(int partitions) throws Exception {
