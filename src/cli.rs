@@ -2,11 +2,7 @@
 //!
 //! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     cluster::RequestError,
-    config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
+    config::{ClusterConfig, Config, FlowConfig, Notice, ParseOptions},
     demo,
     observe::{counted, log},
     runtime::{
@@ -111,32 +107,26 @@ pub async fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {
+/// Reads the file; prints every mistake in it and answers the exit code if it has any.
+fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), u8> {
     let options = ParseOptions {
         clusters_served: args.clusters.clone(),
     };
-    Config::load(&args.file, &options)
-}
-
-fn print_errors(file: &Path, errors: &[ConfigError]) {
-    for error in errors {
-        eprintln!("{error}");
-    }
-    let count = errors.len();
-    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-    eprintln!(
-        "kmirror: {}: {count} {mistakes}, nothing was started",
-        file.display()
-    );
+    Config::load(&args.file, &options).map_err(|errors| {
+        for error in &errors {
+            eprintln!("{error}");
+        }
+        let mistakes = counted(errors.len(), "mistake");
+        let file = args.file.display();
+        eprintln!("kmirror: {file}: {mistakes}, nothing was started");
+        EXIT_CONFIG
+    })
 }
 
 async fn run(args: &FileArgs) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            print_errors(&args.file, &errors);
-            return EXIT_CONFIG;
-        }
+        Err(code) => return code,
     };
     for notice in &notices {
         warn!("{notice}");
@@ -209,10 +199,7 @@ fn exit_code(ends: &[FlowEnd]) -> u8 {
 async fn check(args: &FileArgs, offline: bool) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            print_errors(&args.file, &errors);
-            return EXIT_CONFIG;
-        }
+        Err(code) => return code,
     };
     for notice in &notices {
         println!("note   {notice}");
