@@ -33,9 +33,6 @@ pub const HALT_RETRY: Duration = Duration::from_secs(30);
 /// The wait before asking again for something that was just created.
 pub const CREATION_WAIT: Duration = Duration::from_millis(20);
 
-/// How long a topic that was just created is looked for every [`CREATION_WAIT`].
-pub const EXPECTED_MAX: Duration = Duration::from_secs(5);
-
 /// The wait before asking again who leads a partition that nobody leads.
 pub const LEADER_WAIT: Duration = Duration::from_millis(500);
 

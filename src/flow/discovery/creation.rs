@@ -184,7 +184,6 @@ impl Flow {
                     creation.retry_at = Some(retry_at);
                     creation.is_reported = false;
                     let remote_topic = name;
-                    self.discovery.expect(Arc::clone(&remote_topic), now);
                     actions.push(Action::Report(Notice::TopicCreated {
                         remote_topic,
                         partition_count,

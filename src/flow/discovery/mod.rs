@@ -37,9 +37,6 @@ pub(super) struct Discovery {
     /// Remote topics that are being given more partitions, or were refused and wait.
     growing: BTreeMap<Arc<str>, Creation>,
     skipped: BTreeSet<Arc<str>>,
-    /// Topics that were just created on the target and that its brokers do not show yet, with the
-    /// time at which they are no longer looked for.
-    expected: BTreeMap<Arc<str>, Instant>,
     is_halted: bool,
 }
 
@@ -96,7 +93,6 @@ impl Discovery {
             },
             growing: BTreeMap::new(),
             skipped: BTreeSet::new(),
-            expected: BTreeMap::new(),
             is_halted: false,
         }
     }
@@ -125,27 +121,6 @@ impl Discovery {
             asked.ask_again_at = Some(asked.ask_again_at.map_or(at, |earlier| earlier.min(at)));
         } else {
             asked.ask_at = asked.ask_at.min(at);
-        }
-    }
-
-    /// Looks for a topic that was just created on the target until its brokers show it.
-    fn expect(&mut self, topic: Arc<str>, now: Instant) {
-        self.expected.insert(topic, now + limits::EXPECTED_MAX);
-    }
-
-    /// Asks the target again soon while a topic that was just created has not appeared whole.
-    fn look_for_expected(&mut self, now: Instant) {
-        let Some(target) = &self.target.view else {
-            return;
-        };
-        let is_whole = |topic: &TopicView| {
-            let mut partitions = topic.partitions.values();
-            partitions.all(|partition| partition.leader.is_some())
-        };
-        self.expected
-            .retain(|name, until| *until > now && !target.topics.get(name).is_some_and(is_whole));
-        if !self.expected.is_empty() {
-            self.refresh(Side::Target, now + limits::CREATION_WAIT);
         }
     }
 
@@ -200,7 +175,6 @@ impl Flow {
                     actions.push(Action::Report(Notice::Reached(side)));
                 }
                 self.compare(now, actions);
-                self.discovery.look_for_expected(now);
             }
             Err(failure) => {
                 asked.ask_at = asked.backoff.fail(now, 0);
