@@ -112,6 +112,9 @@ fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
         Refused(ErrorCode::POLICY_VIOLATION | ErrorCode::INVALID_CONFIG, _) => {
             "create the topic by hand, or leave the property out with config.properties.exclude."
         }
+        Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _) => {
+            "it exists but is not shown to this client: grant Describe on it."
+        }
         _ => "records of this topic wait on the source.",
     }
 }

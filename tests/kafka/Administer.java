@@ -2,6 +2,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +21,7 @@ import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
@@ -144,27 +146,37 @@ final class Administer {
         return KafkaTool.JSON.nullNode();
     }
 
-    /** Forbids everybody {@code operation} on {@code topic}. */
+    /** Forbids everybody {@code operation} on {@code topic}, and allows everything else there. */
     private JsonNode deny() throws Exception {
-        admin.createAcls(List.of(denial())).all().get();
-        AclBindingFilter filter = denial().toFilter();
-        await(() -> !admin.describeAcls(filter).values().get().isEmpty());
+        List<AclBinding> rights = List.of(
+            right(AclOperation.ALL, AclPermissionType.ALLOW),
+            right(AclOperation.fromString(command.required("operation").asText()), AclPermissionType.DENY));
+        admin.createAcls(rights).all().get();
+        await(() -> rights().size() == rights.size());
         return KafkaTool.JSON.nullNode();
     }
 
-    /** Takes a {@link #deny} back. */
+    /** Takes back what {@link #deny} did on {@code topic}. */
     private JsonNode undeny() throws Exception {
-        AclBindingFilter filter = denial().toFilter();
-        admin.deleteAcls(List.of(filter)).all().get();
-        await(() -> admin.describeAcls(filter).values().get().isEmpty());
+        admin.deleteAcls(List.of(allRights())).all().get();
+        await(() -> rights().isEmpty());
         return KafkaTool.JSON.nullNode();
     }
 
-    private AclBinding denial() {
-        AclOperation operation = AclOperation.fromString(command.required("operation").asText());
-        return new AclBinding(
-            new ResourcePattern(ResourceType.TOPIC, topic(), PatternType.LITERAL),
-            new AccessControlEntry("User:*", "*", operation, AclPermissionType.DENY));
+    private Collection<AclBinding> rights() throws Exception {
+        return admin.describeAcls(allRights()).values().get();
+    }
+
+    private AclBindingFilter allRights() {
+        return new AclBindingFilter(pattern().toFilter(), AccessControlEntryFilter.ANY);
+    }
+
+    private AclBinding right(AclOperation operation, AclPermissionType permission) {
+        return new AclBinding(pattern(), new AccessControlEntry("User:*", "*", operation, permission));
+    }
+
+    private ResourcePattern pattern() {
+        return new ResourcePattern(ResourceType.TOPIC, topic(), PatternType.LITERAL);
     }
 
     private JsonNode whenLed(int partitions) throws Exception {

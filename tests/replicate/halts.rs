@@ -62,15 +62,20 @@ fn missing_rights_on_a_topic_stop_that_topic_alone() {
         return;
     };
     let (source, target) = (pair.source.java(), guarded.java());
-    for (topic, partitions) in [("rights.write", 1), ("rights.alter", 2), ("rights.all", 1)] {
+    let topics = [
+        ("rights.write", 1),
+        ("rights.alter", 2),
+        ("rights.describe", 1),
+    ];
+    for (topic, partitions) in topics.into_iter().chain([("rights.all", 1)]) {
         source.create_topic(topic, partitions, 1, &[]);
         source.generate(topic, load(partitions), ProduceOptions::default());
     }
-    for topic in ["A.rights.write", "A.rights.alter"] {
-        target.create_topic(topic, 1, 1, &[]);
+    for operation in ["write", "alter", "describe"] {
+        let topic = format!("A.rights.{operation}");
+        target.create_topic(&topic, 1, 1, &[]);
+        target.deny(&topic, operation);
     }
-    target.deny("A.rights.write", "WRITE");
-    target.deny("A.rights.alter", "ALTER");
 
     let bootstrap = format!("B.bootstrap.servers = {}", guarded.bootstrap());
     let mut kmirror = Kmirror::run(&properties(pair, "rights", &bootstrap));
@@ -79,16 +84,20 @@ fn missing_rights_on_a_topic_stop_that_topic_alone() {
         "topic A.rights.alter has fewer partitions than its source and cannot grow: \
          TOPIC_AUTHORIZATION_FAILED",
     );
+    kmirror.wait_for_log(
+        "cannot create topic A.rights.describe on the target: TOPIC_ALREADY_EXISTS: Topic \
+         'A.rights.describe' already exists.; it exists but is not shown to this client: grant \
+         Describe on it",
+    );
     assert_copied(
         &mut kmirror,
         Topic::new(&pair.source, "rights.all"),
         Topic::new(&guarded, "A.rights.all"),
     );
 
-    target.undeny("A.rights.alter", "ALTER");
-    target.undeny("A.rights.write", "WRITE");
-    for topic in ["rights.alter", "rights.write"] {
+    for (topic, _) in topics {
         let copy = format!("A.{topic}");
+        target.undeny(&copy);
         assert_copied(
             &mut kmirror,
             Topic::new(&pair.source, topic),

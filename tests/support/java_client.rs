@@ -222,14 +222,14 @@ impl JavaClient {
         }));
     }
 
-    /// Forbids everybody an operation on a topic, such as "WRITE"; the brokers need an authorizer.
+    /// Forbids everybody one operation on a topic, such as "WRITE"; the brokers need an authorizer.
     pub(crate) fn deny(&self, topic: &str, operation: &str) {
         self.call(json!({"command": "deny", "topic": topic, "operation": operation}));
     }
 
     /// Takes a [`Self::deny`] back.
-    pub(crate) fn undeny(&self, topic: &str, operation: &str) {
-        self.call(json!({"command": "undeny", "topic": topic, "operation": operation}));
+    pub(crate) fn undeny(&self, topic: &str) {
+        self.call(json!({"command": "undeny", "topic": topic}));
     }
 
     /// The names of all topics, internal ones too, sorted.

@@ -36,6 +36,8 @@ pub(super) struct Discovery {
     offsets_topic: Creation,
     /// Remote topics that are being given more partitions, or were refused and wait.
     growing: BTreeMap<Arc<str>, Creation>,
+    /// Paces the looks for what was created and is not yet to be seen.
+    awaited: Backoff,
     skipped: BTreeSet<Arc<str>>,
     is_halted: bool,
 }
@@ -56,6 +58,8 @@ struct Asked {
 #[derive(Debug, Default)]
 struct Creation {
     is_asked: bool,
+    /// The target says that it is done, by this flow or by somebody else.
+    is_done: bool,
     retry_at: Option<Instant>,
     is_reported: bool,
 }
@@ -88,9 +92,11 @@ impl Discovery {
             is_asking_configs: false,
             offsets_topic: Creation {
                 is_asked: false,
+                is_done: false,
                 retry_at: None,
                 is_reported: false,
             },
+            awaited: Backoff::new(),
             growing: BTreeMap::new(),
             skipped: BTreeSet::new(),
             is_halted: false,
@@ -208,6 +214,7 @@ impl Flow {
         self.request_missing(now, &wanted, actions);
         self.add_partitions(&wanted, actions);
         self.follow_changes(now, actions);
+        self.look_again_for_created(now, &wanted);
     }
 
     fn wanted_topics(&mut self, actions: &mut Vec<Action>) -> Vec<(Arc<str>, Arc<str>)> {
