@@ -133,7 +133,7 @@ fn absent_settings_have_the_defaults_of_the_table() {
         FetchLimits {
             bytes_max: 8 * 1024 * 1024,
             partition_bytes_max: 1024 * 1024,
-            connections_per_broker: 1,
+            connections_per_broker: 2,
         }
     );
     let excluded = ["min.insync.replicas", "message.timestamp.type"];

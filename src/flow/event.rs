@@ -1,6 +1,6 @@
 //! What goes into a flow and what comes out of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     ClusterView, Failure, FetchedRecords, LogRange, NewTopic, Outgoing, PartitionId,
@@ -106,6 +106,8 @@ pub enum Action {
         node: i32,
         /// Which of the connections for fetching.
         lane: u8,
+        /// How long the broker may hold the request while there is nothing to return.
+        wait: Duration,
         /// Record bytes in the whole answer.
         bytes_max: usize,
         /// What to fetch.

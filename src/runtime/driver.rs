@@ -139,10 +139,13 @@ impl Driver {
                 request,
                 node,
                 lane,
+                wait,
                 bytes_max,
                 partitions,
             } => {
-                self.fetch(request, node, Lane::Fetch(lane), bytes_max, partitions);
+                let fetch = self.fetch_job(wait, bytes_max, partitions);
+                let job = Job::Fetch { request, fetch };
+                self.queue(Side::Source, node, Lane::Fetch(lane), job);
             }
             Action::Produce {
                 request,
@@ -168,23 +171,21 @@ impl Driver {
         None
     }
 
-    fn fetch(
-        &mut self,
-        request: RequestId,
-        node: i32,
-        lane: Lane,
+    fn fetch_job(
+        &self,
+        wait: Duration,
         bytes_max: usize,
         partitions: Vec<FetchPartition>,
-    ) {
+    ) -> FetchJob {
         let named = partitions
             .into_iter()
             .filter_map(|partition| Some((partition, self.name_of(Side::Source, partition.id)?)));
-        let fetch = FetchJob {
+        FetchJob {
             isolation_level: self.options.isolation_level,
+            wait,
             bytes_max,
             partitions: named.collect(),
-        };
-        self.queue(Side::Source, node, lane, Job::Fetch { request, fetch });
+        }
     }
 
     fn produce(&mut self, request: RequestId, node: i32, batches: Vec<(PartitionId, Outgoing)>) {
