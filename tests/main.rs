@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod conformance;
+mod engine;
 mod real_kafka_harness;
 mod replicate;
 mod sandbox;

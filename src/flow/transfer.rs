@@ -68,6 +68,7 @@ impl Transfer {
     /// When nothing is held and nothing is coming, an answer is always let in: a budget below one
     /// batch must not stop the flow.
     fn room(&self, budget: usize, wanted: usize) -> Option<usize> {
+        let wanted = wanted.min(budget).max(1);
         let held = self.queued_bytes + self.reserved_bytes;
         let free = budget.saturating_sub(held);
         if free >= wanted || held == 0 {
