@@ -2,6 +2,7 @@
 
 mod checks;
 mod cluster;
+mod partition;
 mod random;
 mod stop;
 mod world;
