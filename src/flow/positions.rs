@@ -53,11 +53,6 @@ impl Positions {
         self.store_at = self.failures.until().unwrap_or(now);
     }
 
-    /// Notes that nothing can be stored, because the offsets topic has just been created.
-    pub(super) fn none_stored(&mut self) {
-        self.loaded.get_or_insert_default();
-    }
-
     pub(super) const fn is_loaded(&self) -> bool {
         self.loaded.is_some()
     }
@@ -91,10 +86,11 @@ impl Positions {
         self.can_store().then_some(self.store_at)
     }
 
-    /// Notes a failure; returns when to try again, and whether it is the first.
+    /// Notes a failure; returns when to try again, and whether to tell: once, and only if it
+    /// happens twice, since the brokers of a new topic need a moment to learn who leads it.
     fn failed(&mut self, now: Instant) -> (Instant, bool) {
-        let is_first = self.failures.attempt() == 0;
-        (self.failures.fail(now, 0), is_first)
+        let at = self.failures.fail(now, 0);
+        (at, self.failures.attempt() == 2)
     }
 }
 

@@ -353,7 +353,6 @@ impl Flow {
     ) {
         let wait = self.refusal_wait();
         let creations = &mut self.discovery.missing.creations;
-        let mut has_new_offsets_topic = false;
         for (remote_topic, result) in results {
             let Some(creation) = creations.get_mut(&remote_topic) else {
                 continue;
@@ -362,8 +361,6 @@ impl Flow {
             let Some(news) = creation.answered(now, wait, result) else {
                 continue;
             };
-            has_new_offsets_topic |=
-                news.is_ok() && remote_topic == self.options.offsets_topic.name;
             actions.push(Action::Report(match news {
                 Ok(()) => Notice::TopicCreated {
                     remote_topic,
@@ -374,11 +371,6 @@ impl Flow {
                     failure,
                 },
             }));
-        }
-        if has_new_offsets_topic {
-            // Nobody has written to a topic that did not exist: there is nothing to wait for.
-            self.positions.none_stored();
-            self.compare(now, actions);
         }
         self.look_again(now, Side::Target);
     }
