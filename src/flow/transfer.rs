@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Outgoing, PartitionId,
+    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Notice, Outgoing, PartitionId,
     PerPartition, RequestId, Side, limits, retry::Remedy,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Transfer {
     pub(super) queued_bytes: usize,
     /// Record bytes that answers under way may bring.
     reserved_bytes: usize,
+    /// Brokers of whose failure the operator has been told.
+    failing: BTreeSet<(Side, i32)>,
 }
 
 /// What a request was for.
@@ -38,9 +40,11 @@ enum UnderWay {
         partitions: Vec<PartitionId>,
     },
     LogRanges {
+        node: i32,
         partitions: Vec<PartitionId>,
     },
     Produce {
+        node: i32,
         batches: Vec<(PartitionId, i32)>,
     },
 }
@@ -124,6 +128,7 @@ impl Flow {
         }
         for (node, partitions) in by_node {
             let what = UnderWay::LogRanges {
+                node,
                 partitions: partitions.clone(),
             };
             let request = self.transfer.request(what);
@@ -193,7 +198,10 @@ impl Flow {
             .iter()
             .map(|(id, batch)| (*id, batch.base_sequence))
             .collect();
-        let request = self.transfer.request(UnderWay::Produce { batches: sent });
+        let request = self.transfer.request(UnderWay::Produce {
+            node,
+            batches: sent,
+        });
         actions.push(Action::Produce {
             request,
             node,
@@ -318,10 +326,11 @@ impl Flow {
         result: PerPartition<LogRange>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(UnderWay::LogRanges { partitions }) = self.transfer.under_way.remove(&request)
-        else {
+        let under_way = self.transfer.under_way.remove(&request);
+        let Some(UnderWay::LogRanges { node, partitions }) = under_way else {
             return;
         };
+        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
         for (id, result) in each_answered(&partitions, result) {
             self.note_failure(now, Side::Source, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| {
@@ -350,6 +359,7 @@ impl Flow {
         if let Some(fetcher) = self.transfer.fetchers.get_mut(&node) {
             fetcher.busy_lanes.remove(&lane);
         }
+        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
         for (id, result) in each_answered(&partitions, result) {
             self.note_failure(now, Side::Source, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| partition.fetched(now, result));
@@ -363,9 +373,11 @@ impl Flow {
         result: PerPartition<i64>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(UnderWay::Produce { batches }) = self.transfer.under_way.remove(&request) else {
+        let under_way = self.transfer.under_way.remove(&request);
+        let Some(UnderWay::Produce { node, batches }) = under_way else {
             return;
         };
+        self.note_broker(Side::Target, node, result.as_ref().err(), actions);
         let partitions: Vec<PartitionId> = batches.iter().map(|(id, _)| *id).collect();
         let sequences: BTreeMap<PartitionId, i32> = batches.into_iter().collect();
         for (id, result) in each_answered(&partitions, result) {
@@ -377,6 +389,27 @@ impl Flow {
                 partition.produced(now, base_sequence, result)
             });
         }
+    }
+
+    /// Tells the operator, once, of a broker that answers no request for records, and of its return.
+    fn note_broker(
+        &mut self,
+        side: Side,
+        node: i32,
+        failure: Option<&Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let failing = &mut self.transfer.failing;
+        let notice = match failure {
+            Some(failure) if failing.insert((side, node)) => Notice::Waiting {
+                side,
+                purpose: "records",
+                failure: failure.clone(),
+            },
+            None if failing.remove(&(side, node)) => Notice::BrokerReached { side, node },
+            _ => return,
+        };
+        actions.push(Action::Report(notice));
     }
 
     /// Asks for metadata when a failure suggests that leaders have moved.

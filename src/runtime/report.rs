@@ -28,6 +28,12 @@ pub fn notice(name: &str, notice: &Notice) {
             );
         }
         Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
+        Notice::BrokerReached { side, node } => {
+            info!(
+                flow = name,
+                "broker {node} of the {side} cluster answers again"
+            );
+        }
         Notice::PositionsLoaded { partitions } => {
             info!(
                 flow = name,
@@ -158,6 +164,9 @@ pub fn status(name: &str, status: &FlowStatus) {
         status.lag,
         status.halted.len()
     );
+    for side in &status.unreachable {
+        warn!(flow = name, "the {side} cluster still does not answer");
+    }
     for halted in &status.halted {
         let reason = halted.halted.as_deref().unwrap_or_default();
         warn!(
