@@ -91,10 +91,10 @@ impl Kmirror {
         (status, self.log())
     }
 
-    /// Ends it at once, as a crash would (SIGKILL).
-    pub(crate) fn kill9(mut self) {
+    /// Ends it at once, as a crash would (SIGKILL); returns what it logged.
+    pub(crate) fn kill9(mut self) -> String {
         self.signal(Signal::KILL);
-        self.wait();
+        self.wait().1
     }
 
     /// Sends it a signal.
