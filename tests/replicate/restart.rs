@@ -71,8 +71,9 @@ fn kills_under_load_lose_nothing() {
     for (partition, written) in numbers_in(topic) {
         let (once, steps_back) = without_steps_back(&copied[&partition]);
         assert_same(partition, &once, &written);
+        // A broker may yet store what a killed process sent, after the next one has begun.
         assert!(
-            steps_back.len() <= kills,
+            steps_back.len() <= 2 * kills,
             "partition {partition}: from and to {steps_back:?}\n{}",
             logs.join("\n")
         );
