@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod bad_input;
 mod conformance;
 mod engine;
 mod real_kafka_harness;

@@ -164,6 +164,13 @@ pub enum Notice {
     },
     /// A cluster answers again.
     Reached(Side),
+    /// A broker answers requests for records again.
+    BrokerReached {
+        /// Of which cluster.
+        side: Side,
+        /// Its id.
+        node: i32,
+    },
     /// Positions were read; copying goes on from them.
     PositionsLoaded {
         /// How many partitions have one.

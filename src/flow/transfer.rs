@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Outgoing, Partition,
+    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Notice, Outgoing, Partition,
     PartitionId, PerPartition, RequestId, Side, limits, retry::Remedy,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Transfer {
     pub(super) held: Held,
     /// Record bytes that answers under way may bring.
     pub(super) reserved_bytes: usize,
+    /// Brokers of whose failure the operator has been told.
+    failing: BTreeSet<(Side, i32)>,
 }
 
 /// Record bytes that are held.
@@ -52,7 +54,6 @@ impl Held {
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.stalled_bytes = self.stalled_bytes + after.stalled_bytes - before.stalled_bytes;
     }
-}
 
 /// What a request was for.
 #[derive(Debug)]
@@ -64,9 +65,11 @@ enum UnderWay {
         partitions: Vec<PartitionId>,
     },
     LogRanges {
+        node: i32,
         partitions: Vec<PartitionId>,
     },
     Produce {
+        node: i32,
         batches: Vec<(PartitionId, i32)>,
     },
 }
@@ -164,6 +167,7 @@ impl Flow {
         }
         for (node, partitions) in by_node {
             let what = UnderWay::LogRanges {
+                node,
                 partitions: partitions.clone(),
             };
             let request = self.transfer.request(what);
@@ -240,7 +244,10 @@ impl Flow {
             .iter()
             .map(|(id, batch)| (*id, batch.base_sequence))
             .collect();
-        let request = self.transfer.request(UnderWay::Produce { batches: sent });
+        let request = self.transfer.request(UnderWay::Produce {
+            node,
+            batches: sent,
+        });
         actions.push(Action::Produce {
             request,
             node,
@@ -377,10 +384,11 @@ impl Flow {
         result: PerPartition<LogRange>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(UnderWay::LogRanges { partitions }) = self.transfer.under_way.remove(&request)
-        else {
+        let under_way = self.transfer.under_way.remove(&request);
+        let Some(UnderWay::LogRanges { node, partitions }) = under_way else {
             return;
         };
+        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
         for (id, result) in each_answered(&partitions, result) {
             self.note_failure(now, Side::Source, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| {
@@ -409,6 +417,7 @@ impl Flow {
         if let Some(fetcher) = self.transfer.fetchers.get_mut(&node) {
             fetcher.busy_lanes.remove(&lane);
         }
+        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
         for (id, result) in each_answered(&partitions, result) {
             self.note_failure(now, Side::Source, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| partition.fetched(now, result));
@@ -422,9 +431,11 @@ impl Flow {
         result: PerPartition<i64>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(UnderWay::Produce { batches }) = self.transfer.under_way.remove(&request) else {
+        let under_way = self.transfer.under_way.remove(&request);
+        let Some(UnderWay::Produce { node, batches }) = under_way else {
             return;
         };
+        self.note_broker(Side::Target, node, result.as_ref().err(), actions);
         let partitions: Vec<PartitionId> = batches.iter().map(|(id, _)| *id).collect();
         let sequences: BTreeMap<PartitionId, i32> = batches.into_iter().collect();
         for (id, result) in each_answered(&partitions, result) {
@@ -436,6 +447,27 @@ impl Flow {
                 partition.produced(now, base_sequence, result)
             });
         }
+    }
+
+    /// Tells the operator, once, of a broker that answers no request for records, and of its return.
+    fn note_broker(
+        &mut self,
+        side: Side,
+        node: i32,
+        failure: Option<&Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let failing = &mut self.transfer.failing;
+        let notice = match failure {
+            Some(failure) if failing.insert((side, node)) => Notice::Waiting {
+                side,
+                purpose: "records",
+                failure: failure.clone(),
+            },
+            None if failing.remove(&(side, node)) => Notice::BrokerReached { side, node },
+            _ => return,
+        };
+        actions.push(Action::Report(notice));
     }
 
     /// Asks for metadata when a failure suggests that leaders have moved.

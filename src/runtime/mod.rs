@@ -138,10 +138,12 @@ pub fn connect(cluster: &ClusterConfig, limits: &Limits) -> Cluster {
         .iter()
         .map(|server| (server.host.clone(), server.port))
         .collect();
+    let defaults = ClusterOptions::new(&cluster.alias, bootstrap);
     Cluster::new(ClusterOptions {
         client_id: cluster.client_id.clone(),
         request_timeout: limits.request_timeout,
-        ..ClusterOptions::new(&cluster.alias, bootstrap)
+        connect_timeout: defaults.connect_timeout.min(limits.request_timeout),
+        ..defaults
     })
 }
 

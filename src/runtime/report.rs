@@ -28,6 +28,12 @@ pub fn notice(name: &str, notice: &Notice) {
             );
         }
         Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
+        Notice::BrokerReached { side, node } => {
+            info!(
+                flow = name,
+                "broker {node} of the {side} cluster answers again"
+            );
+        }
         Notice::PositionsLoaded { partitions } => {
             info!(
                 flow = name,

@@ -56,10 +56,11 @@ fn kills_under_load_lose_nothing() {
         Topic::new(&pair.target, "A.killed"),
     );
     let kills = 3;
+    let mut logs = Vec::new();
     for _ in 0..kills {
         let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
         wait_for_more(&mut kmirror, copy);
-        kmirror.kill9();
+        logs.push(kmirror.kill9());
     }
     numbers.stop();
     let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
@@ -70,9 +71,11 @@ fn kills_under_load_lose_nothing() {
     for (partition, written) in numbers_in(topic) {
         let (once, steps_back) = without_steps_back(&copied[&partition]);
         assert_same(partition, &once, &written);
+        // A broker may yet store what a killed process sent, after the next one has begun.
         assert!(
-            steps_back <= kills,
-            "partition {partition}: {steps_back} steps back"
+            steps_back.len() <= 2 * kills,
+            "partition {partition}: from and to {steps_back:?}\n{}",
+            logs.join("\n")
         );
     }
 }
@@ -159,12 +162,11 @@ fn assert_same(partition: i32, copied: &[u64], written: &[u64]) {
     assert_eq!(copied.len(), written.len(), "partition {partition}");
 }
 
-/// The numbers without those that were copied again, and how often copying stepped back.
-fn without_steps_back(numbers: &[u64]) -> (Vec<u64>, usize) {
-    let (mut once, mut steps_back): (Vec<u64>, _) = (Vec::new(), 0);
-    for pair in numbers.windows(2) {
-        steps_back += usize::from(pair[1] <= pair[0]);
-    }
+/// The numbers without those that were copied again, and where copying stepped back: from, to.
+fn without_steps_back(numbers: &[u64]) -> (Vec<u64>, Vec<(u64, u64)>) {
+    let steps = numbers.windows(2).map(|pair| (pair[0], pair[1]));
+    let steps_back = steps.filter(|(from, to)| to <= from).collect();
+    let mut once: Vec<u64> = Vec::new();
     for &number in numbers {
         if once.last().is_none_or(|last| *last < number) {
             once.push(number);

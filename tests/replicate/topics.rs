@@ -13,7 +13,7 @@ fn a_topic_created_while_running_is_copied_from_its_first_record() {
     let source = pair.source.java();
     source.create_topic("appears.early", 1, 1, &[]);
     let mut kmirror = Kmirror::run(&properties(pair, "appears", ""));
-    kmirror.wait_for_log("of appears.early to A.appears.early");
+    kmirror.wait_for_log("copying 1 partition of appears.early");
 
     source.create_topic("appears.late", 4, 1, &[]);
     source.generate("appears.late", load(4), ProduceOptions::default());

@@ -5,16 +5,15 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::wait_for;
+
 /// How long anything may take on a machine busy with other things.
 const WAIT_MAX: Duration = Duration::from_secs(90);
-
-/// How often a condition is looked at.
-const POLL: Duration = Duration::from_millis(50);
 
 /// A running `kmirror run`; killed with this value at the latest.
 pub(crate) struct Kmirror {
@@ -91,10 +90,10 @@ impl Kmirror {
         (status, self.log())
     }
 
-    /// Ends it at once, as a crash would (SIGKILL).
-    pub(crate) fn kill9(mut self) {
+    /// Ends it at once, as a crash would (SIGKILL); returns what it logged.
+    pub(crate) fn kill9(mut self) -> String {
         self.signal(Signal::KILL);
-        self.wait();
+        self.wait().1
     }
 
     /// Sends it a signal.
@@ -119,21 +118,6 @@ impl Drop for Kmirror {
 }
 
 /// Waits until `done` finds what it looks for.
-pub(crate) fn wait_until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let until = now() + WAIT_MAX;
-    loop {
-        if let Some(found) = done() {
-            return found;
-        }
-        assert!(now() < until, "waited {WAIT_MAX:?} for {what}");
-        thread::sleep(POLL);
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test that waits needs the time"
-)]
-fn now() -> Instant {
-    Instant::now()
+pub(crate) fn wait_until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_for(WAIT_MAX, done).unwrap_or_else(|| panic!("waited {WAIT_MAX:?} for {what}"))
 }

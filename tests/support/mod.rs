@@ -13,6 +13,7 @@ mod metadata_probe;
 pub(crate) mod own_reader;
 pub(crate) mod proxy;
 pub(crate) mod sandbox;
+pub(crate) mod scripted_listener;
 
 /// How often a condition of another process is looked at.
 const POLL: Duration = Duration::from_millis(20);

@@ -1,18 +1,33 @@
 //! kmirror's own codec as a second reader beside Java, answering in the same words.
 
+use std::time::Duration;
+
 use kmirror::{
     cluster::{Cluster, ClusterOptions},
     flow::Failure,
     runtime::topic_reader::{OwnedRecord, read_all},
 };
 
-use super::java_client::{Blob, Content, JavaRecord};
+use super::{
+    java_client::{Blob, Content, JavaRecord},
+    wait_for,
+};
+
+/// How long a topic may be unreadable.
+const READABLE_MAX: Duration = Duration::from_secs(30);
 
 /// Every committed record of a topic, ordered by partition and offset.
 ///
 /// The timestamp's type is no part of a record here; it is given as "CreateTime".
 pub(crate) fn read(bootstrap: &str, topic: &str) -> Vec<JavaRecord> {
-    let read = read_owned(bootstrap, topic).unwrap();
+    let mut failure = None;
+    // A new leader is not ready at once.
+    let read = wait_for(READABLE_MAX, || {
+        read_owned(bootstrap, topic)
+            .map_err(|error| failure = Some(error))
+            .ok()
+    });
+    let read = read.unwrap_or_else(|| panic!("{topic}: {failure:?}"));
     let mut records: Vec<JavaRecord> = read.into_iter().map(in_javas_words).collect();
     records.sort_by_key(|record| (record.partition, record.offset));
     records

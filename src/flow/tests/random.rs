@@ -8,7 +8,7 @@ use super::{values, world::World};
 use crate::flow::{Event, PartitionNotice, limits};
 
 /// How many seeds an ordinary run takes; `KMIRROR_SEEDS` asks for more.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
