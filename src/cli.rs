@@ -11,7 +11,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     cluster::RequestError,
@@ -47,7 +47,13 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 struct Cli {
     /// What to log: error, warn, info, debug or trace, also per module as in
     /// `info,kmirror::cluster=debug` [default: info for run, warn otherwise]
-    #[arg(long, global = true, env = "KMIRROR_LOG", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        env = "KMIRROR_LOG",
+        hide_env_values = true,
+        value_name = "LEVEL"
+    )]
     log: Option<String>,
 
     #[command(subcommand)]
@@ -99,6 +105,12 @@ pub async fn main() -> ExitCode {
         "warn"
     };
     let filter = cli.log.as_deref().unwrap_or(default);
+    if let Some(word) = unknown_level(filter) {
+        eprintln!(
+            "kmirror: --log {filter}: {word:?} is no level; use error, warn, info, debug or trace"
+        );
+        return ExitCode::from(EXIT_USAGE);
+    }
     if let Err(error) = start_log(filter) {
         eprintln!("kmirror: --log {filter}: {error}");
         return ExitCode::from(EXIT_USAGE);
@@ -109,6 +121,12 @@ pub async fn main() -> ExitCode {
         Command::Demo { seconds } => demo(seconds).await,
     };
     ExitCode::from(code)
+}
+
+/// The first word that stands where a level must; the filter would take it for a module's name.
+fn unknown_level(filter: &str) -> Option<&str> {
+    let mut words = filter.split(',').map(str::trim);
+    words.find(|word| !word.contains('=') && word.parse::<LevelFilter>().is_err())
 }
 
 fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
@@ -129,15 +147,14 @@ fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {
     Config::load(&args.file, &options)
 }
 
-fn print_errors(file: &Path, errors: &[ConfigError]) {
+fn print_errors(file: &Path, errors: &[ConfigError], consequence: &str) {
     for error in errors {
         eprintln!("{error}");
     }
-    let count = errors.len();
-    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
     eprintln!(
-        "kmirror: {}: {count} {mistakes}, nothing was started",
-        file.display()
+        "kmirror: {}: {}, {consequence}",
+        file.display(),
+        counted(errors.len(), "mistake")
     );
 }
 
@@ -145,7 +162,7 @@ async fn run(args: &FileArgs) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            print_errors(&args.file, &errors);
+            print_errors(&args.file, &errors, "nothing was started");
             return EXIT_CONFIG;
         }
     };
@@ -160,9 +177,9 @@ async fn run(args: &FileArgs) -> u8 {
         return EXIT_INTERNAL;
     };
     info!(
-        "kmirror {} starts {} flows",
+        "kmirror {} starts {}",
         env!("CARGO_PKG_VERSION"),
-        config.flows.len()
+        counted(config.flows.len(), "flow")
     );
     let engine = Engine::start(&config);
     watch(&engine, &mut terminate, &mut interrupt).await;
@@ -221,7 +238,7 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            print_errors(&args.file, &errors);
+            print_errors(&args.file, &errors, "no cluster was asked");
             return EXIT_CONFIG;
         }
     };
@@ -239,13 +256,16 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
     let mut errors = 0;
     for flow in &config.flows {
         let outlook = check::examine(flow, &facts);
-        errors += print_outlook(flow, &outlook, offline);
+        errors += print_outlook(flow, &outlook);
+    }
+    match errors {
+        0 if offline => println!("no mistake in the file; what the clusters say was not asked"),
+        0 => println!("nothing stands in the way"),
+        1 => println!("1 error stands in the way"),
+        _ => println!("{errors} errors stand in the way"),
     }
     match (errors, facts.values().all(Result::is_ok)) {
-        (0, _) => {
-            println!("nothing stands in the way");
-            0
-        }
+        (0, _) => 0,
         (_, true) => EXIT_CONFIG,
         (_, false) => EXIT_RETRY,
     }
@@ -284,14 +304,14 @@ fn cluster_line(
 }
 
 /// Prints what a flow would do; returns how many errors stand in its way.
-fn print_outlook(flow: &FlowConfig, outlook: &Outlook, offline: bool) -> usize {
+fn print_outlook(flow: &FlowConfig, outlook: &Outlook) -> usize {
     let partitions = outlook
         .topics
         .iter()
         .map(|(_, _, partitions)| partitions)
         .sum();
     println!("flow {}->{}", flow.source, flow.target);
-    if !offline {
+    if outlook.is_compared {
         println!(
             "  copies {} with {}; creates {} on {}",
             counted(outlook.topics.len(), "topic"),
