@@ -141,6 +141,12 @@ pub fn status(name: &str, status: &FlowStatus) {
         status.lag,
         status.halted.len()
     );
+    for side in &status.unreachable {
+        warn!(
+            flow = name,
+            "the {side} cluster still does not answer; trying again"
+        );
+    }
     for halted in &status.halted {
         let reason = halted.halted.as_deref().unwrap_or_default();
         warn!(
