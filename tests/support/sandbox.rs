@@ -134,9 +134,10 @@ impl Pair {
         }
     }
 
-    /// A file as MM2 users have it, but quicker to look for topics; what `more` repeats wins.
+    /// A file as MM2 users have it, but quicker to look for topics; a key in `more` takes the place
+    /// of one here.
     pub(crate) fn properties(&self, more: &str) -> String {
-        format!(
+        let usual = format!(
             "clusters = A, B\n\
              A.bootstrap.servers = {}\n\
              B.bootstrap.servers = {}\n\
@@ -144,11 +145,14 @@ impl Pair {
              replication.factor = 1\n\
              offset.storage.replication.factor = 1\n\
              kmirror.discovery.interval.ms = 100\n\
-             kmirror.positions.interval.ms = 50\n\
-             {more}\n",
+             kmirror.positions.interval.ms = 50\n",
             self.source.server.bootstrap(),
             self.target.server.bootstrap(),
-        )
+        );
+        let key = |line: &str| line.split(" = ").next().map(str::to_owned);
+        let is_kept = |line: &&str| more.lines().all(|other| key(other) != key(line));
+        let kept: Vec<&str> = usual.lines().filter(is_kept).collect();
+        format!("{}\n{more}\n", kept.join("\n"))
     }
 
     /// Starts the engine with such a file.
