@@ -5,6 +5,10 @@ use tracing::{error, info, warn};
 use crate::flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits};
 
 /// Logs a notice of the flow `name`.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: what is logged for each notice"
+)]
 pub fn notice(name: &str, notice: &Notice) {
     match notice {
         Notice::Partition {
