@@ -43,7 +43,13 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 struct Cli {
     /// What to log: error, warn, info, debug or trace, also per module as in
     /// `info,kmirror::cluster=debug` [default: info for run, warn otherwise]
-    #[arg(long, global = true, env = "KMIRROR_LOG", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        env = "KMIRROR_LOG",
+        hide_env_values = true,
+        value_name = "LEVEL"
+    )]
     log: Option<String>,
 
     #[command(subcommand)]
@@ -139,9 +145,9 @@ async fn run(args: &FileArgs) -> u8 {
         return EXIT_INTERNAL;
     };
     info!(
-        "kmirror {} starts {} flows",
+        "kmirror {} starts {}",
         env!("CARGO_PKG_VERSION"),
-        config.flows.len()
+        counted(config.flows.len(), "flow")
     );
     let engine = Engine::start(&config);
     watch(&engine, &mut terminate, &mut interrupt).await;
@@ -215,13 +221,16 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
     let mut errors = 0;
     for flow in &config.flows {
         let outlook = check::examine(flow, &facts);
-        errors += print_outlook(flow, &outlook, offline);
+        errors += print_outlook(flow, &outlook);
+    }
+    match errors {
+        0 if offline => println!("no mistake in the file; what the clusters say was not asked"),
+        0 => println!("nothing stands in the way"),
+        1 => println!("1 error stands in the way"),
+        _ => println!("{errors} errors stand in the way"),
     }
     match (errors, facts.values().all(Result::is_ok)) {
-        (0, _) => {
-            println!("nothing stands in the way");
-            0
-        }
+        (0, _) => 0,
         (_, true) => EXIT_CONFIG,
         (_, false) => EXIT_RETRY,
     }
@@ -260,14 +269,14 @@ fn cluster_line(
 }
 
 /// Prints what a flow would do; returns how many errors stand in its way.
-fn print_outlook(flow: &FlowConfig, outlook: &Outlook, offline: bool) -> usize {
+fn print_outlook(flow: &FlowConfig, outlook: &Outlook) -> usize {
     let partitions = outlook
         .topics
         .iter()
         .map(|(_, _, partitions)| partitions)
         .sum();
     println!("flow {}->{}", flow.source, flow.target);
-    if !offline {
+    if outlook.is_compared {
         println!(
             "  copies {} with {}; creates {} on {}",
             counted(outlook.topics.len(), "topic"),

@@ -1,8 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod bad_input;
+mod cli;
 mod conformance;
 mod engine;
+mod readme;
 mod real_kafka_harness;
 mod replicate;
 mod sandbox;

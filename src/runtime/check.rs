@@ -62,6 +62,8 @@ pub type Facts = BTreeMap<String, Result<ClusterFacts, RequestError>>;
 /// What one flow would do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
+    /// Whether the topics of both clusters are known, so that the numbers mean something.
+    pub is_compared: bool,
     /// Source topics that would be copied, with their remote names and partition counts.
     pub topics: Vec<(Arc<str>, String, usize)>,
     /// How many of them would have to be created.
@@ -166,9 +168,9 @@ pub fn examine(flow: &FlowConfig, facts: &Facts) -> Outlook {
     let mut outlook = Outlook::default();
     let mut end = |alias: &str| match facts.get(alias) {
         Some(Ok(facts)) => Some(facts),
-        Some(Err(error)) => {
+        Some(Err(_)) => {
             let finding = error_finding(
-                format!("cluster {alias} does not answer: {error}"),
+                format!("cluster {alias} does not answer"),
                 format!("check {alias}.bootstrap.servers; `kmirror run` would wait for it"),
             );
             outlook.findings.push(finding);
@@ -225,6 +227,7 @@ fn examine_pair(
             ));
         }
     }
+    outlook.is_compared = true;
     select_topics(flow, source, target, outlook);
     examine_replication(flow, target, outlook);
     examine_rights(flow, source, target, outlook);
@@ -295,7 +298,7 @@ fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut O
         if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
             outlook.findings.push(error_finding(
                 format!(
-                    "{name} is {factor}, but {} has {brokers} brokers",
+                    "{name} is {factor}, more than {} has brokers ({brokers})",
                     flow.target
                 ),
                 format!("set {key} to {brokers} or less"),

@@ -1,0 +1,170 @@
+//! `kmirror check`: every report whole.
+
+use std::path::Path;
+
+use super::{kmirror_in, kmirror_with};
+use crate::support::sandbox::{LOAD, Pair};
+
+/// A report with names for the addresses, which differ from run to run.
+fn with_names(report: &str, pair: &Pair) -> String {
+    report
+        .replace(&pair.source.server.bootstrap(), "SOURCE")
+        .replace(&pair.target.server.bootstrap(), "TARGET")
+}
+
+#[tokio::test]
+async fn a_good_file_passes_without_and_with_its_clusters() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("orders", 2, &[]).await;
+    pair.source.create_topic("customers", 1, &[]).await;
+    pair.source.create_topic("scratch.tmp", 1, &[]).await;
+    pair.source.create_topic("B.back", 1, &[]).await;
+    pair.target.create_topic("A.customers", 1, &[]).await;
+    pair.source.produce(("orders", 0), LOAD, 0, 50).await;
+    let file = pair.properties("topics.exclude = .*tmp");
+
+    let offline = kmirror_with(&file, &["check", "--offline"]).await;
+    let (code, report) = offline.report();
+    let expected = "\
+cluster A at SOURCE: not asked
+cluster B at TARGET: not asked
+flow A->B
+no mistake in the file; what the clusters say was not asked
+";
+    assert_eq!((code, with_names(report, &pair).as_str()), (0, expected));
+
+    let online = kmirror_with(&file, &["check"]).await;
+    let (code, report) = online.report();
+    let expected = "\
+cluster A at SOURCE: 1 broker, 4 topics, id source-cluster
+cluster B at TARGET: 1 broker, 1 topic, id target-cluster
+flow A->B
+  copies 2 topics with 3 partitions; creates 1 topic on B
+    customers -> A.customers (1 partition)
+    orders -> A.orders (2 partitions)
+  leaves out 1 topic: in topics.exclude
+  leaves out 1 topic: came from the target cluster
+nothing stands in the way
+";
+    assert_eq!((code, with_names(report, &pair).as_str()), (0, expected));
+    assert_eq!(pair.target.ends("A.orders"), [0; 0], "it changes nothing");
+}
+
+#[test]
+fn a_file_with_many_mistakes_gets_one_report() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for command in ["check", "run"] {
+        let output = kmirror_in(&dir, &[command, "mistakes.properties"]);
+        let expected = r#"mistakes.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+mistakes.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
+mistakes.properties:1: clusters: the alias "b" is listed twice
+mistakes.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port
+mistakes.properties:3: a.bootstrap.servers: "a-3:0" has a bad port, which must be a number from 1 to 65535; write host:port
+mistakes.properties:6: a->b.topics: item 2, character 8: malformed repetition; a plain '{' is written '\{'; a comma ends the item, even in {1,3}
+mistakes.properties:8: a->b.topics.exclude: item 1, character 3: the flag 'x' is not supported
+mistakes.properties:9: a->b.replication.factor: "two # as many as brokers" must be a whole number from -1 to 32767; a comment needs a line of its own
+mistakes.properties:10: a->b.replication.policy.separator: ":" cannot stand in a topic name; use letters, digits, '.', '_' or '-', and no blank after them
+mistakes.properties:11: a->a.enabled: source and target of a flow are the same cluster; remove the line
+mistakes.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
+mistakes.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
+mistakes.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
+mistakes.properties:16: config.providers: config providers are not in this version; write the values into the file
+kmirror: mistakes.properties: 14 mistakes, nothing was started
+"#;
+        assert_eq!(output.code, 78);
+        assert_eq!(output.stdout, "");
+        assert_eq!(output.stderr, expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = kmirror_in(dir.path(), &["check", "nowhere.properties"]);
+    assert_eq!(output.code, 78);
+    let expected =
+        "nowhere.properties: cannot read the file: No such file or directory (os error 2)\n";
+    assert!(output.stderr.starts_with(expected), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn an_alias_that_is_not_in_the_file_is_named() {
+    let pair = Pair::start(1).await;
+    let output = kmirror_with(
+        &pair.properties(""),
+        &["check", "--clusters=C", "--offline"],
+    )
+    .await;
+    assert_eq!(output.code, 78);
+    let expected = "mm2.properties: --clusters: \"C\" is not in clusters; known: A, B\n";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn clusters_that_do_not_answer_may_answer_later() {
+    let pair = Pair::start(1).await;
+    // Nobody can listen there.
+    let file = pair.properties("B.bootstrap.servers = 127.0.0.1:1");
+    let output = kmirror_with(&file, &["check"]).await;
+    let (code, report) = output.report();
+    let expected = "\
+cluster A at SOURCE: 1 broker, 0 topics, id source-cluster
+cluster B at 127.0.0.1:1: no answer: connection to bootstrap server 127.0.0.1:1 of cluster B: \
+cannot connect to 127.0.0.1:1: Connection refused (os error 111)
+flow A->B
+  error   cluster B does not answer; check B.bootstrap.servers; `kmirror run` would wait for it
+1 error stands in the way
+";
+    assert_eq!((code, with_names(report, &pair).as_str()), (75, expected));
+}
+
+#[tokio::test]
+async fn what_would_go_wrong_is_found_before_it_does() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    let report = async |more: &str| {
+        let output = kmirror_with(&pair.properties(more), &["check"]).await;
+        let (code, report) = output.report();
+        (code, with_names(report, &pair))
+    };
+    let expected = "\
+cluster A at SOURCE: 1 broker, 1 topic, id source-cluster
+cluster B at TARGET: 1 broker, 0 topics, id target-cluster
+flow A->B
+  copies 1 topic with 1 partition; creates 1 topic on B
+    t -> A.t (1 partition)
+  error   replication.factor is 2, more than B has brokers (1); set replication.factor to 1 or less
+  error   offset.storage.replication.factor is 3, more than B has brokers (1); set \
+B.offset.storage.replication.factor to 1 or less
+2 errors stand in the way
+";
+    let more = "replication.factor = 2\noffset.storage.replication.factor = 3";
+    assert_eq!(report(more).await, (78, expected.to_owned()));
+
+    let delete = [("cleanup.policy", "delete")];
+    pair.target
+        .create_topic("mm2-offsets.A.internal", 1, &delete)
+        .await;
+    let expected = "\
+cluster A at SOURCE: 1 broker, 1 topic, id source-cluster
+cluster B at TARGET: 1 broker, 1 topic, id target-cluster
+flow A->B
+  copies 0 topics with 0 partitions; creates 0 topics on B
+  leaves out 1 topic: not in topics
+  warning no topic of A is selected; check topics and topics.exclude: patterns match whole names
+  error   topic mm2-offsets.A.internal on B has cleanup.policy=delete: positions would be lost; \
+set cleanup.policy=compact on mm2-offsets.A.internal
+1 error stands in the way
+";
+    assert_eq!(report("topics = x").await, (78, expected.to_owned()));
+
+    let expected = "\
+cluster A at SOURCE: 1 broker, 1 topic, id source-cluster
+cluster B at SOURCE: 1 broker, 1 topic, id source-cluster
+flow A->B
+  error   A and B are the same cluster; point bootstrap.servers of one of them at another cluster
+1 error stands in the way
+";
+    let same = format!("B.bootstrap.servers = {}", pair.source.server.bootstrap());
+    assert_eq!(report(&same).await, (78, expected.to_owned()));
+}
