@@ -4,6 +4,7 @@ mod bad_input;
 mod cli;
 mod conformance;
 mod engine;
+mod layering;
 mod readme;
 mod real_kafka_harness;
 mod replicate;

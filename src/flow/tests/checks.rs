@@ -24,6 +24,8 @@ pub(super) struct Checks {
     fetches: BTreeMap<RequestId, Vec<PartitionId>>,
     sent: BTreeMap<Key, ([u8; 61], Bytes)>,
     acknowledged: BTreeSet<(PartitionId, i64)>,
+    /// Offsets below these were not to be copied.
+    pub(super) starts: BTreeMap<(String, i32), i64>,
     /// The most batches of one partition that were ever under way together.
     pub(super) in_flight_max: usize,
 }
@@ -31,6 +33,7 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn forget_flow(&mut self) {
         *self = Self {
+            starts: std::mem::take(&mut self.starts),
             in_flight_max: self.in_flight_max,
             ..Self::default()
         };
@@ -83,7 +86,7 @@ impl Checks {
             }
             Action::StorePositions { records, .. } => {
                 for ((topic, partition), next_offset) in decode_all("A", records) {
-                    Self::position(flow, source, target, (&topic, partition), next_offset);
+                    self.position(flow, source, target, (&topic, partition), next_offset);
                 }
             }
             _ => {}
@@ -142,6 +145,7 @@ impl Checks {
 
     /// Everything below a stored position is on the target.
     fn position(
+        &self,
         flow: &Flow,
         source: &Cluster,
         target: &Cluster,
@@ -160,10 +164,12 @@ impl Checks {
         let (Some(source), Some(target)) = (find(source, topic), find(target, &remote)) else {
             return;
         };
+        let start = self.starts.get(&(topic.to_owned(), partition));
+        let start = start.copied().unwrap_or_default();
         let copied: BTreeSet<_> = target.into_iter().map(|(_, value)| value).collect();
         for (offset, value) in source {
             assert!(
-                offset >= next_offset || copied.contains(&value),
+                offset < start || offset >= next_offset || copied.contains(&value),
                 "{topic}-{partition}: position {next_offset} stored, offset {offset} not copied"
             );
         }

@@ -30,7 +30,7 @@ pub(super) struct Cluster {
     pub(super) id: String,
     pub(super) topics: BTreeMap<Arc<str>, Topic>,
     pub(super) has_topic_ids: bool,
-    next_topic_id: u8,
+    next_topic_id: u16,
     next_producer_id: i64,
     /// What is in the offsets topic.
     pub(super) positions: Vec<StoredRecord>,
@@ -77,7 +77,7 @@ impl Cluster {
     pub(super) fn create(&mut self, topic: &str, partitions: i32, nodes: i32) {
         self.next_topic_id += 1;
         let mut id = [0; 16];
-        id[15] = self.next_topic_id;
+        id[14..].copy_from_slice(&self.next_topic_id.to_be_bytes());
         let mut topic_state = Topic {
             id: if self.has_topic_ids {
                 Uuid(id)

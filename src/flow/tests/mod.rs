@@ -1,10 +1,14 @@
 //! What a flow does, event by event, in virtual time.
 
+mod brokers;
 mod checks;
 mod cluster;
+mod discovery;
 mod partition;
+mod positions;
 mod random;
 mod stop;
+mod transfer;
 mod world;
 
 use std::{

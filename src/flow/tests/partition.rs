@@ -8,7 +8,7 @@ use kmirror_protocol::{
     records::{BatchHeader, Compression},
 };
 
-use super::{cluster::Log, epoch, values, world::refused};
+use super::{brokers::refused, cluster::Log, epoch, values};
 use crate::flow::{
     Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
     TopicPartition, halt::HaltReason, limits, partition::Partition,

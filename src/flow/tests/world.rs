@@ -12,13 +12,13 @@ use std::{
 use kmirror_protocol::ErrorCode;
 
 use super::{
+    brokers::unanswered,
     checks::Checks,
     cluster::{Cluster, Log},
     epoch, options,
 };
 use crate::flow::{
-    Action, Event, Failure, FetchPartition, FetchedRecords, Flow, FlowOptions, LogRange, Notice,
-    Outgoing, PartitionId, PartitionNotice, RequestId, Side, TopicConfig, limits,
+    Action, ClusterView, Event, Flow, FlowOptions, Notice, PartitionNotice, Side, limits,
 };
 
 /// One way through the network, on which requests keep their order.
@@ -69,6 +69,10 @@ pub(super) struct Faults {
     pub(super) positions: Option<ErrorCode>,
     /// Whether the source tells no configuration.
     pub(super) configs: Option<ErrorCode>,
+    /// The topic whose configuration may not be read.
+    pub(super) secret_topic: Option<&'static str>,
+    /// Whether answers name the first partition twice and the last one not at all.
+    pub(super) garbles_answers: bool,
     /// The largest batch that the target takes.
     pub(super) batch_bytes_max: Option<usize>,
 }
@@ -86,7 +90,9 @@ pub(super) struct World {
     pub(super) checks: Checks,
     /// How often each kind of request was made.
     pub(super) counts: BTreeMap<&'static str, usize>,
-    hidden: BTreeMap<Arc<str>, Instant>,
+    /// What a broker that lags behind answers, once.
+    pub(super) stale: BTreeMap<Side, ClusterView>,
+    pub(super) hidden: BTreeMap<Arc<str>, Instant>,
     steps: BTreeMap<(Instant, u64), Step>,
     next_step: u64,
     served_at: BTreeMap<Route, Instant>,
@@ -108,6 +114,7 @@ impl World {
             is_stopped: false,
             checks: Checks::default(),
             counts: BTreeMap::new(),
+            stale: BTreeMap::new(),
             hidden: BTreeMap::new(),
             steps: BTreeMap::new(),
             next_step: 0,
@@ -211,13 +218,6 @@ impl World {
         notices.collect()
     }
 
-    fn cluster(&mut self, side: Side) -> &mut Cluster {
-        match side {
-            Side::Source => &mut self.source,
-            Side::Target => &mut self.target,
-        }
-    }
-
     fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             *self.counts.entry(kind(&action)).or_default() += 1;
@@ -309,291 +309,6 @@ impl World {
         *last = at.max(*last);
         at = *last;
         self.at(at, Step::Deliver(event));
-    }
-}
-
-/// The brokers.
-impl World {
-    /// What the cluster answers; `None` when a Fetch finds nothing and may wait.
-    fn serve(&mut self, action: &Action, must_answer: bool) -> Option<Event> {
-        let is_down = match action {
-            Action::Fetch { node, .. } | Action::AskLogRanges { node, .. } => {
-                self.faults.down.contains(&(Side::Source, *node))
-            }
-            Action::Produce { node, .. } => self.faults.down.contains(&(Side::Target, *node)),
-            Action::AskMetadata(side) => self.faults.deaf.contains(side),
-            Action::AskConfigs(_) => self.faults.deaf.contains(&Side::Source),
-            _ => self.faults.deaf.contains(&Side::Target),
-        };
-        if is_down {
-            return Some(unanswered(action));
-        }
-        Some(match action {
-            Action::Fetch {
-                request,
-                node,
-                bytes_max,
-                partitions,
-                ..
-            } => {
-                return self.serve_fetch(*request, *node, *bytes_max, partitions, must_answer);
-            }
-            Action::Produce {
-                request,
-                node,
-                batches,
-            } => self.serve_produce(*request, *node, batches),
-            Action::AskLogRanges {
-                request,
-                node,
-                partitions,
-            } => {
-                let result = partitions
-                    .iter()
-                    .map(|id| (*id, self.log_range(*node, *id)));
-                Event::LogRanges {
-                    request: *request,
-                    result: Ok(result.collect()),
-                }
-            }
-            other => self.serve_admin(other),
-        })
-    }
-
-    fn serve_admin(&mut self, action: &Action) -> Event {
-        match action {
-            Action::AskMetadata(side) => {
-                let mut view = self.cluster(*side).view();
-                if *side == Side::Target {
-                    self.hidden.retain(|_, until| *until > self.now);
-                    view.topics
-                        .retain(|name, _| !self.hidden.contains_key(name));
-                }
-                Event::Metadata {
-                    side: *side,
-                    result: Ok(view),
-                }
-            }
-            Action::AskConfigs(topics) => Event::Configs(match self.faults.configs {
-                Some(code) => Err(refused(code)),
-                None => Ok(topics
-                    .iter()
-                    .filter(|topic| self.source.topics.contains_key(*topic))
-                    .map(config)
-                    .collect()),
-            }),
-            Action::CreateTopics(topics) => Event::TopicsCreated(
-                topics
-                    .iter()
-                    .map(|topic| (Arc::clone(&topic.name), self.create(topic)))
-                    .collect(),
-            ),
-            Action::AddPartitions(topics) => Event::PartitionsAdded(
-                topics
-                    .iter()
-                    .map(|(topic, count)| (Arc::clone(topic), self.grow(topic, *count)))
-                    .collect(),
-            ),
-            Action::LoadPositions(_) => Event::PositionsLoaded(match self.faults.positions {
-                Some(code) => Err(refused(code)),
-                None => Ok(self.target.positions.clone()),
-            }),
-            Action::StorePositions { records, .. } => {
-                Event::PositionsStored(match self.faults.positions {
-                    Some(code) => Err(refused(code)),
-                    None => {
-                        self.target.positions.extend(records.iter().cloned());
-                        Ok(())
-                    }
-                })
-            }
-            Action::AskProducerId(id) => Event::ProducerId {
-                partition: *id,
-                result: Ok(self.target.producer_id()),
-            },
-            other => unreachable!("served elsewhere: {other:?}"),
-        }
-    }
-
-    fn create(&mut self, topic: &crate::flow::NewTopic) -> Result<(), Failure> {
-        if let Some(code) = self.faults.creation {
-            return Err(refused(code));
-        }
-        if self.target.topics.contains_key(&topic.name) {
-            return Err(refused(ErrorCode::TOPIC_ALREADY_EXISTS));
-        }
-        self.target
-            .create(&topic.name, topic.partition_count.max(1), 3);
-        if let Some(created) = self.target.topics.get_mut(&topic.name) {
-            created.configs.clone_from(&topic.configs);
-        }
-        self.hidden
-            .insert(Arc::clone(&topic.name), self.now + self.faults.creation_lag);
-        Ok(())
-    }
-
-    fn grow(&mut self, topic: &Arc<str>, count: i32) -> Result<(), Failure> {
-        if let Some(code) = self.faults.creation {
-            return Err(refused(code));
-        }
-        let missing = refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        self.target
-            .topics
-            .get_mut(topic)
-            .ok_or(missing)?
-            .grow(count, 3);
-        Ok(())
-    }
-
-    fn log_range(&mut self, node: i32, id: PartitionId) -> Result<LogRange, Failure> {
-        let (topic, partition) = self.name(Side::Source, id);
-        let log = self.source.log(&topic, partition);
-        let log = log.ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
-        if log.leader != Some(node) {
-            return Err(refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
-        }
-        Ok(LogRange {
-            start_offset: log.start_offset,
-            end_offset: log.end_offset,
-        })
-    }
-
-    fn serve_fetch(
-        &mut self,
-        request: RequestId,
-        node: i32,
-        bytes_max: usize,
-        partitions: &[FetchPartition],
-        must_answer: bool,
-    ) -> Option<Event> {
-        let (mut results, mut room, mut is_empty) = (Vec::new(), bytes_max, true);
-        for one in partitions {
-            let (topic, partition) = self.name(Side::Source, one.id);
-            let result = match self.source.log(&topic, partition) {
-                None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-                Some(log) if log.leader != Some(node) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-                Some(log) => log.fetch(one.fetch_offset, one.bytes_max.min(room)),
-            };
-            let result = result.map(|fetched| {
-                let fits = is_empty || fetched.records.len() <= room;
-                let records = if fits {
-                    fetched.records
-                } else {
-                    bytes::Bytes::new()
-                };
-                room = room.saturating_sub(records.len());
-                FetchedRecords { records, ..fetched }
-            });
-            is_empty &= result
-                .as_ref()
-                .is_ok_and(|fetched| fetched.records.is_empty());
-            results.push((one.id, result.map_err(refused)));
-        }
-        (must_answer || !is_empty).then_some(Event::Fetched {
-            request,
-            result: Ok(results),
-        })
-    }
-
-    fn serve_produce(
-        &mut self,
-        request: RequestId,
-        node: i32,
-        batches: &[(PartitionId, Outgoing)],
-    ) -> Event {
-        let limit = self.faults.batch_bytes_max.unwrap_or(usize::MAX);
-        let mut results = Vec::new();
-        for (id, batch) in batches {
-            let (topic, partition) = self.name(Side::Target, *id);
-            let refusal = self
-                .faults
-                .refused
-                .get(&(topic.clone(), partition))
-                .copied();
-            // After the append, as when replicas are slow.
-            let is_slow = self.faults.one_in > 0 && self.rng.u32(0..self.faults.one_in) == 0;
-            let result = match (refusal, self.target.log(&topic, partition)) {
-                (Some(code), _) => Err(code),
-                (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-                (None, Some(log)) if log.leader != Some(node) => {
-                    Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
-                }
-                (None, Some(log)) => log.append(batch, limit),
-            };
-            let result = if is_slow {
-                result.and(Err(ErrorCode::REQUEST_TIMED_OUT))
-            } else {
-                result
-            };
-            results.push((*id, result.map_err(refused)));
-        }
-        Event::Produced {
-            request,
-            result: Ok(results),
-        }
-    }
-
-    fn name(&self, side: Side, id: PartitionId) -> (String, i32) {
-        let names = self.flow.names(id).unwrap();
-        let topic = match side {
-            Side::Source => names.topic,
-            Side::Target => names.remote_topic,
-        };
-        (topic.to_string(), names.partition)
-    }
-}
-
-pub(super) fn refused(code: ErrorCode) -> Failure {
-    Failure::Refused(code, None)
-}
-
-fn config(topic: &Arc<str>) -> TopicConfig {
-    TopicConfig {
-        topic: Arc::clone(topic),
-        entries: Vec::new(),
-    }
-}
-
-/// What the flow hears when nobody answers.
-fn unanswered(action: &Action) -> Event {
-    let failure = || Failure::NoAnswer(String::from("the connection broke"));
-    match action {
-        Action::AskMetadata(side) => Event::Metadata {
-            side: *side,
-            result: Err(failure()),
-        },
-        Action::AskConfigs(_) => Event::Configs(Err(failure())),
-        Action::CreateTopics(topics) => Event::TopicsCreated(
-            topics
-                .iter()
-                .map(|topic| (Arc::clone(&topic.name), Err(failure())))
-                .collect(),
-        ),
-        Action::AddPartitions(topics) => Event::PartitionsAdded(
-            topics
-                .iter()
-                .map(|(topic, _)| (Arc::clone(topic), Err(failure())))
-                .collect(),
-        ),
-        Action::LoadPositions(_) => Event::PositionsLoaded(Err(failure())),
-        Action::StorePositions { .. } => Event::PositionsStored(Err(failure())),
-        Action::AskLogRanges { request, .. } => Event::LogRanges {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::AskProducerId(id) => Event::ProducerId {
-            partition: *id,
-            result: Err(failure()),
-        },
-        Action::Fetch { request, .. } => Event::Fetched {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::Produce { request, .. } => Event::Produced {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::Report(_) | Action::Stopped => unreachable!("needs no answer"),
     }
 }
 

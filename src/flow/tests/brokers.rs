@@ -1,0 +1,345 @@
+//! What the brokers of the two model clusters answer.
+
+use std::sync::Arc;
+
+use kmirror_protocol::ErrorCode;
+
+use super::{cluster::Topic, world::World};
+use crate::flow::{
+    Action, ConfigEntry, ConfigOrigin, Event, Failure, FetchPartition, FetchedRecords, LogRange,
+    NewTopic, Outgoing, PartitionId, RequestId, Side, TopicConfig,
+};
+
+impl World {
+    /// What the cluster answers; `None` when a Fetch finds nothing and may wait.
+    pub(super) fn serve(&mut self, action: &Action, must_answer: bool) -> Option<Event> {
+        let is_down = match action {
+            Action::Fetch { node, .. } | Action::AskLogRanges { node, .. } => {
+                self.faults.down.contains(&(Side::Source, *node))
+            }
+            Action::Produce { node, .. } => self.faults.down.contains(&(Side::Target, *node)),
+            Action::AskMetadata(side) => self.faults.deaf.contains(side),
+            Action::AskConfigs(_) => self.faults.deaf.contains(&Side::Source),
+            _ => self.faults.deaf.contains(&Side::Target),
+        };
+        if is_down {
+            return Some(unanswered(action));
+        }
+        Some(match action {
+            Action::Fetch {
+                request,
+                node,
+                bytes_max,
+                partitions,
+                ..
+            } => {
+                return self.serve_fetch(*request, *node, *bytes_max, partitions, must_answer);
+            }
+            Action::Produce {
+                request,
+                node,
+                batches,
+            } => self.serve_produce(*request, *node, batches),
+            Action::AskLogRanges {
+                request,
+                node,
+                partitions,
+            } => {
+                let result = partitions
+                    .iter()
+                    .map(|id| (*id, self.log_range(*node, *id)));
+                Event::LogRanges {
+                    request: *request,
+                    result: Ok(result.collect()),
+                }
+            }
+            other => self.serve_admin(other),
+        })
+    }
+
+    fn serve_admin(&mut self, action: &Action) -> Event {
+        match action {
+            Action::AskMetadata(side) => {
+                let cluster = match side {
+                    Side::Source => &self.source,
+                    Side::Target => &self.target,
+                };
+                let mut view = self.stale.remove(side).unwrap_or_else(|| cluster.view());
+                if *side == Side::Target {
+                    self.hidden.retain(|_, until| *until > self.now);
+                    view.topics
+                        .retain(|name, _| !self.hidden.contains_key(name));
+                }
+                Event::Metadata {
+                    side: *side,
+                    result: Ok(view),
+                }
+            }
+            Action::AskConfigs(topics) => Event::Configs(self.configs(topics)),
+            Action::CreateTopics(topics) => Event::TopicsCreated(
+                topics
+                    .iter()
+                    .map(|topic| (Arc::clone(&topic.name), self.create(topic)))
+                    .collect(),
+            ),
+            Action::AddPartitions(topics) => Event::PartitionsAdded(
+                topics
+                    .iter()
+                    .map(|(topic, count)| (Arc::clone(topic), self.grow(topic, *count)))
+                    .collect(),
+            ),
+            Action::LoadPositions(_) => Event::PositionsLoaded(match self.faults.positions {
+                Some(code) => Err(refused(code)),
+                None => Ok(self.target.positions.clone()),
+            }),
+            Action::StorePositions { records, .. } => {
+                Event::PositionsStored(match self.faults.positions {
+                    Some(code) => Err(refused(code)),
+                    None => {
+                        self.target.positions.extend(records.iter().cloned());
+                        Ok(())
+                    }
+                })
+            }
+            Action::AskProducerId(id) => Event::ProducerId {
+                partition: *id,
+                result: Ok(self.target.producer_id()),
+            },
+            other => unreachable!("served elsewhere: {other:?}"),
+        }
+    }
+
+    fn configs(&self, topics: &[Arc<str>]) -> Result<Vec<TopicConfig>, Failure> {
+        let is_secret = |topic: &Arc<str>| self.faults.secret_topic == Some(&**topic);
+        if let Some(code) = self.faults.configs {
+            return Err(refused(code));
+        }
+        if topics.iter().any(is_secret) {
+            return Err(refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+        }
+        let known = topics.iter().filter_map(|name| {
+            let topic = self.source.topics.get(name)?;
+            Some(config(name, topic))
+        });
+        Ok(known.collect())
+    }
+
+    fn create(&mut self, topic: &NewTopic) -> Result<(), Failure> {
+        if let Some(code) = self.faults.creation {
+            return Err(refused(code));
+        }
+        if self.target.topics.contains_key(&topic.name) {
+            return Err(refused(ErrorCode::TOPIC_ALREADY_EXISTS));
+        }
+        self.target
+            .create(&topic.name, topic.partition_count.max(1), 3);
+        if let Some(created) = self.target.topics.get_mut(&topic.name) {
+            created.configs.clone_from(&topic.configs);
+        }
+        self.hidden
+            .insert(Arc::clone(&topic.name), self.now + self.faults.creation_lag);
+        Ok(())
+    }
+
+    fn grow(&mut self, topic: &Arc<str>, count: i32) -> Result<(), Failure> {
+        if let Some(code) = self.faults.creation {
+            return Err(refused(code));
+        }
+        let missing = refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        self.target
+            .topics
+            .get_mut(topic)
+            .ok_or(missing)?
+            .grow(count, 3);
+        Ok(())
+    }
+
+    fn log_range(&mut self, node: i32, id: PartitionId) -> Result<LogRange, Failure> {
+        let (topic, partition) = self.name(Side::Source, id);
+        let log = self.source.log(&topic, partition);
+        let log = log.ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+        if log.leader != Some(node) {
+            return Err(refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        }
+        Ok(LogRange {
+            start_offset: log.start_offset,
+            end_offset: log.end_offset,
+        })
+    }
+
+    fn serve_fetch(
+        &mut self,
+        request: RequestId,
+        node: i32,
+        bytes_max: usize,
+        partitions: &[FetchPartition],
+        must_answer: bool,
+    ) -> Option<Event> {
+        let (mut results, mut room, mut is_empty) = (Vec::new(), bytes_max, true);
+        for one in partitions {
+            let (topic, partition) = self.name(Side::Source, one.id);
+            let is_known = self.is_known(Side::Source, one.id);
+            let result = match self.source.log(&topic, partition) {
+                _ if !is_known => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                Some(log) if log.leader != Some(node) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+                Some(log) => log.fetch(one.fetch_offset, one.bytes_max.min(room)),
+            };
+            let result = result.map(|fetched| {
+                let fits = is_empty || fetched.records.len() <= room;
+                let records = if fits {
+                    fetched.records
+                } else {
+                    bytes::Bytes::new()
+                };
+                room = room.saturating_sub(records.len());
+                FetchedRecords { records, ..fetched }
+            });
+            is_empty &= result
+                .as_ref()
+                .is_ok_and(|fetched| fetched.records.is_empty());
+            results.push((one.id, result.map_err(refused)));
+        }
+        self.garble(&mut results);
+        (must_answer || !is_empty).then_some(Event::Fetched {
+            request,
+            result: Ok(results),
+        })
+    }
+
+    fn serve_produce(
+        &mut self,
+        request: RequestId,
+        node: i32,
+        batches: &[(PartitionId, Outgoing)],
+    ) -> Event {
+        let limit = self.faults.batch_bytes_max.unwrap_or(usize::MAX);
+        let mut results = Vec::new();
+        for (id, batch) in batches {
+            let (topic, partition) = self.name(Side::Target, *id);
+            let refusal = self
+                .faults
+                .refused
+                .get(&(topic.clone(), partition))
+                .copied();
+            // After the append, as when replicas are slow.
+            let is_slow = self.faults.one_in > 0 && self.rng.u32(0..self.faults.one_in) == 0;
+            let is_known = self.is_known(Side::Target, *id);
+            let result = match (refusal, self.target.log(&topic, partition)) {
+                _ if !is_known => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                (Some(code), _) => Err(code),
+                (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                (None, Some(log)) if log.leader != Some(node) => {
+                    Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+                }
+                (None, Some(log)) => log.append(batch, limit),
+            };
+            let result = if is_slow {
+                result.and(Err(ErrorCode::REQUEST_TIMED_OUT))
+            } else {
+                result
+            };
+            results.push((*id, result.map_err(refused)));
+        }
+        self.garble(&mut results);
+        Event::Produced {
+            request,
+            result: Ok(results),
+        }
+    }
+
+    /// Whether a request that calls its topic by id finds it (KIP-516).
+    fn is_known(&self, side: Side, id: PartitionId) -> bool {
+        let names = self.flow.names(id).unwrap();
+        let (cluster, topic, topic_id) = match side {
+            Side::Source => (&self.source, names.topic, names.topic_id),
+            Side::Target => (&self.target, names.remote_topic, names.remote_topic_id),
+        };
+        let topic = cluster.topics.get(topic);
+        topic_id.is_zero() || topic.is_none_or(|topic| topic.id == topic_id)
+    }
+
+    fn garble<T: Clone>(&self, results: &mut Vec<T>) {
+        if self.faults.garbles_answers && results.len() > 1 {
+            let last = results.len() - 1;
+            results[last] = results[0].clone();
+        }
+    }
+
+    fn name(&self, side: Side, id: PartitionId) -> (String, i32) {
+        let names = self.flow.names(id).unwrap();
+        let topic = match side {
+            Side::Source => names.topic,
+            Side::Target => names.remote_topic,
+        };
+        (topic.to_string(), names.partition)
+    }
+}
+
+pub(super) fn refused(code: ErrorCode) -> Failure {
+    Failure::Refused(code, None)
+}
+
+/// The configuration of a source topic: its own settings, and one that is a mere default.
+fn config(name: &Arc<str>, topic: &Topic) -> TopicConfig {
+    let entry = |name: &str, value: &str, origin| ConfigEntry {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        origin,
+        is_read_only: false,
+        is_sensitive: false,
+    };
+    let own = topic.configs.iter();
+    let mut entries: Vec<_> = own
+        .map(|(name, value)| entry(name, value, ConfigOrigin::Set))
+        .collect();
+    entries.push(entry("flush.ms", "9", ConfigOrigin::Default));
+    entries.push(entry("preallocate", "true", ConfigOrigin::StaticBroker));
+    TopicConfig {
+        topic: Arc::clone(name),
+        entries,
+    }
+}
+
+/// What the flow hears when nobody answers.
+pub(super) fn unanswered(action: &Action) -> Event {
+    let failure = || Failure::NoAnswer(String::from("the connection broke"));
+    match action {
+        Action::AskMetadata(side) => Event::Metadata {
+            side: *side,
+            result: Err(failure()),
+        },
+        Action::AskConfigs(_) => Event::Configs(Err(failure())),
+        Action::CreateTopics(topics) => Event::TopicsCreated(
+            topics
+                .iter()
+                .map(|topic| (Arc::clone(&topic.name), Err(failure())))
+                .collect(),
+        ),
+        Action::AddPartitions(topics) => Event::PartitionsAdded(
+            topics
+                .iter()
+                .map(|(topic, _)| (Arc::clone(topic), Err(failure())))
+                .collect(),
+        ),
+        Action::LoadPositions(_) => Event::PositionsLoaded(Err(failure())),
+        Action::StorePositions { .. } => Event::PositionsStored(Err(failure())),
+        Action::AskLogRanges { request, .. } => Event::LogRanges {
+            request: *request,
+            result: Err(failure()),
+        },
+        Action::AskProducerId(id) => Event::ProducerId {
+            partition: *id,
+            result: Err(failure()),
+        },
+        Action::Fetch { request, .. } => Event::Fetched {
+            request: *request,
+            result: Err(failure()),
+        },
+        Action::Produce { request, .. } => Event::Produced {
+            request: *request,
+            result: Err(failure()),
+        },
+        Action::Report(_) | Action::Stopped => unreachable!("needs no answer"),
+    }
+}
