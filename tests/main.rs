@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod engine;
 mod real_kafka_harness;
 mod replicate;
 mod sandbox;

@@ -80,12 +80,40 @@ impl HaltReason {
             | Self::BatchTooLarge { .. }
             | Self::TopicMissing
             | Self::RemoteTopicMissing
-            | Self::Unreadable { .. } => true,
+            | Self::Unreadable { .. }
+            | Self::NotRebuilt { .. } => true,
             Self::TopicRecreated
             | Self::RemoteTopicRecreated
             | Self::SourceTruncated { .. }
             | Self::TargetDiverged(_)
             | Self::TargetWentBack { .. }
+            | Self::Unsupported { .. }
+            | Self::FetchLimit { .. } => false,
+        }
+    }
+
+    /// Whether trying is the way to find out; a missing topic is seen in metadata instead.
+    #[must_use]
+    pub const fn retries(&self) -> bool {
+        self.may_pass() && !matches!(self, Self::TopicMissing | Self::RemoteTopicMissing)
+    }
+
+    /// Whether nothing more may be sent to the target. Otherwise only reading has ended, and what
+    /// was read before still goes out.
+    #[must_use]
+    pub const fn bars_producing(&self) -> bool {
+        match self {
+            Self::TargetRefuses(_)
+            | Self::BatchTooLarge { .. }
+            | Self::TopicRecreated
+            | Self::RemoteTopicRecreated
+            | Self::RemoteTopicMissing
+            | Self::TargetDiverged(_)
+            | Self::TargetWentBack { .. } => true,
+            Self::SourceRefuses(_)
+            | Self::TopicMissing
+            | Self::SourceTruncated { .. }
+            | Self::Unreadable { .. }
             | Self::Unsupported { .. }
             | Self::NotRebuilt { .. }
             | Self::FetchLimit { .. } => false,

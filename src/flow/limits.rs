@@ -30,14 +30,14 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 /// The longest wait after a failure that may pass by itself.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// Failures in a row after which a partition counts as stalled: leaders move within fewer.
+pub const STALLED_AFTER: u32 = 4;
+
 /// The wait before a halted partition looks again whether its cause has gone.
 pub const HALT_RETRY: Duration = Duration::from_secs(30);
 
-/// The wait before asking again for something that was just created.
-pub const CREATION_WAIT: Duration = Duration::from_millis(20);
-
-/// The wait before asking again who leads a partition that nobody leads.
-pub const LEADER_WAIT: Duration = Duration::from_millis(500);
+/// The least time between an answer with metadata and the next question.
+pub const METADATA_WAIT: Duration = Duration::from_millis(20);
 
 /// Topics described or created in one request.
 pub const TOPICS_PER_REQUEST: usize = 500;

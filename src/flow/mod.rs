@@ -18,6 +18,7 @@
 pub mod aborted;
 pub mod batch;
 pub mod discovery;
+mod ends;
 mod event;
 pub mod halt;
 pub mod limits;
@@ -36,7 +37,13 @@ use std::{
 
 use kmirror_protocol::wire::Uuid;
 
-use self::{discovery::Discovery, partition::Partition, positions::Positions, transfer::Transfer};
+use self::{
+    discovery::Discovery,
+    ends::End,
+    partition::Partition,
+    positions::Positions,
+    transfer::{Held, Transfer},
+};
 pub use self::{
     discovery::{
         ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
@@ -153,26 +160,27 @@ pub struct Flow {
     touched: BTreeSet<PartitionId>,
     /// When partitions want to be looked at; entries may be out of date.
     timers: BTreeSet<(Instant, PartitionId)>,
-    /// When the process was asked to end, and by when it must.
-    drain_until: Option<Instant>,
+    drain: Option<Drain>,
     is_stopped: bool,
 }
 
-/// A partition and where its two ends are.
+/// The end of a flow that was asked to stop.
+#[derive(Debug)]
+struct Drain {
+    /// When it ends at the latest.
+    until: Instant,
+    /// Partitions that have sent what is not answered yet.
+    waiting: BTreeSet<PartitionId>,
+}
+
+/// A partition and its two ends.
 #[derive(Debug)]
 struct Slot {
     partition: Partition,
-    source_leader: Option<Leader>,
-    target_leader: Option<Leader>,
-    topic_id: Uuid,
-    remote_topic_id: Uuid,
-}
-
-/// Who leads a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Leader {
-    node: i32,
-    epoch: i32,
+    source: End,
+    target: End,
+    /// The target broker that has the batches in flight.
+    sent_to: Option<i32>,
 }
 
 impl Flow {
@@ -188,7 +196,7 @@ impl Flow {
             positions: Positions::new(now + options.positions_interval),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
-            drain_until: None,
+            drain: None,
             is_stopped: false,
             options,
         }
@@ -212,7 +220,7 @@ impl Flow {
             }
             Event::Fetched { request, result } => self.fetched(now, request, result, actions),
             Event::Produced { request, result } => self.produced(now, request, result, actions),
-            Event::Stop => self.stop(now),
+            Event::Stop => self.stop(now, actions),
         }
     }
 
@@ -222,6 +230,8 @@ impl Flow {
         if self.is_stopped {
             return;
         }
+        // However busy the flow is with answers, what waits for its time gets its turn.
+        self.deadline_reached(now, actions);
         self.schedule_discovery(now, actions);
         self.schedule_transfer(now, actions);
         self.schedule_positions(now, actions);
@@ -239,7 +249,7 @@ impl Flow {
             timer,
             self.discovery.deadline(),
             self.positions.deadline(),
-            self.drain_until,
+            self.drain.as_ref().map(|drain| drain.until),
         ]
         .into_iter()
         .flatten()
@@ -254,8 +264,8 @@ impl Flow {
             topic: &slot.partition.source.topic,
             remote_topic: &slot.partition.remote_topic,
             partition: slot.partition.source.partition,
-            topic_id: slot.topic_id,
-            remote_topic_id: slot.remote_topic_id,
+            topic_id: slot.source.topic_id,
+            remote_topic_id: slot.target.topic_id,
         })
     }
 
@@ -289,10 +299,10 @@ impl Flow {
             return;
         };
         let partition = &mut slot.partition;
-        let (bytes, copied) = (partition.queued_bytes(), partition.copied_offset());
+        let (held, copied) = (Held::of(partition), partition.copied_offset());
         let notice = change(partition);
-        let (bytes_after, copied_after) = (partition.queued_bytes(), partition.copied_offset());
-        let deadline = partition.deadline().filter(|at| *at > now);
+        let (held_after, copied_after) = (Held::of(partition), partition.copied_offset());
+        let (deadline, is_drained) = (partition.deadline(now), partition.is_drained());
         if let Some(notice) = notice {
             actions.push(Action::Report(Notice::Partition {
                 source: partition.source.clone(),
@@ -300,7 +310,10 @@ impl Flow {
                 notice,
             }));
         }
-        self.transfer.queued_bytes = self.transfer.queued_bytes + bytes_after - bytes;
+        self.transfer.held.replace(held, held_after);
+        if let Some(drain) = self.drain.as_mut().filter(|_| is_drained) {
+            drain.waiting.remove(&id);
+        }
         if copied != copied_after {
             self.positions.changed(id);
         }
@@ -310,28 +323,34 @@ impl Flow {
         self.touched.insert(id);
     }
 
-    fn stop(&mut self, now: Instant) {
-        if self.drain_until.is_some() {
+    fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.drain.is_some() {
             return;
         }
-        self.drain_until = Some(now + self.options.drain_timeout);
-        for slot in &mut self.slots {
-            slot.partition.stop();
+        let ids: BTreeSet<PartitionId> = self.by_source.values().copied().collect();
+        self.drain = Some(Drain {
+            until: now + self.options.drain_timeout,
+            waiting: ids.clone(),
+        });
+        self.positions.store_soon(now);
+        for id in ids {
+            self.with_partition(now, id, actions, |partition| {
+                partition.stop();
+                None
+            });
         }
-        self.touched.extend(self.by_source.values());
     }
 
     /// Ends the flow once everything sent is answered and stored, or the time for that is over.
     fn finish_stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(until) = self.drain_until else {
+        let Some(drain) = &self.drain else {
             return;
         };
-        let is_drained = self.slots.iter().all(|slot| slot.partition.is_drained());
-        if now < until && !(is_drained && self.positions.is_settled()) {
-            return;
+        let is_done = drain.waiting.is_empty() && self.positions.is_settled();
+        if is_done || now >= drain.until {
+            self.is_stopped = true;
+            actions.push(Action::Stopped);
         }
-        self.is_stopped = true;
-        actions.push(Action::Stopped);
     }
 }
 

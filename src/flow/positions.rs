@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Action, Failure, Flow, Notice, PartitionId, Side, TopicPartition};
+use super::{Action, Failure, Flow, Notice, PartitionId, Side, TopicPartition, retry::Backoff};
 use crate::offsets::source_offsets::{StoredRecord, decode_all, encode};
 
 /// What a flow knows of stored positions.
@@ -18,13 +18,12 @@ use crate::offsets::source_offsets::{StoredRecord, decode_all, encode};
 pub(super) struct Positions {
     partition_count: Option<i32>,
     is_loading: bool,
-    load_at: Option<Instant>,
     loaded: Option<BTreeMap<(String, i32), i64>>,
     changed: BTreeSet<PartitionId>,
     storing: BTreeSet<PartitionId>,
     is_storing: bool,
     store_at: Instant,
-    is_failing: bool,
+    failures: Backoff,
 }
 
 impl Positions {
@@ -32,23 +31,26 @@ impl Positions {
         Self {
             partition_count: None,
             is_loading: false,
-            load_at: None,
             loaded: None,
             changed: BTreeSet::new(),
             storing: BTreeSet::new(),
             is_storing: false,
             store_at,
-            is_failing: false,
+            failures: Backoff::new(),
         }
     }
 
-    pub(super) const fn topic_found(&mut self, partition_count: i32) {
-        self.partition_count = Some(partition_count);
+    /// Notes how many partitions the offsets topic has, or that it is missing; tells whether it
+    /// is there again after having been missing.
+    pub(super) fn topic_seen(&mut self, partition_count: Option<i32>) -> bool {
+        let was_missing = self.partition_count.is_none();
+        self.partition_count = partition_count;
+        was_missing && partition_count.is_some() && self.is_loaded()
     }
 
-    /// Notes that nothing can be stored, because the offsets topic has just been created.
-    pub(super) fn none_stored(&mut self) {
-        self.loaded.get_or_insert_default();
+    /// Stores what has changed without waiting for the interval.
+    pub(super) fn store_soon(&mut self, now: Instant) {
+        self.store_at = self.failures.until().unwrap_or(now);
     }
 
     pub(super) const fn is_loaded(&self) -> bool {
@@ -69,12 +71,26 @@ impl Positions {
         self.changed.insert(id);
     }
 
+    fn can_store(&self) -> bool {
+        self.partition_count.is_some() && !self.is_storing && !self.changed.is_empty()
+    }
+
+    fn can_load(&self) -> bool {
+        self.partition_count.is_some() && !self.is_loading && self.loaded.is_none()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let store_at = (!self.changed.is_empty() && !self.is_storing).then_some(self.store_at);
-        let load_at = self
-            .load_at
-            .filter(|_| !self.is_loading && self.loaded.is_none());
-        [store_at, load_at].into_iter().flatten().min()
+        if self.can_load() {
+            return self.failures.until();
+        }
+        self.can_store().then_some(self.store_at)
+    }
+
+    /// Notes a failure; returns when to try again, and whether to tell: once, and only if it
+    /// happens twice, since the brokers of a new topic need a moment to learn who leads it.
+    fn failed(&mut self, now: Instant) -> (Instant, bool) {
+        let at = self.failures.fail(now, 0);
+        (at, self.failures.attempt() == 2)
     }
 }
 
@@ -82,16 +98,16 @@ impl Flow {
     pub(super) fn schedule_positions(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.load_positions(now, actions);
         let positions = &mut self.positions;
-        let is_due = now >= positions.store_at || self.drain_until.is_some();
         let Some(partition_count) = positions.partition_count else {
             return;
         };
-        if !is_due || positions.is_storing || positions.changed.is_empty() {
+        if !positions.can_store() || now < positions.store_at {
             return;
         }
         positions.storing = std::mem::take(&mut positions.changed);
-        positions.is_storing = true;
-        positions.store_at = now + self.options.positions_interval;
+        let interval = self.options.positions_interval;
+        // A flow that stops stores whatever comes in at once.
+        positions.store_at = now + interval * u32::from(self.drain.is_none());
         let records = positions.storing.iter().filter_map(|id| {
             let partition = &self.slots.get(usize::try_from(id.0).ok()?)?.partition;
             let TopicPartition {
@@ -105,20 +121,20 @@ impl Flow {
                 partition.copied_offset()?,
             )
         });
-        actions.push(Action::StorePositions {
-            topic: Arc::clone(&self.options.offsets_topic.name),
-            partition_count,
-            records: records.collect(),
-        });
+        let records: Vec<_> = records.collect();
+        positions.is_storing = !records.is_empty();
+        if positions.is_storing {
+            actions.push(Action::StorePositions {
+                topic: Arc::clone(&self.options.offsets_topic.name),
+                partition_count,
+                records,
+            });
+        }
     }
 
     fn load_positions(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let positions = &mut self.positions;
-        let may = positions.loaded.is_none()
-            && !positions.is_loading
-            && positions.partition_count.is_some()
-            && positions.load_at.is_none_or(|at| at <= now);
-        if may {
+        if positions.can_load() && !positions.failures.is_waiting(now) && self.drain.is_none() {
             positions.is_loading = true;
             actions.push(Action::LoadPositions(Arc::clone(
                 &self.options.offsets_topic.name,
@@ -139,13 +155,14 @@ impl Flow {
                 let loaded = decode_all(&self.options.source_alias, &records);
                 let partitions = loaded.len();
                 positions.loaded = Some(loaded);
-                positions.is_failing = false;
+                positions.failures.succeed();
                 actions.push(Action::Report(Notice::PositionsLoaded { partitions }));
                 self.compare(now, actions);
+                self.look_again(now, Side::Source);
+                self.look_again(now, Side::Target);
             }
             Err(failure) => {
-                positions.load_at = Some(now + super::retry::backoff(2, 0));
-                if !std::mem::replace(&mut positions.is_failing, true) {
+                if let (_, true) = positions.failed(now) {
                     let (side, purpose) = (Side::Target, "the stored positions");
                     actions.push(Action::Report(Notice::Waiting {
                         side,
@@ -167,11 +184,12 @@ impl Flow {
         positions.is_storing = false;
         let stored = std::mem::take(&mut positions.storing);
         match result {
-            Ok(()) => positions.is_failing = false,
+            Ok(()) => positions.failures.succeed(),
             Err(failure) => {
                 positions.changed.extend(stored);
-                positions.store_at = now + self.options.positions_interval;
-                if !std::mem::replace(&mut positions.is_failing, true) {
+                let (retry_at, is_first) = positions.failed(now);
+                positions.store_at = retry_at;
+                if is_first {
                     let (side, purpose) = (Side::Target, "storing positions");
                     actions.push(Action::Report(Notice::Waiting {
                         side,

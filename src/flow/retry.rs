@@ -58,6 +58,12 @@ impl Failure {
         )
     }
 
+    /// Whether the broker found a checksum wrong.
+    #[must_use]
+    pub const fn is_corrupt_message(&self) -> bool {
+        matches!(self, Self::Refused(ErrorCode::CORRUPT_MESSAGE, _))
+    }
+
     /// The remedy for this failure.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

@@ -106,7 +106,7 @@ impl Flow {
     pub fn status(&self) -> FlowStatus {
         let mut status = FlowStatus {
             partitions: self.slots.len(),
-            queued_bytes: self.transfer.queued_bytes,
+            queued_bytes: self.transfer.held.bytes,
             ..FlowStatus::default()
         };
         for slot in &self.slots {

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Notice, Outgoing, PartitionId,
-    PerPartition, RequestId, Side, limits, retry::Remedy,
+    Action, Failure, FetchPartition, FetchedRecords, Flow, LogRange, Notice, Outgoing, Partition,
+    PartitionId, PerPartition, RequestId, Side, limits, retry::Remedy,
 };
 
 /// Requests under way, and the bytes they may bring.
@@ -22,13 +22,38 @@ pub(super) struct Transfer {
     next_request: u64,
     under_way: BTreeMap<RequestId, UnderWay>,
     fetchers: BTreeMap<i32, Fetcher>,
-    /// Record bytes held by all partitions.
-    pub(super) queued_bytes: usize,
+    /// The broker whose turn it is when there is room for one more answer.
+    next_node: i32,
+    /// What all partitions hold together.
+    pub(super) held: Held,
     /// Record bytes that answers under way may bring.
-    reserved_bytes: usize,
+    pub(super) reserved_bytes: usize,
     /// Brokers of whose failure the operator has been told.
     failing: BTreeSet<(Side, i32)>,
 }
+
+/// Record bytes that are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) bytes: usize,
+    /// Those of them that move only when the target takes batches again.
+    pub(super) stalled_bytes: usize,
+}
+
+impl Held {
+    pub(super) fn of(partition: &Partition) -> Self {
+        let bytes = partition.queued_bytes();
+        Self {
+            bytes,
+            stalled_bytes: if partition.is_stalled() { bytes } else { 0 },
+        }
+    }
+
+    /// Counts what a partition holds now in place of what it held before.
+    pub(super) const fn replace(&mut self, before: Self, after: Self) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.stalled_bytes = self.stalled_bytes + after.stalled_bytes - before.stalled_bytes;
+    }
 
 /// What a request was for.
 #[derive(Debug)]
@@ -59,6 +84,12 @@ struct Fetcher {
     first: u32,
 }
 
+impl Fetcher {
+    fn is_used(&self) -> bool {
+        !(self.busy_lanes.is_empty() && self.waiting.is_empty())
+    }
+}
+
 impl Transfer {
     fn request(&mut self, what: UnderWay) -> RequestId {
         let request = RequestId(self.next_request);
@@ -67,17 +98,25 @@ impl Transfer {
         request
     }
 
+    /// What one Fetch may ask for: a share of the budget, so that idle brokers, which hold theirs
+    /// for as long as they hold the request, leave room for all the others.
+    fn share(&self, budget: usize, lanes: u8, wanted: usize) -> usize {
+        let brokers = self.fetchers.values().filter(|fetcher| fetcher.is_used());
+        let shares = brokers.count().max(1) * usize::from(lanes);
+        wanted.min(budget / shares).max(1)
+    }
+
     /// The bytes that one more answer may bring, at most `wanted`; `None` to wait for room.
     ///
-    /// When nothing is held and nothing is coming, an answer is always let in: a budget below one
-    /// batch must not stop the flow.
+    /// When all that is held is stalled and nothing is coming, an answer is always let in: neither
+    /// a budget below one batch nor partitions whose target is away may stop the flow.
     fn room(&self, budget: usize, wanted: usize) -> Option<usize> {
-        let held = self.queued_bytes + self.reserved_bytes;
+        let held = self.held.bytes + self.reserved_bytes;
         let free = budget.saturating_sub(held);
-        if free >= wanted || held == 0 {
+        if free >= wanted || held == self.held.stalled_bytes {
             return Some(wanted);
         }
-        (free >= wanted / 4).then_some(free)
+        (free >= wanted.div_ceil(4)).then_some(free)
     }
 }
 
@@ -118,7 +157,7 @@ impl Flow {
             let Some(slot) = self.slot_mut(*id) else {
                 continue;
             };
-            let Some(leader) = slot.source_leader else {
+            let Some(leader) = slot.source.leader else {
                 continue;
             };
             if slot.partition.wants_log_range(now) {
@@ -154,12 +193,19 @@ impl Flow {
                 let Some(slot) = self.slot_mut(*id) else {
                     return false;
                 };
-                let Some(leader) = slot.target_leader else {
+                let Some(leader) = slot.target.leader else {
                     return false;
                 };
+                // What is in flight to the former leader must be answered first, or the new one
+                // could see a later batch before an earlier one.
+                let is_elsewhere = slot.sent_to.is_some_and(|node| node != leader.node);
+                if is_elsewhere && slot.partition.in_flight() > 0 {
+                    return false;
+                }
                 let Some(batch) = slot.partition.next_batch(now) else {
                     return false;
                 };
+                slot.sent_to = Some(leader.node);
                 by_node.entry(leader.node).or_default().push((*id, batch));
                 true
             });
@@ -212,7 +258,7 @@ impl Flow {
     fn fetch(&mut self, now: Instant, touched: &BTreeSet<PartitionId>, actions: &mut Vec<Action>) {
         for id in touched {
             let Some(slot) = self.slot(*id) else { continue };
-            if let (Some(leader), Some(_)) = (slot.source_leader, slot.partition.wants_fetch(now)) {
+            if let (Some(leader), Some(_)) = (slot.source.leader, slot.partition.wants_fetch(now)) {
                 self.transfer
                     .fetchers
                     .entry(leader.node)
@@ -221,29 +267,41 @@ impl Flow {
                     .insert(*id);
             }
         }
-        let nodes: Vec<i32> = self.transfer.fetchers.keys().copied().collect();
+        let (first, fetchers) = (self.transfer.next_node, &self.transfer.fetchers);
+        let in_turn = fetchers.range(first..).chain(fetchers.range(..first));
+        let nodes: Vec<i32> = in_turn.map(|(node, _)| *node).collect();
+        let (budget, wanted) = (self.options.memory_bytes, self.options.fetch_bytes_max);
+        let lanes = self.options.fetch_lanes.max(1);
+        let wanted = self.transfer.share(budget, lanes, wanted);
         for node in nodes {
-            self.fetch_from(now, node, actions);
+            let Some(lane) = self.free_lane(node, lanes) else {
+                continue;
+            };
+            let Some(bytes_max) = self.transfer.room(budget, wanted) else {
+                // It is first when there is room again, or others would take it for ever.
+                self.transfer.next_node = node;
+                return;
+            };
+            self.fetch_from(now, node, lane, bytes_max, actions);
         }
     }
 
-    fn fetch_from(&mut self, now: Instant, node: i32, actions: &mut Vec<Action>) {
-        let lanes = self.options.fetch_lanes.max(1);
-        let Some(fetcher) = self.transfer.fetchers.get_mut(&node) else {
-            return;
-        };
-        let Some(lane) = (0..lanes).find(|lane| !fetcher.busy_lanes.contains(lane)) else {
-            return;
-        };
-        if fetcher.waiting.is_empty() {
-            return;
-        }
-        let Some(bytes_max) = self
-            .transfer
-            .room(self.options.memory_bytes, self.options.fetch_bytes_max)
-        else {
-            return;
-        };
+    /// A connection to a broker on which a Fetch can be made, if partitions wait for one.
+    fn free_lane(&self, node: i32, lanes: u8) -> Option<u8> {
+        let fetcher = self.transfer.fetchers.get(&node)?;
+        (0..lanes)
+            .find(|lane| !fetcher.busy_lanes.contains(lane))
+            .filter(|_| !fetcher.waiting.is_empty())
+    }
+
+    fn fetch_from(
+        &mut self,
+        now: Instant,
+        node: i32,
+        lane: u8,
+        bytes_max: usize,
+        actions: &mut Vec<Action>,
+    ) {
         let partitions = self.take_waiting(now, node);
         if partitions.is_empty() {
             return;
@@ -264,7 +322,7 @@ impl Flow {
             request,
             node,
             lane,
-            wait: fetch_wait(lane, lanes),
+            wait: fetch_wait(lane, self.options.fetch_lanes),
             bytes_max,
             partitions,
         });
@@ -290,7 +348,7 @@ impl Flow {
             let Some(slot) = self.slot_mut(id) else {
                 continue;
             };
-            let Some(leader) = slot.source_leader.filter(|leader| leader.node == node) else {
+            let Some(leader) = slot.source.leader.filter(|leader| leader.node == node) else {
                 continue;
             };
             let Some((fetch_offset, bytes_max)) = slot.partition.wants_fetch(now) else {
@@ -425,7 +483,7 @@ impl Flow {
 /// Only the first lane waits long. The others are for partitions that became ready while it waits
 /// for idle ones: they come back soon, so that a lane is always about to be free.
 const fn fetch_wait(lane: u8, lanes: u8) -> Duration {
-    if lane == 0 || lanes == 1 {
+    if lane == 0 || lanes <= 1 {
         limits::FETCH_WAIT
     } else {
         limits::FETCH_WAIT_SHORT

@@ -244,6 +244,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Tells clients from now on that a broker is at another address, such as that of a proxy.
+    ///
+    /// A broker that does not exist changes nothing.
+    pub fn advertise(&mut self, broker_id: i32, host: &str, port: u16) {
+        let mut brokers = self.options.brokers.iter_mut();
+        if let Some(broker) = brokers.find(|broker| broker.id == broker_id) {
+            host.clone_into(&mut broker.host);
+            broker.port = port;
+        }
+    }
+
     fn broker(&self, id: i32) -> Option<&Broker> {
         self.options.brokers.iter().find(|broker| broker.id == id)
     }

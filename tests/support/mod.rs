@@ -11,6 +11,8 @@ pub(crate) mod kafka;
 pub(crate) mod kmirror;
 mod metadata_probe;
 pub(crate) mod own_reader;
+pub(crate) mod proxy;
+pub(crate) mod sandbox;
 pub(crate) mod scripted_listener;
 
 /// How often a condition of another process is looked at.

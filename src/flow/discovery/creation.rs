@@ -1,35 +1,131 @@
 //! What the target lacks: its topics are created, and they grow with their sources.
+//!
+//! Everything here is known by the name that it has on the target, because that is what answers
+//! say. Whether something was created is seen in metadata, never believed of an answer alone.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use kmirror_protocol::ErrorCode;
 
-use super::{ClusterView, ConfigEntry, ConfigOrigin, NewTopic, TopicConfig};
-use crate::flow::{Action, Failure, Flow, Notice, Side, limits};
+use super::{ConfigEntry, ConfigOrigin, NewTopic, TopicConfig};
+use crate::flow::{
+    Action, Failure, Flow, Notice, Side, limits,
+    retry::{Backoff, Remedy},
+};
 
-impl Flow {
-    pub(super) fn ensure_offsets_topic(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(target) = &self.discovery.target.view else {
-            return;
+/// What the target lacks, as far as something is done about it.
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// Source topics whose configuration is being asked for.
+    asking_configs: Vec<Arc<str>>,
+    /// Topics in the next such question: fewer after a refusal, until it is clear whose it was.
+    config_topics_max: usize,
+    config_failures: Backoff,
+    /// Remote topics, and the offsets topic, that are being created, or were refused and wait.
+    creations: BTreeMap<Arc<str>, Creation>,
+    /// Remote topics that are being given more partitions, or were refused and wait.
+    growths: BTreeMap<Arc<str>, Creation>,
+}
+
+/// The creation of one topic, or its growth, until metadata shows it.
+#[derive(Debug, Default)]
+struct Creation {
+    is_asked: bool,
+    is_done: bool,
+    /// The target has said before that it exists, and still does not show it.
+    is_hidden: bool,
+    retry_at: Option<Instant>,
+    failures: Backoff,
+    is_reported: bool,
+    partition_count: i32,
+}
+
+impl Creation {
+    fn is_due(&self, now: Instant) -> bool {
+        !self.is_asked && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    const fn asked(&mut self) {
+        self.is_asked = true;
+        self.is_done = false;
+    }
+
+    /// Takes the target's answer; `wait` is how long a refusal lasts that does not pass by itself.
+    /// Returns what to tell the operator, and that only once.
+    fn answered(
+        &mut self,
+        now: Instant,
+        wait: std::time::Duration,
+        result: Result<(), Failure>,
+    ) -> Option<Result<(), Failure>> {
+        self.is_asked = false;
+        self.retry_at = Some(now + wait);
+        let failure = match result {
+            Ok(()) => {
+                self.is_done = true;
+                return Some(Ok(()));
+            }
+            // Somebody else was faster, or an answer got lost: that is as good, unless the topic
+            // stays out of sight because this client may not describe it.
+            Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) if !self.is_hidden => {
+                self.is_done = true;
+                self.is_hidden = true;
+                return None;
+            }
+            Err(failure) => failure,
         };
-        let wanted = &self.options.offsets_topic;
-        if let Some(topic) = target.topics.get(&wanted.name) {
-            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-            self.positions.topic_found(count);
-            return;
+        if matches!(failure.remedy(), Remedy::Retry | Remedy::RefreshMetadata) {
+            self.retry_at = Some(self.failures.fail(now, 0));
         }
-        let creation = &mut self.discovery.offsets_topic;
-        if creation.is_due(now) {
-            creation.is_asked = true;
-            actions.push(Action::CreateTopics(vec![NewTopic {
-                name: Arc::clone(&wanted.name),
-                partition_count: wanted.partition_count,
-                replication_factor: wanted.replication_factor,
-                configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
-            }]));
+        (!std::mem::replace(&mut self.is_reported, true)).then_some(Err(failure))
+    }
+}
+
+impl Missing {
+    pub(super) const fn new() -> Self {
+        Self {
+            asking_configs: Vec::new(),
+            config_topics_max: limits::TOPICS_PER_REQUEST,
+            config_failures: Backoff::new(),
+            creations: BTreeMap::new(),
+            growths: BTreeMap::new(),
         }
     }
 
+    /// Whether the target has said yes to something that its metadata does not show yet.
+    pub(super) fn is_any_expected(&self) -> bool {
+        let mut changes = self.creations.values().chain(self.growths.values());
+        changes.any(|change| change.is_done)
+    }
+
+    /// When something that failed is tried again.
+    pub(super) fn retry_at(&self, side: Side) -> Option<Instant> {
+        let changes = self.creations.values().chain(self.growths.values());
+        match side {
+            Side::Source => self.config_failures.until(),
+            Side::Target => changes
+                .filter(|change| !change.is_asked)
+                .filter_map(|change| change.retry_at)
+                .min(),
+        }
+    }
+}
+
+/// The wanted topics that the target has not, or not with as many partitions.
+#[derive(Debug, Default)]
+struct Lacking {
+    has_offsets_topic: bool,
+    /// Source topic and remote topic.
+    topics: Vec<(Arc<str>, Arc<str>)>,
+    /// Remote topic and the partitions it should have.
+    partitions: Vec<(Arc<str>, i32)>,
+}
+
+impl Flow {
     /// Asks for what the target lacks: whole topics, and partitions of topics that grew.
     pub(super) fn request_missing(
         &mut self,
@@ -37,47 +133,95 @@ impl Flow {
         wanted: &[(Arc<str>, Arc<str>)],
         actions: &mut Vec<Action>,
     ) {
-        let discovery = &mut self.discovery;
-        let (Some(source), Some(target)) = (&discovery.source.view, &discovery.target.view) else {
+        let Some(mut lacking) = self.lacking(wanted) else {
             return;
         };
-        let (mut missing, mut short) = (Vec::new(), Vec::new());
+        let missing = &mut self.discovery.missing;
+        let offsets_topic = &self.options.offsets_topic;
+        let topics: BTreeSet<&str> = lacking.topics.iter().map(|(_, remote)| &**remote).collect();
+        missing.creations.retain(|name, creation| {
+            let is_lacking = topics.contains(&**name)
+                || (!lacking.has_offsets_topic && *name == offsets_topic.name);
+            creation.is_asked || is_lacking
+        });
+        let short: BTreeSet<&str> = lacking.partitions.iter().map(|(name, _)| &**name).collect();
+        missing
+            .growths
+            .retain(|name, growth| growth.is_asked || short.contains(&**name));
+
+        if !lacking.has_offsets_topic {
+            let topic = NewTopic {
+                name: Arc::clone(&offsets_topic.name),
+                partition_count: offsets_topic.partition_count,
+                replication_factor: offsets_topic.replication_factor,
+                configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
+            };
+            let creation = missing
+                .creations
+                .entry(Arc::clone(&topic.name))
+                .or_default();
+            if creation.is_due(now) {
+                creation.asked();
+                creation.partition_count = topic.partition_count;
+                actions.push(Action::CreateTopics(vec![topic]));
+            }
+        }
+        lacking.partitions.retain(|(name, _)| {
+            let growth = missing.growths.entry(Arc::clone(name)).or_default();
+            let is_due = growth.is_due(now);
+            if is_due {
+                growth.asked();
+            }
+            is_due
+        });
+        if !lacking.partitions.is_empty() {
+            actions.push(Action::AddPartitions(lacking.partitions));
+        }
+        self.ask_configs(now, &lacking.topics, actions);
+    }
+
+    fn lacking(&self, wanted: &[(Arc<str>, Arc<str>)]) -> Option<Lacking> {
+        let (source, target) = self.discovery.views()?;
+        let mut lacking = Lacking {
+            has_offsets_topic: target.topics.contains_key(&self.options.offsets_topic.name),
+            ..Lacking::default()
+        };
         for (topic, remote_topic) in wanted {
-            let count = source
-                .topics
-                .get(topic)
-                .map_or(0, |view| view.partitions.len());
+            let count = source.topics.get(topic)?.partitions.len();
             match target.topics.get(remote_topic) {
                 // A remote topic that was once there is not created again behind its owner's back.
                 None if self.started_topics.contains(topic) => {}
-                None => missing.push(Arc::clone(topic)),
+                None => lacking
+                    .topics
+                    .push((Arc::clone(topic), Arc::clone(remote_topic))),
                 Some(view) if view.partitions.len() < count => {
                     let count = i32::try_from(count).unwrap_or(i32::MAX);
-                    short.push((Arc::clone(remote_topic), count));
+                    lacking.partitions.push((Arc::clone(remote_topic), count));
                 }
                 Some(_) => {}
             }
         }
-        short.retain(|(topic, _)| {
-            let growth = discovery.growing.entry(Arc::clone(topic)).or_default();
-            growth.is_due(now) && !std::mem::replace(&mut growth.is_asked, true)
-        });
-        if !short.is_empty() {
-            actions.push(Action::AddPartitions(short));
-        }
-        if discovery.is_asking_configs {
+        Some(lacking)
+    }
+
+    fn ask_configs(
+        &mut self,
+        now: Instant,
+        topics: &[(Arc<str>, Arc<str>)],
+        actions: &mut Vec<Action>,
+    ) {
+        let missing = &mut self.discovery.missing;
+        if !missing.asking_configs.is_empty() || missing.config_failures.is_waiting(now) {
             return;
         }
-        missing.retain(|topic| {
-            discovery
-                .creating
-                .get(topic)
-                .is_none_or(|creation| creation.is_due(now))
+        let due = topics.iter().filter(|(_, remote_topic)| {
+            let creation = missing.creations.get(remote_topic);
+            creation.is_none_or(|creation| creation.is_due(now))
         });
-        missing.truncate(limits::TOPICS_PER_REQUEST);
-        if !missing.is_empty() {
-            discovery.is_asking_configs = true;
-            actions.push(Action::AskConfigs(missing));
+        let due = due.take(missing.config_topics_max);
+        missing.asking_configs = due.map(|(topic, _)| Arc::clone(topic)).collect();
+        if !missing.asking_configs.is_empty() {
+            actions.push(Action::AskConfigs(missing.asking_configs.clone()));
         }
     }
 
@@ -87,35 +231,85 @@ impl Flow {
         result: Result<Vec<TopicConfig>, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        self.discovery.is_asking_configs = false;
+        let missing = &mut self.discovery.missing;
+        let asked = std::mem::take(&mut missing.asking_configs);
         let configs = match result {
             Ok(configs) => configs,
-            Err(failure) => {
-                let (side, purpose) = (Side::Source, "the configuration of its topics");
-                actions.push(Action::Report(Notice::Waiting {
-                    side,
-                    purpose,
-                    failure,
-                }));
-                return;
-            }
+            Err(failure) => return self.configs_failed(now, &asked, failure, actions),
         };
+        missing.config_topics_max = limits::TOPICS_PER_REQUEST;
+        missing.config_failures.succeed();
         let mut topics = Vec::new();
-        for config in configs {
-            if let Some(topic) = self.new_topic(&config) {
-                let creation = self.discovery.creating.entry(config.topic).or_default();
-                creation.is_asked = true;
-                creation.retry_at = None;
-                topics.push(topic);
-            }
+        for config in &configs {
+            let Some(topic) = self.new_topic(config).filter(|_| self.drain.is_none()) else {
+                continue;
+            };
+            let creations = &mut self.discovery.missing.creations;
+            let creation = creations.entry(Arc::clone(&topic.name)).or_default();
+            creation.asked();
+            creation.partition_count = topic.partition_count;
+            topics.push(topic);
         }
-        if topics.is_empty() {
-            // None of them is there any more; the next metadata tells.
-            self.discovery
-                .refresh(Side::Source, now + limits::BACKOFF_MAX);
-        } else {
+        if topics.len() < asked.len() {
+            // The others are there no more; the next metadata tells.
+            let at = now + limits::BACKOFF_MAX;
+            self.discovery.refresh(Side::Source, at);
+        }
+        if !topics.is_empty() {
             actions.push(Action::CreateTopics(topics));
         }
+    }
+
+    /// One topic that may not be described must not keep the others from being created.
+    fn configs_failed(
+        &mut self,
+        now: Instant,
+        asked: &[Arc<str>],
+        failure: Failure,
+        actions: &mut Vec<Action>,
+    ) {
+        let wait = self.refusal_wait();
+        let missing = &mut self.discovery.missing;
+        let is_refused = failure.remedy() == Remedy::Halt;
+        match asked {
+            [topic] if is_refused => {
+                let options = &self.options;
+                let name = options.policy.remote_topic(&options.source_alias, topic);
+                let remote_topic: Arc<str> = Arc::from(name);
+                let creations = &mut missing.creations;
+                let creation = creations.entry(Arc::clone(&remote_topic)).or_default();
+                if let Some(Err(failure)) = creation.answered(now, wait, Err(failure)) {
+                    actions.push(Action::Report(Notice::TopicNotCreated {
+                        remote_topic,
+                        failure,
+                    }));
+                }
+                missing.config_topics_max = limits::TOPICS_PER_REQUEST;
+                self.discovery.refresh(Side::Target, now + wait);
+                self.compare(now, actions);
+            }
+            _ if is_refused => {
+                missing.config_topics_max = (asked.len() / 2).max(1);
+                self.compare(now, actions);
+            }
+            _ => {
+                if missing.config_failures.attempt() == 0 {
+                    let (side, purpose) = (Side::Source, "the configuration of its topics");
+                    actions.push(Action::Report(Notice::Waiting {
+                        side,
+                        purpose,
+                        failure,
+                    }));
+                }
+                let at = missing.config_failures.fail(now, 0);
+                self.discovery.refresh(Side::Source, at);
+            }
+        }
+    }
+
+    /// How long a refusal lasts that only somebody else can take back.
+    fn refusal_wait(&self) -> std::time::Duration {
+        limits::HALT_RETRY.min(self.options.discovery_interval)
     }
 
     fn new_topic(&self, config: &TopicConfig) -> Option<NewTopic> {
@@ -157,93 +351,28 @@ impl Flow {
         results: Vec<(Arc<str>, Result<(), Failure>)>,
         actions: &mut Vec<Action>,
     ) {
-        let retry_at = now + limits::HALT_RETRY.min(self.options.discovery_interval);
-        for (name, result) in results {
-            if result.is_ok() && name == self.options.offsets_topic.name {
-                // Nobody has written to a topic that did not exist.
-                self.positions.none_stored();
-            }
-            let source_topic = self.source_topic_of(&name);
-            let partition_count = source_topic
-                .as_ref()
-                .and_then(|topic| self.discovery.source.view.as_ref()?.topics.get(topic))
-                .map_or(self.options.offsets_topic.partition_count, |view| {
-                    i32::try_from(view.partitions.len()).unwrap_or(i32::MAX)
-                });
-            let creation = match source_topic {
-                Some(topic) => self.discovery.creating.entry(topic).or_default(),
-                None => &mut self.discovery.offsets_topic,
+        let wait = self.refusal_wait();
+        let creations = &mut self.discovery.missing.creations;
+        for (remote_topic, result) in results {
+            let Some(creation) = creations.get_mut(&remote_topic) else {
+                continue;
             };
-            creation.is_asked = false;
-            creation.retry_at = Some(retry_at);
-            match result {
-                // Somebody else was faster: that is as good, unless the topic stays out of sight.
-                Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) if !creation.is_done => {
-                    creation.is_done = true;
-                }
-                Ok(()) => {
-                    creation.is_done = true;
-                    creation.is_reported = false;
-                    let remote_topic = name;
-                    actions.push(Action::Report(Notice::TopicCreated {
-                        remote_topic,
-                        partition_count,
-                    }));
-                }
-                Err(failure) => {
-                    if !std::mem::replace(&mut creation.is_reported, true) {
-                        let remote_topic = name;
-                        actions.push(Action::Report(Notice::TopicNotCreated {
-                            remote_topic,
-                            failure,
-                        }));
-                    }
-                }
-            }
-        }
-        self.discovery
-            .refresh(Side::Target, now + limits::CREATION_WAIT);
-    }
-
-    /// Asks the target again soon while it does not show what it says is created: a broker answers
-    /// before its own metadata has the change.
-    pub(super) fn look_again_for_created(&mut self, now: Instant, wanted: &[(Arc<str>, Arc<str>)]) {
-        let discovery = &self.discovery;
-        let Some((source, target)) = discovery.views() else {
-            return;
-        };
-        let partitions = |view: &ClusterView, topic: &Arc<str>| {
-            view.topics
-                .get(topic)
-                .map_or(0, |view| view.partitions.len())
-        };
-        let offsets_topic = &self.options.offsets_topic.name;
-        let is_hidden = |(topic, remote_topic): &(Arc<str>, Arc<str>)| {
-            let (wanted, shown) = (partitions(source, topic), partitions(target, remote_topic));
-            let creation = if shown == 0 {
-                discovery.creating.get(topic)
-            } else {
-                discovery.growing.get(remote_topic)
+            let partition_count = creation.partition_count;
+            let Some(news) = creation.answered(now, wait, result) else {
+                continue;
             };
-            shown < wanted && creation.is_some_and(|creation| creation.is_done)
-        };
-        let is_waiting = discovery.offsets_topic.is_done && partitions(target, offsets_topic) == 0
-            || wanted.iter().any(is_hidden);
-        if is_waiting {
-            let look_at = self.discovery.awaited.fail(now, 0);
-            self.discovery.refresh(Side::Target, look_at);
-        } else {
-            self.discovery.awaited.succeed();
+            actions.push(Action::Report(match news {
+                Ok(()) => Notice::TopicCreated {
+                    remote_topic,
+                    partition_count,
+                },
+                Err(failure) => Notice::TopicNotCreated {
+                    remote_topic,
+                    failure,
+                },
+            }));
         }
-    }
-
-    fn source_topic_of(&self, remote_topic: &str) -> Option<Arc<str>> {
-        let options = &self.options;
-        let source = self.discovery.source.view.as_ref()?;
-        let upstream = options.policy.upstream_topic(remote_topic)?;
-        let (topic, _) = source.topics.get_key_value(upstream)?;
-        (options.policy.remote_topic(&options.source_alias, topic) == remote_topic)
-            .then(|| Arc::clone(topic))
+        self.look_again(now, Side::Target);
     }
 
     pub(in crate::flow) fn partitions_added(
@@ -252,31 +381,23 @@ impl Flow {
         results: Vec<(Arc<str>, Result<(), Failure>)>,
         actions: &mut Vec<Action>,
     ) {
-        let retry_at = now + limits::HALT_RETRY.min(self.options.discovery_interval);
+        let wait = self.refusal_wait();
+        let growths = &mut self.discovery.missing.growths;
         for (remote_topic, result) in results {
-            let growth = self
-                .discovery
-                .growing
-                .entry(Arc::clone(&remote_topic))
-                .or_default();
-            growth.is_asked = false;
-            growth.retry_at = Some(retry_at);
-            match result {
-                Ok(()) => {
-                    growth.is_done = true;
-                    growth.is_reported = false;
-                    actions.push(Action::Report(Notice::PartitionsAdded { remote_topic }));
-                }
-                Err(failure) if !std::mem::replace(&mut growth.is_reported, true) => {
-                    actions.push(Action::Report(Notice::TooFewPartitions {
-                        remote_topic,
-                        failure,
-                    }));
-                }
-                Err(_) => {}
-            }
+            let Some(growth) = growths.get_mut(&remote_topic) else {
+                continue;
+            };
+            let Some(news) = growth.answered(now, wait, result) else {
+                continue;
+            };
+            actions.push(Action::Report(match news {
+                Ok(()) => Notice::PartitionsAdded { remote_topic },
+                Err(failure) => Notice::TooFewPartitions {
+                    remote_topic,
+                    failure,
+                },
+            }));
         }
-        self.discovery
-            .refresh(Side::Target, now + limits::CREATION_WAIT);
+        self.look_again(now, Side::Target);
     }
 }

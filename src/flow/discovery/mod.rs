@@ -8,20 +8,16 @@
 mod creation;
 mod view;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use kmirror_protocol::wire::Uuid;
+use self::creation::Missing;
 
 pub use self::view::{
     ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
 };
 use super::{
-    Action, Failure, Flow, Leader, Notice, PartitionId, Side, Slot, TopicPartition,
-    halt::HaltReason, limits, partition::Partition, retry::Backoff,
+    Action, Failure, Flow, Notice, PartitionId, Side, Slot, TopicPartition, ends::End, limits,
+    partition::Partition, retry::Backoff,
 };
 use crate::policy::Decision;
 
@@ -30,14 +26,7 @@ use crate::policy::Decision;
 pub(super) struct Discovery {
     source: Asked,
     target: Asked,
-    /// Source topics whose remote topic is being created, or was refused and waits.
-    creating: BTreeMap<Arc<str>, Creation>,
-    is_asking_configs: bool,
-    offsets_topic: Creation,
-    /// Remote topics that are being given more partitions, or were refused and wait.
-    growing: BTreeMap<Arc<str>, Creation>,
-    /// Paces the looks for what was created and is not yet to be seen.
-    awaited: Backoff,
+    missing: Missing,
     skipped: BTreeSet<Arc<str>>,
     is_halted: bool,
 }
@@ -48,26 +37,12 @@ struct Asked {
     view: Option<ClusterView>,
     is_asking: bool,
     ask_at: Instant,
-    /// Asked for while an answer was under way that may be older than the cause.
-    ask_again_at: Option<Instant>,
-    backoff: Backoff,
+    /// However urgent it is, not before: failures come in swarms.
+    not_before: Instant,
+    failures: Backoff,
+    /// Answers in a row that lacked something which must come.
+    disappointments: Backoff,
     is_unreachable: bool,
-}
-
-/// The creation of one topic, or its growth.
-#[derive(Debug, Default)]
-struct Creation {
-    is_asked: bool,
-    /// The target says that it is done, by this flow or by somebody else.
-    is_done: bool,
-    retry_at: Option<Instant>,
-    is_reported: bool,
-}
-
-impl Creation {
-    fn is_due(&self, now: Instant) -> bool {
-        !self.is_asked && self.retry_at.is_none_or(|at| at <= now)
-    }
 }
 
 impl Asked {
@@ -76,8 +51,9 @@ impl Asked {
             view: None,
             is_asking: false,
             ask_at: now,
-            ask_again_at: None,
-            backoff: Backoff::new(),
+            not_before: now,
+            failures: Backoff::new(),
+            disappointments: Backoff::new(),
             is_unreachable: false,
         }
     }
@@ -88,16 +64,7 @@ impl Discovery {
         Self {
             source: Asked::new(now),
             target: Asked::new(now),
-            creating: BTreeMap::new(),
-            is_asking_configs: false,
-            offsets_topic: Creation {
-                is_asked: false,
-                is_done: false,
-                retry_at: None,
-                is_reported: false,
-            },
-            awaited: Backoff::new(),
-            growing: BTreeMap::new(),
+            missing: Missing::new(),
             skipped: BTreeSet::new(),
             is_halted: false,
         }
@@ -120,14 +87,11 @@ impl Discovery {
         }
     }
 
-    /// Asks for metadata soon, because something suggests that it has changed.
+    /// Asks for metadata soon, because something suggests that it has changed. While an answer is
+    /// awaited this means another question: that answer may be older than the change.
     pub(super) fn refresh(&mut self, side: Side, at: Instant) {
         let asked = self.side(side);
-        if asked.is_asking {
-            asked.ask_again_at = Some(asked.ask_again_at.map_or(at, |earlier| earlier.min(at)));
-        } else {
-            asked.ask_at = asked.ask_at.min(at);
-        }
+        asked.ask_at = asked.ask_at.min(at.max(asked.not_before));
     }
 
     pub(super) const fn views(&self) -> Option<(&ClusterView, &ClusterView)> {
@@ -147,13 +111,15 @@ impl Discovery {
 
 impl Flow {
     pub(super) fn schedule_discovery(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.discovery.is_halted || self.drain_until.is_some() {
+        if self.discovery.is_halted {
             return;
         }
+        let interval = self.options.discovery_interval;
         for side in [Side::Source, Side::Target] {
             let asked = self.discovery.side(side);
             if !asked.is_asking && asked.ask_at <= now {
                 asked.is_asking = true;
+                asked.ask_at = now + interval;
                 actions.push(Action::AskMetadata(side));
             }
         }
@@ -166,24 +132,23 @@ impl Flow {
         result: Result<ClusterView, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let interval = self.options.discovery_interval;
         let asked = self.discovery.side(side);
         asked.is_asking = false;
+        asked.not_before = now + limits::METADATA_WAIT;
         match result {
             Ok(view) => {
-                asked.backoff.succeed();
-                asked.ask_at = now + interval;
-                if let Some(at) = asked.ask_again_at.take() {
-                    asked.ask_at = asked.ask_at.min(at);
-                }
-                asked.view = Some(view);
+                asked.failures.succeed();
+                asked.ask_at = asked.ask_at.max(asked.not_before);
                 if std::mem::take(&mut asked.is_unreachable) {
                     actions.push(Action::Report(Notice::Reached(side)));
                 }
+                self.follow(now, side, &view, actions);
+                self.discovery.side(side).view = Some(view);
                 self.compare(now, actions);
+                self.look_again(now, side);
             }
             Err(failure) => {
-                asked.ask_at = asked.backoff.fail(now, 0);
+                asked.ask_at = asked.failures.fail(now, 0);
                 if !std::mem::replace(&mut asked.is_unreachable, true) {
                     let purpose = "its topics";
                     actions.push(Action::Report(Notice::Waiting {
@@ -196,8 +161,28 @@ impl Flow {
         }
     }
 
+    /// Asks a cluster again: less and less often while its answer lacks something that must come,
+    /// and when something that failed is to be tried again.
+    pub(super) fn look_again(&mut self, now: Instant, side: Side) {
+        let is_lacking = self.lacks_leaders(side)
+            || (side == Side::Target && self.discovery.missing.is_any_expected());
+        let asked = self.discovery.side(side);
+        if is_lacking {
+            let at = asked.disappointments.fail(now, 0);
+            self.discovery.refresh(side, at);
+        } else {
+            asked.disappointments.succeed();
+        }
+        if let Some(at) = self.discovery.missing.retry_at(side) {
+            self.discovery.refresh(side, at);
+        }
+    }
+
     /// Draws the consequences of what both clusters have.
     pub(super) fn compare(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.drain.is_some() {
+            return;
+        }
         let Some((source, target)) = self.discovery.views() else {
             return;
         };
@@ -209,14 +194,27 @@ impl Flow {
             actions.push(Action::Report(Notice::SameCluster { cluster_id }));
             return;
         }
-        self.ensure_offsets_topic(now, actions);
+        self.find_offsets_topic();
         let wanted = self.wanted_topics(actions);
         self.request_missing(now, &wanted, actions);
-        self.add_partitions(&wanted, actions);
-        self.follow_changes(now, actions);
-        self.look_again_for_created(now, &wanted);
+        self.add_partitions(now, &wanted, actions);
     }
 
+    fn find_offsets_topic(&mut self) {
+        let Some(target) = &self.discovery.target.view else {
+            return;
+        };
+        let topic = target.topics.get(&self.options.offsets_topic.name);
+        let count = topic.map(|topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+        if self.positions.topic_seen(count) {
+            // A new topic knows nothing, not even of partitions that stand still.
+            for id in self.by_source.values() {
+                self.positions.changed(*id);
+            }
+        }
+    }
+
+    /// The wanted source topics with their remote names.
     fn wanted_topics(&mut self, actions: &mut Vec<Action>) -> Vec<(Arc<str>, Arc<str>)> {
         let options = &self.options;
         let Some(source) = &self.discovery.source.view else {
@@ -230,8 +228,11 @@ impl Flow {
             {
                 Ok(Decision::Wanted) => {
                     let remote = options.policy.remote_topic(&options.source_alias, topic);
-                    wanted.push((Arc::clone(topic), Arc::from(remote)));
-                    continue;
+                    if remote != *options.offsets_topic.name {
+                        wanted.push((Arc::clone(topic), Arc::from(remote)));
+                        continue;
+                    }
+                    format!("its remote topic would be {remote}, where positions are kept")
                 }
                 Ok(Decision::Skipped(_)) => continue,
                 Err(undecided) => undecided.to_string(),
@@ -250,6 +251,7 @@ impl Flow {
     /// Starts every wanted partition that exists on both sides, once positions are known.
     pub(super) fn add_partitions(
         &mut self,
+        now: Instant,
         wanted: &[(Arc<str>, Arc<str>)],
         actions: &mut Vec<Action>,
     ) {
@@ -265,20 +267,23 @@ impl Flow {
             else {
                 continue;
             };
-            let ids = (source.topic_id, target.topic_id);
-            let numbers: Vec<i32> = source
-                .partitions
-                .keys()
-                .copied()
+            let numbers = source.partitions.keys();
+            let new = numbers
                 .filter(|number| target.partitions.contains_key(number))
-                .collect();
-            let mut added = 0;
-            for partition in numbers {
-                let source = TopicPartition {
+                .map(|number| TopicPartition {
                     topic: Arc::clone(topic),
-                    partition,
-                };
-                added += usize::from(self.add_partition(source, remote_topic, ids));
+                    partition: *number,
+                })
+                .filter(|partition| !self.by_source.contains_key(partition))
+                .map(|partition| {
+                    let number = partition.partition;
+                    let ends = (End::new(source, number), End::new(target, number));
+                    (partition, ends)
+                });
+            let new: Vec<_> = new.collect();
+            let added = new.len();
+            for (partition, ends) in new {
+                self.add_partition(now, partition, remote_topic, ends, actions);
             }
             if added > 0 {
                 self.started_topics.insert(Arc::clone(topic));
@@ -293,15 +298,15 @@ impl Flow {
 
     fn add_partition(
         &mut self,
+        now: Instant,
         source: TopicPartition,
         remote_topic: &Arc<str>,
-        (topic_id, remote_topic_id): (Uuid, Uuid),
-    ) -> bool {
-        if self.by_source.contains_key(&source) {
-            return false;
-        }
+        (source_end, target_end): (End, End),
+        actions: &mut Vec<Action>,
+    ) {
+        // A flow of 2^32 partitions does not fit into any memory.
         let Ok(number) = u32::try_from(self.slots.len()) else {
-            return false;
+            return;
         };
         let id = PartitionId(number);
         // A partition that appears in a topic already copied is new: nothing of it may be skipped.
@@ -319,63 +324,17 @@ impl Flow {
             start_at,
             self.options.partition_fetch_bytes_max,
         );
+        let has_target = target_end.leader.is_some();
         self.slots.push(Slot {
             partition,
-            source_leader: None,
-            target_leader: None,
-            topic_id,
-            remote_topic_id,
+            source: source_end,
+            target: target_end,
+            sent_to: None,
         });
         self.by_source.insert(source, id);
-        self.touched.insert(id);
-        true
+        self.with_partition(now, id, actions, |partition| {
+            partition.target_found(has_target);
+            None
+        });
     }
-
-    /// Takes over who leads what, and halts partitions whose topic is not what it was.
-    fn follow_changes(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some((source, target)) = self.discovery.views() else {
-            return;
-        };
-        let mut halts = Vec::new();
-        let mut leaderless = [None, None];
-        for slot in &mut self.slots {
-            let partition = &slot.partition;
-            let number = partition.source.partition;
-            let on_source = source.topics.get(&partition.source.topic);
-            let on_target = target.topics.get(&partition.remote_topic);
-            slot.source_leader = leader(on_source, number);
-            slot.target_leader = leader(on_target, number);
-            if slot.source_leader.is_none() && on_source.is_some() {
-                leaderless[0] = Some(Side::Source);
-            }
-            if slot.target_leader.is_none() && on_target.is_some() {
-                leaderless[1] = Some(Side::Target);
-            }
-            let reason = match (on_source, on_target) {
-                (Some(topic), _) if topic.topic_id != slot.topic_id => HaltReason::TopicRecreated,
-                (_, Some(topic)) if topic.topic_id != slot.remote_topic_id => {
-                    HaltReason::RemoteTopicRecreated
-                }
-                (None, _) => HaltReason::TopicMissing,
-                (_, None) => HaltReason::RemoteTopicMissing,
-                (Some(_), Some(_)) => continue,
-            };
-            halts.push((partition.id, reason));
-        }
-        for side in leaderless.into_iter().flatten() {
-            self.discovery.refresh(side, now + limits::LEADER_WAIT);
-        }
-        for (id, reason) in halts {
-            self.with_partition(now, id, actions, |partition| partition.halt(now, reason));
-        }
-        self.touched.extend(self.by_source.values());
-    }
-}
-
-fn leader(topic: Option<&TopicView>, partition: i32) -> Option<Leader> {
-    let view = topic?.partitions.get(&partition)?;
-    Some(Leader {
-        node: view.leader?,
-        epoch: view.leader_epoch,
-    })
 }

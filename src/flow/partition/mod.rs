@@ -26,7 +26,9 @@ use kmirror_protocol::{
     records::{BatchHeader, HEADER_LEN},
 };
 
-use super::{Counters, PartitionId, TopicPartition, halt::HaltReason, limits, retry::Backoff};
+use super::{
+    Counters, PartitionId, Side, TopicPartition, halt::HaltReason, limits, retry::Backoff,
+};
 
 /// Where copying of a partition starts when no position is stored for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,11 +94,22 @@ pub enum PartitionNotice {
 struct Queued {
     header: BatchHeader,
     payload: Bytes,
+    /// Where fetching starts to get this batch again.
+    first_offset: i64,
     /// The source position once this batch is on the target.
     next_offset: i64,
     base_sequence: Option<i32>,
     is_in_flight: bool,
-    is_acknowledged: bool,
+    /// The base offset that the target gave it.
+    acknowledged_at: Option<i64>,
+    /// Its checksum is wrong, and the target refused it for that.
+    is_damaged: bool,
+}
+
+impl Queued {
+    fn size(&self) -> usize {
+        HEADER_LEN + self.payload.len()
+    }
 }
 
 /// The identity under which the target takes the partition's batches.
@@ -125,13 +138,18 @@ pub struct Partition {
     fetch_offset: Option<i64>,
     /// Everything below is on the target.
     copied_offset: Option<i64>,
-    is_fetching: bool,
+    /// The offset that the Fetch under way asked for.
+    fetching_offset: Option<i64>,
     fetch_bytes_max: usize,
     fetch_backoff: Backoff,
     needs_log_range: bool,
     is_finding_log_range: bool,
     producer: Option<Producer>,
     is_asking_for_producer: bool,
+    /// The target has forgotten the producer id: a new one is needed once every answer is in.
+    is_producer_lost: bool,
+    /// Whether a target broker leads the partition.
+    has_target: bool,
     produce_backoff: Backoff,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
@@ -170,13 +188,15 @@ impl Partition {
             start_at,
             fetch_offset: stored_offset,
             copied_offset: stored_offset,
-            is_fetching: false,
+            fetching_offset: None,
             fetch_bytes_max,
             fetch_backoff: Backoff::default(),
             needs_log_range: stored_offset.is_none(),
             is_finding_log_range: false,
             producer: None,
             is_asking_for_producer: false,
+            is_producer_lost: false,
+            has_target: false,
             produce_backoff: Backoff::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -224,10 +244,26 @@ impl Partition {
         &self.counters
     }
 
-    /// Whether nothing is under way, so that a shutdown need not wait for this partition.
+    /// Batches sent and not yet answered.
     #[must_use]
-    pub const fn is_drained(&self) -> bool {
-        self.in_flight == 0
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether a shutdown need not wait for this partition: the fate of all it sent is known, or
+    /// it is halted and will not find out.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty() || (self.in_flight == 0 && self.is_barred())
+    }
+
+    /// Whether what is held stays held until the target takes batches again.
+    ///
+    /// A stalled partition neither fetches nor keeps what it has not sent, so that the byte budget
+    /// goes to those that move.
+    #[must_use]
+    pub const fn is_stalled(&self) -> bool {
+        !self.has_target || self.produce_backoff.attempt() >= limits::STALLED_AFTER
     }
 
     /// Stops fetching, and forgets what has not been sent: it is fetched again after a restart.
@@ -240,6 +276,13 @@ impl Partition {
         self.halt.is_none() && !self.is_stopping
     }
 
+    /// Whether nothing may be sent to the target.
+    fn is_barred(&self) -> bool {
+        self.halt
+            .as_ref()
+            .is_some_and(|halt| halt.reason.bars_producing())
+    }
+
     fn seed(&self) -> u64 {
         u64::from(self.id.0)
     }
@@ -247,60 +290,85 @@ impl Partition {
 
 /// Halting and going on.
 impl Partition {
-    /// Stops the partition for `reason`. What has not been acknowledged will be fetched again.
+    /// Stops the partition for `reason`. A halt that only a restart ends outlasts one that may pass.
+    ///
+    /// Batches that were sent keep their place and their sequence numbers, because the target may
+    /// have them; what was not sent is fetched again. When the reason lies with the source alone,
+    /// what was read before it still goes out.
     pub fn halt(&mut self, now: Instant, reason: HaltReason) -> Option<PartitionNotice> {
-        if self.halt.is_some() {
+        if let Some(halt) = &self.halt
+            && (reason.may_pass() || !halt.reason.may_pass())
+        {
             return None;
         }
-        let retry_at = reason.may_pass().then(|| now + limits::HALT_RETRY);
+        let retry_at = reason.retries().then(|| now + limits::HALT_RETRY);
+        if reason.bars_producing() {
+            self.drop_unsent();
+        }
         self.halt = Some(Halt {
             reason: reason.clone(),
             retry_at,
         });
-        self.drop_unsent();
         Some(PartitionNotice::Halted(reason))
     }
 
     /// When the partition wants to be looked at again although nothing was answered.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        if let Some(halt) = &self.halt {
-            return halt.retry_at.filter(|_| self.in_flight == 0);
-        }
-        [self.fetch_backoff.until(), self.produce_backoff.until()]
-            .into_iter()
-            .flatten()
-            .min()
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let retry_at = self.halt.as_ref().and_then(|halt| halt.retry_at);
+        let waits = [
+            retry_at,
+            self.fetch_backoff.until(),
+            self.produce_backoff.until(),
+        ];
+        waits.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Goes on after a halt whose time has come, from the last acknowledged position.
+    /// Goes on after a halt whose time has come.
     pub fn retry_halted(&mut self, now: Instant) -> Option<PartitionNotice> {
-        let retry_at = self.halt.as_ref()?.retry_at?;
-        if now < retry_at || self.in_flight > 0 || self.is_fetching {
+        let halt = self.halt.as_mut()?;
+        if halt.retry_at? > now {
             return None;
         }
+        if self.in_flight > 0 {
+            // The answers decide what is sent again.
+            halt.retry_at = Some(now + limits::BACKOFF_MAX);
+            return None;
+        }
+        self.resume()
+    }
+
+    /// Goes on if all that was wrong is that this topic was missing.
+    pub(in crate::flow) fn topic_found(&mut self, side: Side) -> Option<PartitionNotice> {
+        match (side, self.halt_reason()?) {
+            (Side::Source, HaltReason::TopicMissing)
+            | (Side::Target, HaltReason::RemoteTopicMissing) => self.resume(),
+            _ => None,
+        }
+    }
+
+    /// Goes on after a halt, with what was sent and is not acknowledged under its old numbers.
+    fn resume(&mut self) -> Option<PartitionNotice> {
         self.halt = None;
-        self.queue.clear();
-        self.queued_bytes = 0;
-        self.fetch_offset = self.copied_offset;
-        self.needs_log_range = self.fetch_offset.is_none();
-        self.producer = None;
-        self.is_resending = false;
         self.fetch_backoff.succeed();
         self.produce_backoff.succeed();
         Some(PartitionNotice::Resumed)
     }
 
-    /// Forgets the batches that were never sent, and that they were fetched: otherwise the position
-    /// would move past them with the last acknowledgement. Those in flight still await their answers.
+    /// Forgets the batches that were never sent, to fetch them again; those that were sent still
+    /// await their answers.
     fn drop_unsent(&mut self) {
-        while let Some(batch) = self
-            .queue
-            .pop_back_if(|batch| batch.base_sequence.is_none())
+        while let Some(batch) = self.queue.back()
+            && batch.base_sequence.is_none()
         {
-            self.queued_bytes -= HEADER_LEN + batch.payload.len();
-            let kept = self.queue.back().map(|batch| batch.next_offset);
-            self.fetch_offset = kept.or(self.copied_offset);
+            self.drop_last();
+        }
+    }
+
+    fn drop_last(&mut self) {
+        if let Some(batch) = self.queue.pop_back() {
+            self.queued_bytes -= batch.size();
+            self.fetch_offset = Some(batch.first_offset);
         }
     }
 }

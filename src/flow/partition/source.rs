@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use kmirror_protocol::{
     Malformed,
-    records::{BatchHeader, HEADER_LEN, LogEntry, batches},
+    records::{BatchHeader, BatchProducer, LogEntry, batches, check_outgoing},
 };
 
 use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartAt};
@@ -44,7 +44,6 @@ impl Partition {
             Ok(range) => range,
             Err(failure) => return self.source_failed(now, failure),
         };
-        self.fetch_backoff.succeed();
         self.needs_log_range = false;
         let Some(next_offset) = self.fetch_offset else {
             let start = match self.start_at {
@@ -84,7 +83,8 @@ impl Partition {
         let has_room = self.queued_bytes < self.fetch_bytes_max;
         let may = self.is_active()
             && has_room
-            && !self.is_fetching
+            && self.fetching_offset.is_none()
+            && !self.is_stalled()
             && !self.needs_log_range
             && !self.fetch_backoff.is_waiting(now);
         self.fetch_offset
@@ -94,7 +94,7 @@ impl Partition {
 
     /// Notes that a Fetch is under way.
     pub const fn fetch_sent(&mut self) {
-        self.is_fetching = true;
+        self.fetching_offset = self.fetch_offset;
     }
 
     /// Takes what the source returned for the Fetch under way.
@@ -103,8 +103,9 @@ impl Partition {
         now: Instant,
         result: Result<FetchedRecords, Failure>,
     ) -> Option<PartitionNotice> {
-        self.is_fetching = false;
-        if !self.is_active() {
+        let asked = self.fetching_offset.take();
+        // A halt or a stop may have gone back behind what was asked for.
+        if !self.is_active() || asked != self.fetch_offset {
             return None;
         }
         match result {
@@ -123,7 +124,6 @@ impl Partition {
             Remedy::FindLogRange => {
                 // The position in question is the fetch position; what is queued below it stays.
                 self.needs_log_range = true;
-                self.fetch_backoff.succeed();
                 None
             }
             Remedy::Retry | Remedy::RefreshMetadata => None,
@@ -181,7 +181,7 @@ impl Partition {
             Decision::Drop(_) => {}
             Decision::Pass => {
                 let payload = records.slice_ref(batch.payload);
-                self.enqueue(header, payload, header.next_offset());
+                self.enqueue(header, payload, header.next_offset())?;
             }
             Decision::Rebuild(_) => {
                 let rebuilt = rebuild(&header, batch.payload, next_offset).map_err(|error| {
@@ -191,7 +191,7 @@ impl Partition {
                     }
                 })?;
                 if let Some((rebuilt, payload)) = rebuilt {
-                    self.enqueue(rebuilt, payload, header.next_offset());
+                    self.enqueue(rebuilt, payload, header.next_offset())?;
                 }
             }
         }
@@ -199,16 +199,41 @@ impl Partition {
         Ok(())
     }
 
-    fn enqueue(&mut self, header: BatchHeader, payload: Bytes, next_offset: i64) {
-        self.queued_bytes += HEADER_LEN + payload.len();
-        self.queue.push_back(Queued {
+    /// Queues a batch, unless a broker would refuse its header.
+    fn enqueue(
+        &mut self,
+        header: BatchHeader,
+        payload: Bytes,
+        next_offset: i64,
+    ) -> Result<(), HaltReason> {
+        let first_offset = self
+            .fetch_offset
+            .unwrap_or_default()
+            .max(header.base_offset);
+        let producer = BatchProducer {
+            producer_id: 0,
+            producer_epoch: 0,
+            base_sequence: 0,
+        };
+        check_outgoing(&header.readdressed(producer), payload.len()).map_err(|violation| {
+            HaltReason::Unreadable {
+                offset: first_offset,
+                error: violation.to_string(),
+            }
+        })?;
+        let batch = Queued {
             header,
             payload,
+            first_offset,
             next_offset,
             base_sequence: None,
             is_in_flight: false,
-            is_acknowledged: false,
-        });
+            acknowledged_at: None,
+            is_damaged: false,
+        };
+        self.queued_bytes += batch.size();
+        self.queue.push_back(batch);
+        Ok(())
     }
 
     /// Markers and empty batches at the end of a log move the position without an acknowledgement.

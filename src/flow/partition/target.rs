@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use kmirror_protocol::{
     ErrorCode,
-    records::{BatchProducer, HEADER_LEN, sequence_after},
+    records::{BatchProducer, sequence_after},
 };
 
 use super::{Outgoing, Partition, PartitionNotice, Producer};
@@ -57,40 +57,47 @@ impl Partition {
         }
     }
 
+    /// Notes whether a target broker leads the partition.
+    pub fn target_found(&mut self, has_target: bool) {
+        self.has_target = has_target;
+        if self.is_stalled() {
+            self.drop_unsent();
+        }
+    }
+
     /// The next batch to send, when one may be sent now; it counts as sent.
+    ///
+    /// No batch goes out further behind the oldest unacknowledged one than a broker remembers, or
+    /// that one could not be recognised when it is sent again.
     pub fn next_batch(&mut self, now: Instant) -> Option<Outgoing> {
-        let producer = self.producer.as_mut()?;
-        if self.halt.is_some() || self.produce_backoff.is_waiting(now) {
+        if self.is_barred() || self.produce_backoff.is_waiting(now) {
             return None;
         }
-        if self.is_resending {
-            if self.in_flight > 0 {
-                return None;
-            }
-            self.is_resending = false;
+        let producer = self.producer.as_mut()?;
+        if self.is_resending && self.in_flight > 0 {
+            return None;
         }
-        let in_flight_max = if producer.is_established {
+        self.is_resending = false;
+        let window = if producer.is_established {
             limits::IN_FLIGHT_PER_PARTITION_MAX
         } else {
             1
         };
-        if self.in_flight >= in_flight_max {
-            return None;
-        }
         let batch = self
             .queue
             .iter_mut()
-            .find(|batch| !batch.is_in_flight && !batch.is_acknowledged)?;
-        let base_sequence = *batch.base_sequence.get_or_insert(producer.next_sequence);
-        let producer_fields = BatchProducer {
+            .take(window)
+            .find(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none())?;
+        let base_sequence = *batch.base_sequence.get_or_insert_with(|| {
+            let base_sequence = producer.next_sequence;
+            producer.next_sequence = sequence_after(base_sequence, batch.header.record_count);
+            base_sequence
+        });
+        let header = batch.header.readdressed(BatchProducer {
             producer_id: producer.id,
             producer_epoch: producer.epoch,
             base_sequence,
-        };
-        let header = batch.header.readdressed(producer_fields);
-        if producer.next_sequence == base_sequence {
-            producer.next_sequence = sequence_after(base_sequence, header.record_count);
-        }
+        });
         batch.is_in_flight = true;
         self.in_flight += 1;
         Some(Outgoing {
@@ -114,46 +121,49 @@ impl Partition {
         self.in_flight -= 1;
         let batch = self.queue.get_mut(index)?;
         batch.is_in_flight = false;
-        match result {
+        let notice = match result {
             Ok(base_offset) => {
-                batch.is_acknowledged = true;
-                let count = i64::from(batch.header.record_count);
-                self.acknowledged(now, base_offset, count)
+                batch.acknowledged_at = Some(base_offset);
+                self.acknowledged(now)
             }
             Err(failure) => self.target_failed(now, index, failure),
+        };
+        if self.in_flight > 0 {
+            return notice;
         }
+        let settled = self.settle(now);
+        notice.or(settled)
     }
 
-    fn acknowledged(
-        &mut self,
-        now: Instant,
-        base_offset: i64,
-        count: i64,
-    ) -> Option<PartitionNotice> {
+    /// Moves the position past every batch that has nothing unacknowledged before it.
+    fn acknowledged(&mut self, now: Instant) -> Option<PartitionNotice> {
         self.produce_backoff.succeed();
         if let Some(producer) = &mut self.producer {
             producer.is_established = true;
         }
-        while let Some(batch) = self.queue.pop_front_if(|batch| batch.is_acknowledged) {
-            self.queued_bytes -= HEADER_LEN + batch.payload.len();
+        while let Some(batch) = self.queue.front()
+            && let Some(base_offset) = batch.acknowledged_at
+        {
+            // Answers may come in any order, but the log has the batches in theirs.
+            let expected_min = self.target_offset_min;
+            if base_offset < expected_min {
+                return self.halt(
+                    now,
+                    HaltReason::TargetWentBack {
+                        base_offset,
+                        expected_min,
+                    },
+                );
+            }
+            let count = i64::from(batch.header.record_count);
+            self.target_offset_min = base_offset.saturating_add(count);
+            self.queued_bytes -= batch.size();
             self.copied_offset = Some(batch.next_offset);
             self.counters
                 .acknowledged(&batch.header, batch.payload.len());
+            self.queue.pop_front();
         }
         self.skip_copied_without_records();
-        // The first answer after a resend may report an older batch: it is below no newer one,
-        // because answers to resends come before anything new is sent.
-        if base_offset < self.target_offset_min {
-            let expected_min = self.target_offset_min;
-            return self.halt(
-                now,
-                HaltReason::TargetWentBack {
-                    base_offset,
-                    expected_min,
-                },
-            );
-        }
-        self.target_offset_min = base_offset + count;
         None
     }
 
@@ -163,20 +173,29 @@ impl Partition {
         index: usize,
         failure: Failure,
     ) -> Option<PartitionNotice> {
+        self.is_resending = true;
         let remedy = failure.remedy();
-        // Behind a batch that failed, every later one is out of sequence: that says nothing new.
-        if self.is_resending && remedy == Remedy::SequenceBroken {
+        let is_sequence = matches!(remedy, Remedy::SequenceBroken | Remedy::RestartProducer);
+        // Behind a batch whose fate is open, every later one is out of sequence: that says nothing.
+        if is_sequence && index > 0 {
             return None;
         }
-        self.is_resending = true;
+        self.produce_backoff.fail(now, self.seed());
+        if self.is_stalled() {
+            self.drop_unsent();
+        }
+        if let Some(batch) = self.queue.get_mut(index)
+            && failure.is_corrupt_message()
+        {
+            batch.is_damaged = !batch.header.verify_crc(&batch.payload);
+        }
         match remedy {
-            Remedy::Retry | Remedy::RefreshMetadata | Remedy::FindLogRange => {
-                self.produce_backoff.fail(now, self.seed());
-                None
+            Remedy::Retry | Remedy::RefreshMetadata | Remedy::FindLogRange => None,
+            Remedy::RestartProducer if self.has_acknowledged() => {
+                self.halt(now, HaltReason::TargetDiverged(failure))
             }
             Remedy::RestartProducer => {
-                self.produce_backoff.fail(now, self.seed());
-                self.forget_producer();
+                self.is_producer_lost = true;
                 None
             }
             Remedy::SequenceBroken => self.halt(now, HaltReason::TargetDiverged(failure)),
@@ -185,6 +204,43 @@ impl Partition {
                 self.halt(now, reason)
             }
         }
+    }
+
+    /// Whether a batch behind the oldest unacknowledged one is on the target already.
+    fn has_acknowledged(&self) -> bool {
+        self.queue
+            .iter()
+            .any(|batch| batch.acknowledged_at.is_some())
+    }
+
+    /// Draws the consequences that had to wait until every answer was in.
+    fn settle(&mut self, now: Instant) -> Option<PartitionNotice> {
+        if std::mem::take(&mut self.is_producer_lost) {
+            self.producer = None;
+            for batch in &mut self.queue {
+                batch.base_sequence = None;
+            }
+            if self.is_stopping {
+                self.drop_unsent();
+            }
+        }
+        let index = self.queue.iter().position(|batch| batch.is_damaged)?;
+        self.withdraw_from(now, index)
+    }
+
+    /// Takes back a batch that no broker takes, and those sent after it, which it kept out of the
+    /// log: what is fetched in their place gets their sequence numbers.
+    fn withdraw_from(&mut self, now: Instant, index: usize) -> Option<PartitionNotice> {
+        let batch = self.queue.get(index)?;
+        let offset = batch.first_offset;
+        if let (Some(producer), Some(base_sequence)) = (&mut self.producer, batch.base_sequence) {
+            producer.next_sequence = base_sequence;
+        }
+        while self.queue.len() > index {
+            self.drop_last();
+        }
+        let error = String::from("its checksum is wrong");
+        self.halt(now, HaltReason::Unreadable { offset, error })
     }
 
     fn refusal(&self, index: usize, failure: Failure) -> HaltReason {
@@ -197,17 +253,10 @@ impl Partition {
         );
         match self.queue.get(index) {
             Some(batch) if too_large => HaltReason::BatchTooLarge {
-                first_offset: batch.header.base_offset,
-                batch_bytes: HEADER_LEN + batch.payload.len(),
+                first_offset: batch.first_offset,
+                batch_bytes: batch.size(),
             },
             _ => HaltReason::TargetRefuses(failure),
-        }
-    }
-
-    fn forget_producer(&mut self) {
-        self.producer = None;
-        for batch in &mut self.queue {
-            batch.base_sequence = None;
         }
     }
 }

@@ -1,6 +1,19 @@
 //! What a flow does, event by event, in virtual time.
 
-use std::time::Instant;
+mod checks;
+mod cluster;
+mod partition;
+mod random;
+mod stop;
+mod world;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{FlowOptions, OffsetsTopic, StartAt};
+use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
 /// Some instant to start from; only differences matter.
 #[expect(
@@ -9,4 +22,43 @@ use std::time::Instant;
 )]
 pub(super) fn epoch() -> Instant {
     Instant::now()
+}
+
+/// A flow `A->B` of all topics that begin with `t`.
+fn options() -> FlowOptions {
+    let none: [&str; 0] = [];
+    FlowOptions {
+        source_alias: String::from("A"),
+        target_alias: String::from("B"),
+        policy: ReplicationPolicy::prefixing(),
+        topics: TopicFilter {
+            include: NameFilter::new(&["t.*"]).unwrap(),
+            exclude: NameFilter::new(&none).unwrap(),
+            heartbeats_replication_enabled: true,
+        },
+        properties: PropertyFilter {
+            exclude: NameFilter::new(&none).unwrap(),
+        },
+        copies_source_defaults: false,
+        replication_factor: None,
+        offsets_topic: OffsetsTopic {
+            name: Arc::from("mm2-offsets.A.internal"),
+            partition_count: 25,
+            replication_factor: 3,
+        },
+        start_at: StartAt::Earliest,
+        discovery_interval: Duration::from_secs(5),
+        positions_interval: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(9),
+        memory_bytes: 1 << 20,
+        fetch_bytes_max: 1 << 18,
+        partition_fetch_bytes_max: 1 << 14,
+        fetch_lanes: 2,
+    }
+}
+
+/// So many values, each of them different from every other of the run.
+fn values(rng: &mut fastrand::Rng, count: usize) -> Vec<bytes::Bytes> {
+    let one = |_| format!("{:032x}", rng.u128(..)).into();
+    (0..count).map(one).collect()
 }

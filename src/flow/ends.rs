@@ -1,0 +1,142 @@
+//! The two ends of a partition: who leads it there, and whether its topic is still the same.
+//!
+//! A broker that has just started may answer from metadata of long ago. So one answer in which a
+//! topic is missing or has another id only suspends its partitions; the next answer decides.
+
+use std::time::Instant;
+
+use kmirror_protocol::wire::Uuid;
+
+use super::{Action, ClusterView, Flow, Side, TopicView, halt::HaltReason, limits};
+
+/// One end of a partition, as metadata shows it.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Who leads it; `None` also while it is not certain that the topic is still the same.
+    pub(super) leader: Option<Leader>,
+    /// The topic's id; zero as long as the cluster has told none.
+    pub(super) topic_id: Uuid,
+    is_in_doubt: bool,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) node: i32,
+    pub(super) epoch: i32,
+}
+
+/// What metadata says about an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    There,
+    InDoubt,
+    Missing,
+    Recreated,
+}
+
+/// What follows from it.
+enum Change {
+    Found,
+    Suspended,
+    Halt(HaltReason),
+}
+
+impl End {
+    pub(super) fn new(topic: &TopicView, partition: i32) -> Self {
+        Self {
+            leader: leader(topic, partition),
+            topic_id: topic.topic_id,
+            is_in_doubt: false,
+        }
+    }
+
+    fn look(&mut self, topic: Option<&TopicView>, partition: i32) -> Sight {
+        if let Some(topic) = topic
+            && self.may_be(topic)
+        {
+            // During a rolling upgrade some brokers tell ids and some do not.
+            if !topic.topic_id.is_zero() {
+                self.topic_id = topic.topic_id;
+            }
+            self.leader = leader(topic, partition);
+            self.is_in_doubt = false;
+            return Sight::There;
+        }
+        self.leader = None;
+        match topic {
+            _ if !std::mem::replace(&mut self.is_in_doubt, true) => Sight::InDoubt,
+            Some(_) => Sight::Recreated,
+            None => Sight::Missing,
+        }
+    }
+
+    fn may_be(&self, topic: &TopicView) -> bool {
+        self.topic_id.is_zero() || topic.topic_id.is_zero() || self.topic_id == topic.topic_id
+    }
+}
+
+fn leader(topic: &TopicView, partition: i32) -> Option<Leader> {
+    let view = topic.partitions.get(&partition)?;
+    Some(Leader {
+        node: view.leader?,
+        epoch: view.leader_epoch,
+    })
+}
+
+impl Flow {
+    /// Takes over who leads what on one side, halts partitions whose topic is gone or another one,
+    /// and asks again before long while something is amiss.
+    pub(super) fn follow(
+        &mut self,
+        now: Instant,
+        side: Side,
+        view: &ClusterView,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut changes = Vec::with_capacity(self.slots.len());
+        let mut is_missing = false;
+        for slot in &mut self.slots {
+            let partition = &slot.partition;
+            let (end, topic) = match side {
+                Side::Source => (&mut slot.source, &partition.source.topic),
+                Side::Target => (&mut slot.target, &partition.remote_topic),
+            };
+            let sight = end.look(view.topics.get(topic), partition.source.partition);
+            let change = match (side, sight) {
+                (_, Sight::InDoubt) => Change::Suspended,
+                (_, Sight::There) => Change::Found,
+                (Side::Source, Sight::Missing) => Change::Halt(HaltReason::TopicMissing),
+                (Side::Source, Sight::Recreated) => Change::Halt(HaltReason::TopicRecreated),
+                (Side::Target, Sight::Missing) => Change::Halt(HaltReason::RemoteTopicMissing),
+                (Side::Target, Sight::Recreated) => Change::Halt(HaltReason::RemoteTopicRecreated),
+            };
+            is_missing |= sight == Sight::Missing;
+            changes.push((partition.id, change, slot.target.leader.is_some()));
+        }
+        for (id, change, has_target) in changes {
+            self.with_partition(now, id, actions, |partition| {
+                partition.target_found(has_target);
+                match change {
+                    Change::Suspended => None,
+                    Change::Found => partition.topic_found(side),
+                    Change::Halt(reason) => partition.halt(now, reason),
+                }
+            });
+        }
+        if is_missing {
+            self.discovery.refresh(side, now + limits::HALT_RETRY);
+        }
+    }
+
+    /// Whether partitions wait for a leader on one side.
+    pub(super) fn lacks_leaders(&self, side: Side) -> bool {
+        self.slots.iter().any(|slot| {
+            let end = match side {
+                Side::Source => &slot.source,
+                Side::Target => &slot.target,
+            };
+            end.leader.is_none() && slot.partition.halt_reason().is_none()
+        })
+    }
+}

@@ -1,0 +1,605 @@
+//! The machine of one partition, transition by transition.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    ErrorCode,
+    records::{BatchHeader, Compression},
+};
+
+use super::{cluster::Log, epoch, values, world::refused};
+use crate::flow::{
+    Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
+    TopicPartition, halt::HaltReason, limits, partition::Partition,
+};
+
+/// A partition that goes on at 0, with a producer id, and what the source has for it.
+struct Bench {
+    partition: Partition,
+    log: Log,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(batches: usize) -> Self {
+        let mut log = Log::default();
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..batches {
+            log.write(Compression::None, &values(&mut rng, 2));
+        }
+        let mut bench = Self {
+            partition: partition(Some(0), StartAt::Earliest),
+            log,
+            now: epoch(),
+        };
+        bench.partition.producer_id_asked();
+        bench.partition.producer_id_granted(bench.now, Ok((7, 0)));
+        bench.fetch();
+        bench
+    }
+
+    fn fetch(&mut self) -> Option<PartitionNotice> {
+        let (offset, bytes_max) = self.partition.wants_fetch(self.now)?;
+        self.partition.fetch_sent();
+        let fetched = self.log.fetch(offset, bytes_max).map_err(refused);
+        self.partition.fetched(self.now, fetched)
+    }
+
+    fn fetched(&mut self, records: Vec<u8>) -> Option<PartitionNotice> {
+        self.partition.fetch_sent();
+        let fetched = FetchedRecords {
+            records: Bytes::from(records),
+            high_watermark: 0,
+            last_stable_offset: 0,
+            aborted: Vec::new(),
+        };
+        self.partition.fetched(self.now, Ok(fetched))
+    }
+
+    /// Sends all that may be sent; returns the sequence numbers.
+    fn send(&mut self) -> Vec<i32> {
+        self.send_batches()
+            .iter()
+            .map(|batch| batch.base_sequence)
+            .collect()
+    }
+
+    fn send_batches(&mut self) -> Vec<Outgoing> {
+        std::iter::from_fn(|| self.partition.next_batch(self.now)).collect()
+    }
+
+    fn acknowledge(&mut self, sequence: i32) -> Option<PartitionNotice> {
+        self.partition
+            .produced(self.now, sequence, Ok(i64::from(sequence)))
+    }
+
+    fn fail(&mut self, sequence: i32, failure: Failure) -> Option<PartitionNotice> {
+        self.partition.produced(self.now, sequence, Err(failure))
+    }
+
+    fn wait(&mut self) {
+        self.now += limits::BACKOFF_MAX;
+    }
+}
+
+fn partition(stored_offset: Option<i64>, start_at: StartAt) -> Partition {
+    let source = TopicPartition {
+        topic: Arc::from("t"),
+        partition: 0,
+    };
+    let mut partition = Partition::new(
+        PartitionId(0),
+        source,
+        Arc::from("A.t"),
+        stored_offset,
+        start_at,
+        1 << 20,
+    );
+    partition.target_found(true);
+    partition
+}
+
+fn halted(notice: Option<PartitionNotice>) -> HaltReason {
+    match notice {
+        Some(PartitionNotice::Halted(reason)) => reason,
+        other => panic!("not a halt: {other:?}"),
+    }
+}
+
+#[test]
+fn one_batch_is_in_flight_until_the_first_acknowledgement_and_five_from_then_on() {
+    let mut bench = Bench::new(9);
+    assert_eq!(bench.send(), [0]);
+    bench.acknowledge(0);
+    assert_eq!(bench.send(), [2, 4, 6, 8, 10]);
+    bench.acknowledge(2);
+    assert_eq!(bench.send(), [12]);
+}
+
+#[test]
+fn nothing_is_sent_further_behind_an_open_batch_than_a_broker_remembers() {
+    let mut bench = Bench::new(9);
+    bench.send();
+    bench.acknowledge(0);
+    assert_eq!(bench.send(), [2, 4, 6, 8, 10]);
+    bench.fail(2, refused(ErrorCode::REQUEST_TIMED_OUT));
+    for sequence in [4, 6, 8, 10] {
+        assert_eq!(bench.acknowledge(sequence), None);
+    }
+    bench.wait();
+    // Its answer is lost again; had more gone out, a broker would have forgotten it by now.
+    assert_eq!(bench.send(), [2]);
+    bench.fail(2, refused(ErrorCode::REQUEST_TIMED_OUT));
+    bench.wait();
+    assert_eq!(bench.send(), [2]);
+    assert_eq!(bench.acknowledge(2), None);
+    assert_eq!(bench.partition.copied_offset(), Some(12));
+    assert_eq!(bench.send(), [12, 14, 16]);
+}
+
+#[test]
+fn the_position_moves_only_past_what_is_acknowledged_without_a_hole() {
+    let mut bench = Bench::new(4);
+    bench.send();
+    bench.acknowledge(0);
+    bench.send();
+    bench.acknowledge(6);
+    bench.acknowledge(4);
+    assert_eq!(bench.partition.copied_offset(), Some(2));
+    bench.acknowledge(2);
+    assert_eq!(bench.partition.copied_offset(), Some(8));
+    assert_eq!(bench.partition.queued_bytes(), 0);
+}
+
+#[test]
+fn after_a_failure_all_open_batches_go_out_again_as_they_were_and_in_order() {
+    let mut bench = Bench::new(5);
+    bench.send();
+    bench.acknowledge(0);
+    let before = bench.send_batches();
+    bench.fail(2, Failure::NoAnswer(String::new()));
+    bench.wait();
+    assert_eq!(
+        bench.send(),
+        [0; 0],
+        "while answers are out nothing is sent"
+    );
+    for sequence in [4, 6] {
+        bench.fail(sequence, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    }
+    assert_eq!(bench.send(), [0; 0]);
+    bench.fail(8, Failure::NoAnswer(String::new()));
+    bench.wait();
+    let after = bench.send_batches();
+    let parts = |batches: &[Outgoing]| {
+        let parts = batches
+            .iter()
+            .map(|batch| (batch.header, batch.payload.clone()));
+        parts.collect::<Vec<_>>()
+    };
+    assert_eq!(parts(&before), parts(&after));
+}
+
+#[test]
+fn a_later_batch_out_of_sequence_says_nothing_while_an_earlier_one_is_open() {
+    let mut bench = Bench::new(3);
+    bench.send();
+    bench.acknowledge(0);
+    assert_eq!(bench.send(), [2, 4]);
+    // The new leader answers before the former one does.
+    assert_eq!(
+        bench.fail(4, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)),
+        None
+    );
+    bench.fail(2, refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    bench.wait();
+    assert_eq!(bench.send(), [2, 4]);
+    bench.acknowledge(2);
+    let reason = halted(bench.fail(4, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
+    assert!(matches!(reason, HaltReason::TargetDiverged(_)), "{reason}");
+}
+
+#[test]
+fn what_the_target_answers_decides_what_happens_to_the_oldest_batch() {
+    use ErrorCode as Code;
+    let resent = [
+        Code::NOT_LEADER_OR_FOLLOWER,
+        Code::UNKNOWN_TOPIC_OR_PARTITION,
+        Code::REQUEST_TIMED_OUT,
+        Code::NOT_ENOUGH_REPLICAS,
+        Code::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        Code::KAFKA_STORAGE_ERROR,
+        Code::CORRUPT_MESSAGE,
+        Code::UNKNOWN_SERVER_ERROR,
+    ];
+    for code in resent {
+        let mut bench = Bench::new(1);
+        bench.send();
+        assert_eq!(bench.fail(0, refused(code)), None, "{code}");
+        assert_eq!(bench.send(), [0; 0], "{code}: no waiting");
+        bench.wait();
+        assert_eq!(bench.send(), [0], "{code}");
+    }
+    let halts = [
+        (Code::OUT_OF_ORDER_SEQUENCE_NUMBER, false),
+        (Code::INVALID_PRODUCER_EPOCH, false),
+        (Code::TOPIC_AUTHORIZATION_FAILED, true),
+        (Code::INVALID_RECORD, true),
+        (Code::INVALID_TIMESTAMP, true),
+        (Code::MESSAGE_TOO_LARGE, true),
+        (Code::POLICY_VIOLATION, true),
+    ];
+    for (code, may_pass) in halts {
+        let mut bench = Bench::new(1);
+        bench.send();
+        let reason = halted(bench.fail(0, refused(code)));
+        assert_eq!(reason.may_pass(), may_pass, "{code}");
+        bench.wait();
+        assert_eq!(bench.send(), [0; 0], "{code}");
+        bench.now += limits::HALT_RETRY;
+        let resumed = bench.partition.retry_halted(bench.now);
+        assert_eq!(resumed.is_some(), may_pass, "{code}");
+        // The same batch under the same number: the target may have it.
+        let expected: &[i32] = if may_pass { &[0] } else { &[] };
+        assert_eq!(bench.send(), expected, "{code}");
+    }
+}
+
+#[test]
+fn a_forgotten_producer_id_is_replaced_once_every_answer_is_in() {
+    let mut bench = Bench::new(3);
+    bench.send();
+    bench.acknowledge(0);
+    assert_eq!(bench.send(), [2, 4]);
+    bench.fail(2, refused(ErrorCode::UNKNOWN_PRODUCER_ID));
+    assert!(!bench.partition.wants_producer_id(bench.now));
+    bench.fail(4, refused(ErrorCode::UNKNOWN_PRODUCER_ID));
+    bench.wait();
+    assert!(bench.partition.wants_producer_id(bench.now));
+    bench.partition.producer_id_asked();
+    bench.partition.producer_id_granted(bench.now, Ok((8, 0)));
+    assert_eq!(bench.send(), [0]);
+    bench.partition.produced(bench.now, 0, Ok(2));
+    assert_eq!(bench.send(), [2]);
+    bench.partition.produced(bench.now, 2, Ok(4));
+    assert_eq!(bench.partition.copied_offset(), Some(6));
+}
+
+#[test]
+fn sequence_numbers_go_from_their_largest_to_zero() {
+    let mut bench = Bench::new(0);
+    // Only the header is looked at, so that it may claim any number of records.
+    let mut log = Log::default();
+    log.write(Compression::None, &[Bytes::from_static(b"v")]);
+    let one = log.fetch(0, 1 << 20).unwrap().records;
+    let mut header = BatchHeader::parse(&one).unwrap();
+    let payload = one.slice(header.encode().len()..);
+    let mut records = Vec::new();
+    for (base_offset, count) in [
+        (0, i32::MAX - 1),
+        (i64::from(i32::MAX) - 1, 4),
+        (i64::from(i32::MAX) + 3, 1),
+    ] {
+        (header.base_offset, header.record_count) = (base_offset, count);
+        header.last_offset_delta = count - 1;
+        records.extend([&header.encode(), payload.as_ref()].concat());
+    }
+    bench.fetched(records);
+    assert_eq!(bench.send(), [0]);
+    bench.partition.produced(bench.now, 0, Ok(0));
+    // 2^31 - 2, 2^31 - 1, 0, 1: the next is 2.
+    assert_eq!(bench.send(), [i32::MAX - 1, 2]);
+}
+
+#[test]
+fn a_target_that_lost_what_it_acknowledged_halts_and_the_position_stays() {
+    let mut bench = Bench::new(2);
+    bench.send();
+    bench.partition.produced(bench.now, 0, Ok(10));
+    bench.send();
+    let reason = halted(bench.partition.produced(bench.now, 2, Ok(11)));
+    let (base_offset, expected_min) = (11, 12);
+    assert_eq!(
+        reason,
+        HaltReason::TargetWentBack {
+            base_offset,
+            expected_min
+        }
+    );
+    assert_eq!(bench.partition.copied_offset(), Some(2));
+}
+
+#[test]
+fn no_answer_makes_arithmetic_overflow() {
+    let mut bench = Bench::new(2);
+    bench.send();
+    assert_eq!(bench.partition.produced(bench.now, 0, Ok(i64::MAX)), None);
+    bench.send();
+    let reason = halted(bench.partition.produced(bench.now, 2, Ok(i64::MIN)));
+    assert!(matches!(reason, HaltReason::TargetWentBack { .. }));
+}
+
+#[test]
+fn what_was_read_before_a_bad_entry_still_goes_out() {
+    type Spoil = fn(&mut Log);
+    let cases: [(&str, Spoil); 2] = [
+        ("old format", |log| log.write_legacy()),
+        ("wrong checksum", |log| {
+            // Holes ask for a rebuild, which checks.
+            log.write_compacted(
+                &[(0, Bytes::from_static(b"a")), (2, Bytes::from_static(b"b"))],
+                3,
+            );
+            log.damage_last();
+        }),
+    ];
+    for (case, spoil) in cases {
+        let mut bench = Bench::new(0);
+        bench
+            .log
+            .write(Compression::None, &[Bytes::from_static(b"good")]);
+        spoil(&mut bench.log);
+        let reason = halted(bench.fetch());
+        assert!(!reason.bars_producing(), "{case}: {reason}");
+        assert_eq!(bench.send(), [0], "{case}");
+        bench.acknowledge(0);
+        assert_eq!(bench.partition.copied_offset(), Some(1), "{case}");
+        assert!(bench.partition.is_drained(), "{case}");
+    }
+}
+
+#[test]
+fn a_batch_damaged_on_the_source_is_refused_named_and_read_again() {
+    let mut bench = Bench::new(2);
+    bench.send();
+    bench.acknowledge(0);
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"damaged")]);
+    bench.log.damage_last();
+    bench.fetch();
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"behind")]);
+    bench.fetch();
+    assert_eq!(bench.send(), [2, 4, 5]);
+    bench.acknowledge(2);
+    assert_eq!(bench.fail(4, refused(ErrorCode::CORRUPT_MESSAGE)), None);
+    let reason = halted(bench.fail(5, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
+    assert!(
+        matches!(reason, HaltReason::Unreadable { offset: 4, .. }),
+        "{reason}"
+    );
+    assert_eq!(bench.partition.queued_bytes(), 0);
+    // The disk is mended; the numbers that were never used are used now.
+    bench.log.mend();
+    bench.now += limits::HALT_RETRY;
+    assert_eq!(
+        bench.partition.retry_halted(bench.now),
+        Some(PartitionNotice::Resumed)
+    );
+    bench.fetch();
+    assert_eq!(bench.send(), [4, 5]);
+}
+
+#[test]
+fn a_halt_waits_for_open_answers_and_is_then_looked_at_again() {
+    let mut bench = Bench::new(3);
+    bench.send();
+    bench.acknowledge(0);
+    assert_eq!(bench.send(), [2, 4]);
+    halted(bench.fail(4, refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+    bench.now += limits::HALT_RETRY;
+    assert_eq!(bench.partition.retry_halted(bench.now), None);
+    let deadline = bench.partition.deadline(bench.now).unwrap();
+    assert!(deadline > bench.now);
+    bench.fail(2, Failure::NoAnswer(String::new()));
+    bench.now = deadline;
+    assert_eq!(
+        bench.partition.retry_halted(bench.now),
+        Some(PartitionNotice::Resumed)
+    );
+    assert_eq!(bench.send(), [2, 4]);
+}
+
+#[test]
+fn a_halt_that_needs_a_restart_outlasts_one_that_may_pass() {
+    let mut bench = Bench::new(1);
+    bench.partition.halt(bench.now, HaltReason::TopicMissing);
+    halted(bench.partition.halt(bench.now, HaltReason::TopicRecreated));
+    assert_eq!(
+        bench.partition.halt(bench.now, HaltReason::TopicMissing),
+        None
+    );
+    assert_eq!(
+        bench.partition.halt_reason(),
+        Some(&HaltReason::TopicRecreated)
+    );
+    bench.now += 10 * limits::HALT_RETRY;
+    assert_eq!(bench.partition.retry_halted(bench.now), None);
+}
+
+#[test]
+fn of_two_waits_the_later_one_is_not_forgotten() {
+    let mut bench = Bench::new(1);
+    let unanswered = || Failure::NoAnswer(String::new());
+    bench.partition.fetch_sent();
+    bench.partition.fetched(bench.now, Err(unanswered()));
+    bench.send();
+    bench.wait();
+    bench.fail(0, unanswered());
+    assert!(bench.partition.deadline(bench.now).is_some());
+}
+
+#[test]
+fn an_answer_to_a_question_no_longer_asked_is_passed_over() {
+    let mut bench = Bench::new(2);
+    bench.send();
+    bench.acknowledge(0);
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"later")]);
+    let (offset, bytes_max) = bench.partition.wants_fetch(bench.now).unwrap();
+    bench.partition.fetch_sent();
+    let answer = bench.log.fetch(offset, bytes_max).unwrap();
+    // The halt goes back to the batch that was never sent.
+    bench.partition.halt(
+        bench.now,
+        HaltReason::TargetRefuses(refused(ErrorCode::INVALID_CONFIG)),
+    );
+    bench.now += limits::HALT_RETRY;
+    bench.partition.retry_halted(bench.now);
+    bench.partition.fetched(bench.now, Ok(answer));
+    assert_eq!(bench.send(), [0; 0]);
+    bench.fetch();
+    assert_eq!(bench.send(), [2, 4]);
+}
+
+#[test]
+fn a_stalled_partition_gives_back_what_it_has_not_sent_and_reads_no_more() {
+    let mut bench = Bench::new(5);
+    assert_eq!(bench.send(), [0]);
+    let all = bench.partition.queued_bytes();
+    for _ in 0..limits::STALLED_AFTER {
+        assert!(!bench.partition.is_stalled());
+        bench.fail(0, refused(ErrorCode::NOT_ENOUGH_REPLICAS));
+        bench.wait();
+        bench.send();
+    }
+    assert!(bench.partition.is_stalled());
+    assert!(bench.partition.queued_bytes() < all / 4);
+    assert_eq!(bench.partition.wants_fetch(bench.now), None);
+    bench.acknowledge(0);
+    bench.fetch();
+    assert_eq!(bench.send(), [2, 4, 6, 8]);
+}
+
+#[test]
+fn the_start_is_where_the_log_says_and_a_lost_position_is_explained() {
+    let range = |start_offset, end_offset| LogRange {
+        start_offset,
+        end_offset,
+    };
+    let cases = [
+        (None, StartAt::Earliest, range(5, 9), Some(5), None),
+        (None, StartAt::Latest, range(5, 9), Some(9), None),
+        (Some(7), StartAt::Latest, range(5, 9), Some(7), None),
+        (Some(9), StartAt::Earliest, range(5, 9), Some(9), None),
+        (
+            Some(3),
+            StartAt::Latest,
+            range(5, 9),
+            Some(5),
+            Some(PartitionNotice::Gap {
+                from_offset: 3,
+                to_offset: 5,
+            }),
+        ),
+        (
+            Some(11),
+            StartAt::Earliest,
+            range(5, 9),
+            None,
+            Some(PartitionNotice::Halted(HaltReason::SourceTruncated {
+                next_offset: 11,
+                log_end_offset: 9,
+            })),
+        ),
+    ];
+    for (stored, start_at, range, expected, notice) in cases {
+        let (mut partition, mut now) = (partition(stored, start_at), epoch());
+        if stored.is_some() {
+            partition.fetch_sent();
+            let failure = refused(ErrorCode::OFFSET_OUT_OF_RANGE);
+            partition.fetched(now, Err(failure));
+            now += limits::BACKOFF_MAX;
+        }
+        assert!(partition.wants_log_range(now));
+        partition.log_range_asked();
+        assert_eq!(
+            partition.log_range_found(now, Ok(range)),
+            notice,
+            "{range:?}"
+        );
+        let wanted = partition.wants_fetch(now).map(|(offset, _)| offset);
+        assert_eq!(wanted, expected, "{stored:?} {range:?}");
+    }
+}
+
+#[test]
+fn an_offset_that_is_in_range_and_refused_all_the_same_is_asked_less_and_less_often() {
+    let (mut partition, start) = (partition(Some(7), StartAt::Earliest), epoch());
+    let (mut now, mut rounds) = (start, 0);
+    while now < start + 10 * limits::BACKOFF_MAX {
+        partition.fetch_sent();
+        partition.fetched(now, Err(refused(ErrorCode::OFFSET_OUT_OF_RANGE)));
+        now = partition.deadline(now).unwrap();
+        assert!(partition.wants_log_range(now));
+        partition.log_range_asked();
+        let range = LogRange {
+            start_offset: 0,
+            end_offset: 9,
+        };
+        partition.log_range_found(now, Ok(range));
+        rounds += 1;
+    }
+    assert!(rounds < 30, "{rounds}");
+}
+
+#[test]
+fn the_fetch_limit_grows_until_a_batch_fits_and_then_the_partition_halts() {
+    let mut bench = Bench::new(0);
+    let mut limits_seen = Vec::new();
+    let reason = loop {
+        limits_seen.push(bench.partition.wants_fetch(bench.now).unwrap().1);
+        // A broker before KIP-74 cuts even the first batch.
+        if let Some(notice) = bench.fetched(vec![0; 11]) {
+            break halted(Some(notice));
+        }
+    };
+    assert!(limits_seen.is_sorted_by(|a, b| a < b));
+    let bytes_max = limits::PARTITION_FETCH_BYTES_CAP;
+    assert_eq!(
+        reason,
+        HaltReason::FetchLimit {
+            offset: 0,
+            bytes_max
+        }
+    );
+}
+
+#[test]
+fn a_too_large_batch_is_named_by_its_offset_on_the_source() {
+    let mut bench = Bench::new(1);
+    bench.send();
+    bench.acknowledge(0);
+    bench.log.write_compacted(
+        &[(1, Bytes::from_static(b"a")), (3, Bytes::from_static(b"b"))],
+        5,
+    );
+    bench.fetch();
+    let sent = bench.send_batches();
+    let reason = halted(bench.fail(2, refused(ErrorCode::MESSAGE_TOO_LARGE)));
+    let batch_bytes = sent[0].header.len() + sent[0].payload.len();
+    assert_eq!(
+        reason,
+        HaltReason::BatchTooLarge {
+            first_offset: 2,
+            batch_bytes
+        }
+    );
+}
+
+#[test]
+fn markers_and_emptied_batches_move_the_position_when_nothing_waits_before_them() {
+    let mut bench = Bench::new(1);
+    bench.log.write_marker();
+    bench.log.write_compacted(&[], 4);
+    bench.fetch();
+    assert_eq!(bench.partition.copied_offset(), Some(0));
+    bench.send();
+    bench.acknowledge(0);
+    assert_eq!(bench.partition.copied_offset(), Some(7));
+    assert_eq!(bench.partition.lag(), Some(0));
+}

@@ -1,0 +1,4 @@
+//! The real engine between two in-memory clusters, over TCP and in one process: quick, no Java.
+
+mod faults;
+mod topics;
