@@ -54,6 +54,7 @@ impl Held {
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.stalled_bytes = self.stalled_bytes + after.stalled_bytes - before.stalled_bytes;
     }
+}
 
 /// What a request was for.
 #[derive(Debug)]
