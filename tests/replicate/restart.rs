@@ -11,7 +11,7 @@ use std::{
 
 use super::{Topic, properties, stop};
 use crate::support::{
-    java_client::{Blob, Isolation, NewRecord, ProduceOptions},
+    java_client::{Blob, Content, Isolation, NewRecord, ProduceOptions},
     kafka::{Pair, pair},
     kmirror::Kmirror,
 };
@@ -21,8 +21,8 @@ const PARTITIONS: u64 = 4;
 /// Records appended at once.
 const CHUNK: u64 = 200;
 
-/// Records that each run must copy before it is ended.
-const COPIED_PER_RUN: usize = 400;
+/// How much further each run must come than the one before.
+const COPIED_PER_RUN: u64 = 1_000;
 
 #[test]
 fn stops_and_starts_under_load_lose_and_double_nothing() {
@@ -57,13 +57,14 @@ fn kills_under_load_lose_nothing() {
     );
     let kills = 3;
     let mut logs = Vec::new();
+    let properties = properties(pair, "killed", "kmirror.positions.interval.ms = 100");
     for _ in 0..kills {
-        let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
+        let mut kmirror = Kmirror::run(&properties);
         wait_for_more(&mut kmirror, copy);
         logs.push(kmirror.kill9());
     }
     numbers.stop();
-    let mut kmirror = Kmirror::run(&properties(pair, "killed", ""));
+    let mut kmirror = Kmirror::run(&properties);
     wait_for_last(&mut kmirror, topic, copy);
     stop(kmirror);
 
@@ -122,10 +123,19 @@ fn record(number: u64) -> NewRecord {
 }
 
 fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
-    let enough = copy.count() + COPIED_PER_RUN;
-    kmirror.wait_until(&format!("{enough} records"), |_| {
-        (copy.count() >= enough).then_some(())
+    let enough = highest(copy).unwrap_or(0) + COPIED_PER_RUN;
+    kmirror.wait_until(&format!("number {enough}"), |_| {
+        (highest(copy)? >= enough).then_some(())
     });
+}
+
+/// The highest number copied, once there is one.
+fn highest(copy: Topic<'_>) -> Option<u64> {
+    if copy.count() == 0 {
+        return None;
+    }
+    let contents = copy.own_contents().into_iter();
+    contents.map(|(_, content)| number(content)).max()
 }
 
 /// Waits until the copy ends as the source does, in every partition.
@@ -142,13 +152,17 @@ fn numbers_in(topic: Topic<'_>) -> BTreeMap<i32, Vec<u64>> {
     let mut numbers: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
     let java = topic.cluster.java();
     for record in java.read(topic.name, Isolation::ReadUncommitted) {
-        let Some(Blob::Bytes(value)) = record.content.value else {
-            panic!("a value that was not produced: {record:?}");
-        };
-        let number = String::from_utf8(value).unwrap().parse().unwrap();
-        numbers.entry(record.partition).or_default().push(number);
+        let (partition, content) = (record.partition, record.content);
+        numbers.entry(partition).or_default().push(number(content));
     }
     numbers
+}
+
+fn number(content: Content) -> u64 {
+    let Some(Blob::Bytes(value)) = content.value else {
+        panic!("a value that was not produced: {content:?}");
+    };
+    String::from_utf8(value).unwrap().parse().unwrap()
 }
 
 /// Compares long lists, and says where they first differ.
