@@ -84,13 +84,18 @@ impl Engine {
             .iter()
             .map(|cluster| (cluster.alias.as_str(), connect(cluster, &config.limits)))
             .collect();
+        // The budget is the process's: each flow gets an equal share.
+        let limits = Limits {
+            memory_bytes: config.limits.memory_bytes / config.flows.len().max(1),
+            ..config.limits
+        };
         let (stop, stopping) = watch::channel(false);
         let running = config.flows.iter().filter_map(|flow| {
             let source = clusters.get(flow.source.as_str())?.clone();
             let target = clusters.get(flow.target.as_str())?.clone();
             let (status_out, status) = watch::channel(FlowStatus::default());
             let driver = Driver::new(
-                flow_options(flow, &config.limits),
+                flow_options(flow, &limits),
                 driver::Ends { source, target },
                 driver::DriverOptions {
                     name: format!("{}->{}", flow.source, flow.target),
