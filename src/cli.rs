@@ -2,21 +2,17 @@
 //!
 //! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     cluster::RequestError,
-    config::{ClusterConfig, Config, ConfigError, FlowConfig, Notice, ParseOptions},
+    config::{ClusterConfig, Config, FlowConfig, Notice, ParseOptions},
     demo,
+    observe::{counted, log},
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
@@ -105,13 +101,7 @@ pub async fn main() -> ExitCode {
         "warn"
     };
     let filter = cli.log.as_deref().unwrap_or(default);
-    if let Some(word) = unknown_level(filter) {
-        eprintln!(
-            "kmirror: --log {filter}: {word:?} is no level; use error, warn, info, debug or trace"
-        );
-        return ExitCode::from(EXIT_USAGE);
-    }
-    if let Err(error) = start_log(filter) {
+    if let Err(error) = log::start(filter) {
         eprintln!("kmirror: --log {filter}: {error}");
         return ExitCode::from(EXIT_USAGE);
     }
@@ -123,48 +113,26 @@ pub async fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The first word that stands where a level must; the filter would take it for a module's name.
-fn unknown_level(filter: &str) -> Option<&str> {
-    let mut words = filter.split(',').map(str::trim);
-    words.find(|word| !word.contains('=') && word.parse::<LevelFilter>().is_err())
-}
-
-fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .init();
-    Ok(())
-}
-
-fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {
+/// Reads the file; prints every mistake in it and answers the exit code if it has any.
+fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), u8> {
     let options = ParseOptions {
         clusters_served: args.clusters.clone(),
     };
-    Config::load(&args.file, &options)
-}
-
-fn print_errors(file: &Path, errors: &[ConfigError], consequence: &str) {
-    for error in errors {
-        eprintln!("{error}");
-    }
-    eprintln!(
-        "kmirror: {}: {}, {consequence}",
-        file.display(),
-        counted(errors.len(), "mistake")
-    );
+    Config::load(&args.file, &options).map_err(|errors| {
+        for error in &errors {
+            eprintln!("{error}");
+        }
+        let mistakes = counted(errors.len(), "mistake");
+        let file = args.file.display();
+        eprintln!("kmirror: {file}: {mistakes}, nothing was started");
+        EXIT_CONFIG
+    })
 }
 
 async fn run(args: &FileArgs) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            print_errors(&args.file, &errors, "nothing was started");
-            return EXIT_CONFIG;
-        }
+        Err(code) => return code,
     };
     for notice in &notices {
         warn!("{notice}");
@@ -237,10 +205,7 @@ fn exit_code(ends: &[FlowEnd]) -> u8 {
 async fn check(args: &FileArgs, offline: bool) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            print_errors(&args.file, &errors, "no cluster was asked");
-            return EXIT_CONFIG;
-        }
+        Err(code) => return code,
     };
     for notice in &notices {
         println!("note   {notice}");
@@ -343,10 +308,4 @@ fn print_outlook(flow: &FlowConfig, outlook: &Outlook) -> usize {
         println!("  {label} {}; {}", finding.problem, finding.fix);
     }
     errors
-}
-
-/// A count with its noun.
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

@@ -512,7 +512,7 @@ mod tests {
             ..known()
         };
         let refused = MetadataResponse {
-            error_code: ErrorCode(129),
+            error_code: ErrorCode::REBOOTSTRAP_REQUIRED,
             ..known()
         };
         let before = merged(&[(known(), Scope::All)]);
@@ -533,7 +533,10 @@ mod tests {
                     limit: BROKERS_MAX,
                 },
             ),
-            (refused, MergeError::Refused(ErrorCode(129))),
+            (
+                refused,
+                MergeError::Refused(ErrorCode::REBOOTSTRAP_REQUIRED),
+            ),
         ] {
             let mut metadata = before.clone();
             assert_eq!(metadata.merge(&answer, Scope::All), Err(expected));

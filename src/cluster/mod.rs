@@ -244,7 +244,7 @@ impl Cluster {
         match metadata.merge(&response, scope) {
             Ok(()) => Ok(self.show(metadata, Some(Instant::now()))),
             Err(error) => {
-                if error == MergeError::Refused(REBOOTSTRAP_REQUIRED) {
+                if error == MergeError::Refused(ErrorCode::REBOOTSTRAP_REQUIRED) {
                     metadata.forget_brokers();
                     self.show(metadata, None);
                 }
@@ -370,9 +370,6 @@ impl Cluster {
         self.0.peers.dialer().error_without_broker(node_id, cause)
     }
 }
-
-/// The broker tells its clients to start from the bootstrap servers again (KIP-1102).
-const REBOOTSTRAP_REQUIRED: ErrorCode = ErrorCode(129);
 
 fn not_merged(answer: &Answer<MetadataRequest<'_>>, error: MergeError) -> RequestError {
     let broker = Arc::new(answer.broker().clone());

@@ -131,9 +131,9 @@ fn absent_settings_have_the_defaults_of_the_table() {
     assert_eq!(
         flow.fetch,
         FetchLimits {
-            bytes_max: 16 * 1024 * 1024,
-            partition_bytes_max: 8 * 1024 * 1024,
-            connections_per_broker: 1,
+            bytes_max: 8 * 1024 * 1024,
+            partition_bytes_max: 1024 * 1024,
+            connections_per_broker: 2,
         }
     );
     let excluded = ["min.insync.replicas", "message.timestamp.type"];

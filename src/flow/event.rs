@@ -1,6 +1,6 @@
 //! What goes into a flow and what comes out of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     ClusterView, Failure, FetchedRecords, LogRange, NewTopic, Outgoing, PartitionId,
@@ -11,7 +11,7 @@ use crate::offsets::source_offsets::StoredRecord;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// A time that [`Flow::deadline`] named has come.
+    /// A time that [`Flow::deadline`](super::Flow::deadline) named has come.
     DeadlineReached,
     /// A cluster's topics and leaders.
     Metadata {
@@ -106,6 +106,8 @@ pub enum Action {
         node: i32,
         /// Which of the connections for fetching.
         lane: u8,
+        /// How long the broker may hold the request while there is nothing to return.
+        wait: Duration,
         /// Record bytes in the whole answer.
         bytes_max: usize,
         /// What to fetch.

@@ -14,6 +14,9 @@ pub const PRODUCE_BYTES_MAX: usize = 4 << 20;
 /// How long a broker may hold a Fetch request while there is nothing to return.
 pub const FETCH_WAIT: Duration = Duration::from_millis(500);
 
+/// The same for requests beside one that waits already.
+pub const FETCH_WAIT_SHORT: Duration = Duration::from_millis(10);
+
 /// The largest share of one partition in a Fetch answer that a flow grows to, in bytes, when a
 /// broker that predates KIP-74 returns less than one batch.
 pub const PARTITION_FETCH_BYTES_CAP: usize = 64 << 20;
@@ -32,9 +35,6 @@ pub const HALT_RETRY: Duration = Duration::from_secs(30);
 
 /// The wait before asking again for something that was just created.
 pub const CREATION_WAIT: Duration = Duration::from_millis(20);
-
-/// How long a topic that was just created is looked for every [`CREATION_WAIT`].
-pub const EXPECTED_MAX: Duration = Duration::from_secs(5);
 
 /// The wait before asking again who leads a partition that nobody leads.
 pub const LEADER_WAIT: Duration = Duration::from_millis(500);

@@ -11,8 +11,8 @@
 //!
 //! * [`discovery`] compares both clusters and says what to create and what to copy.
 //! * [`partition`] is the machine of one partition; [`batch`] decides about one batch.
-//! * [`transfer`] puts what partitions want into requests, one broker at a time, within the budget.
-//! * [`positions`] keeps what has been copied in MM2's own format.
+//! * `transfer` puts what partitions want into requests, one broker at a time, within the budget.
+//! * `positions` keeps what has been copied in MM2's own format.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
 pub mod aborted;

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -257,6 +257,7 @@ impl Flow {
             request,
             node,
             lane,
+            wait: fetch_wait(lane, lanes),
             bytes_max,
             partitions,
         });
@@ -384,6 +385,18 @@ impl Flow {
         if failure.is_some_and(|failure| failure.remedy() == Remedy::RefreshMetadata) {
             self.discovery.refresh(side, now);
         }
+    }
+}
+
+/// How long a broker may hold the request of a lane.
+///
+/// Only the first lane waits long. The others are for partitions that became ready while it waits
+/// for idle ones: they come back soon, so that a lane is always about to be free.
+const fn fetch_wait(lane: u8, lanes: u8) -> Duration {
+    if lane == 0 || lanes == 1 {
+        limits::FETCH_WAIT
+    } else {
+        limits::FETCH_WAIT_SHORT
     }
 }
 

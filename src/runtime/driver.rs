@@ -139,10 +139,13 @@ impl Driver {
                 request,
                 node,
                 lane,
+                wait,
                 bytes_max,
                 partitions,
             } => {
-                self.fetch(request, node, Lane::Fetch(lane), bytes_max, partitions);
+                let fetch = self.fetch_job(wait, bytes_max, partitions);
+                let job = Job::Fetch { request, fetch };
+                self.queue(Side::Source, node, Lane::Fetch(lane), job);
             }
             Action::Produce {
                 request,
@@ -168,41 +171,27 @@ impl Driver {
         None
     }
 
-    fn fetch(
-        &mut self,
-        request: RequestId,
-        node: i32,
-        lane: Lane,
+    fn fetch_job(
+        &self,
+        wait: Duration,
         bytes_max: usize,
         partitions: Vec<FetchPartition>,
-    ) {
-        let named = partitions.into_iter().filter_map(|partition| {
-            let names = self.flow.names(partition.id)?;
-            let name = Name {
-                topic: Arc::clone(names.topic),
-                topic_id: names.topic_id,
-                partition: names.partition,
-            };
-            Some((partition, name))
-        });
-        let fetch = FetchJob {
+    ) -> FetchJob {
+        let named = partitions
+            .into_iter()
+            .filter_map(|partition| Some((partition, self.name_of(Side::Source, partition.id)?)));
+        FetchJob {
             isolation_level: self.options.isolation_level,
+            wait,
             bytes_max,
             partitions: named.collect(),
-        };
-        self.queue(Side::Source, node, lane, Job::Fetch { request, fetch });
+        }
     }
 
     fn produce(&mut self, request: RequestId, node: i32, batches: Vec<(PartitionId, Outgoing)>) {
-        let named = batches.into_iter().filter_map(|(id, batch)| {
-            let names = self.flow.names(id)?;
-            let name = Name {
-                topic: Arc::clone(names.remote_topic),
-                topic_id: names.remote_topic_id,
-                partition: names.partition,
-            };
-            Some((id, batch, name))
-        });
+        let named = batches
+            .into_iter()
+            .filter_map(|(id, batch)| Some((id, batch, self.name_of(Side::Target, id)?)));
         let produce = ProduceJob {
             timeout: self.options.request_timeout,
             batches: named.collect(),
@@ -243,16 +232,24 @@ impl Driver {
         let Action::AskLogRanges { partitions, .. } = action else {
             return Vec::new();
         };
-        let named = partitions.iter().filter_map(|id| {
-            let names = self.flow.names(*id)?;
-            let name = Name {
-                topic: Arc::clone(names.topic),
-                topic_id: names.topic_id,
-                partition: names.partition,
-            };
-            Some((*id, name))
-        });
+        let named = partitions
+            .iter()
+            .filter_map(|id| Some((*id, self.name_of(Side::Source, *id)?)));
         named.collect()
+    }
+
+    /// How requests to one side call a partition.
+    fn name_of(&self, side: Side, id: PartitionId) -> Option<Name> {
+        let names = self.flow.names(id)?;
+        let (topic, topic_id) = match side {
+            Side::Source => (names.topic, names.topic_id),
+            Side::Target => (names.remote_topic, names.remote_topic_id),
+        };
+        Some(Name {
+            topic: Arc::clone(topic),
+            topic_id,
+            partition: names.partition,
+        })
     }
 }
 

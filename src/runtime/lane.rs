@@ -15,13 +15,13 @@ use kmirror_protocol::{
 };
 use tokio::sync::mpsc;
 
-use super::convert::{failure, refusal};
+use super::{
+    admin::millis,
+    convert::{failure, refusal},
+};
 use crate::{
     cluster::{Answer, Cluster, Connection, Lane, Pending, RequestError, SendOptions},
-    flow::{
-        Event, FetchPartition, FetchedRecords, Outgoing, PartitionId, PerPartition, RequestId,
-        limits,
-    },
+    flow::{Event, FetchPartition, FetchedRecords, Outgoing, PartitionId, PerPartition, RequestId},
 };
 
 /// The first versions of Fetch and Produce that call topics by id (KIP-516).
@@ -54,6 +54,7 @@ pub(super) enum Job {
 /// A Fetch request to be made.
 pub(super) struct FetchJob {
     pub(super) isolation_level: i8,
+    pub(super) wait: Duration,
     pub(super) bytes_max: usize,
     pub(super) partitions: Vec<(FetchPartition, Name)>,
 }
@@ -216,7 +217,7 @@ impl FetchJob {
             }
         }
         let request = FetchRequest {
-            max_wait_ms: i32::try_from(limits::FETCH_WAIT.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms: millis(self.wait),
             min_bytes: 1,
             max_bytes: i32::try_from(self.bytes_max).unwrap_or(i32::MAX),
             isolation_level: self.isolation_level,
@@ -257,7 +258,7 @@ impl ProduceJob {
         }
         let request = ProduceRequest {
             acks: -1,
-            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: millis(self.timeout),
             topic_data: topics,
             ..ProduceRequest::default()
         };

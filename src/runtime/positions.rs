@@ -18,7 +18,7 @@ use super::{
     topic_reader::OwnedRecord,
 };
 use crate::{
-    cluster::{Cluster, Lane, SendOptions, Topics},
+    cluster::{Cluster, SendOptions, To, Topics},
     flow::Failure,
     offsets::{murmur2, source_offsets::StoredRecord},
 };
@@ -129,10 +129,7 @@ async fn produce(
         ..SendOptions::default()
     };
     let answer = cluster
-        .broker(node, Lane::Control)
-        .await
-        .and_then(|connection| connection.send_with(&request, options))
-        .map_err(|err| failure(&err))?
+        .request_with(To::Node(node), &request, options)
         .await
         .map_err(|err| failure(&err))?;
     let response = answer.decode().map_err(|err| failure(&err))?;

@@ -2,13 +2,12 @@
 
 use tracing::{error, info, warn};
 
-use crate::flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits};
+use crate::{
+    flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits},
+    observe::counted,
+};
 
 /// Logs a notice of the flow `name`.
-#[expect(
-    clippy::too_many_lines,
-    reason = "a table: what is logged for each notice"
-)]
 pub fn notice(name: &str, notice: &Notice) {
     match notice {
         Notice::Partition {
@@ -32,15 +31,29 @@ pub fn notice(name: &str, notice: &Notice) {
         Notice::PositionsLoaded { partitions } => {
             info!(
                 flow = name,
-                "found stored positions of {partitions} partitions"
+                "found stored positions of {}",
+                counted(*partitions, "partition")
             );
         }
+        Notice::SameCluster { cluster_id } => error!(
+            flow = name,
+            "source and target are the same cluster ({cluster_id}): copying would never end; \
+             check bootstrap.servers of both"
+        ),
+        topics => topic(name, topics),
+    }
+}
+
+/// Logs a notice about whole topics.
+fn topic(name: &str, notice: &Notice) {
+    match notice {
         Notice::TopicCreated {
             remote_topic,
             partition_count,
         } => {
-            let count =
-                (*partition_count >= 0).then(|| format!(" with {partition_count} partitions"));
+            // A negative count has left the number to the brokers.
+            let count = usize::try_from(*partition_count).ok();
+            let count = count.map(|count| format!(" with {}", counted(count, "partition")));
             info!(
                 flow = name,
                 "created topic {remote_topic}{}",
@@ -73,17 +86,14 @@ pub fn notice(name: &str, notice: &Notice) {
         } => {
             info!(
                 flow = name,
-                "copying {partition_count} partitions of {topic} to {remote_topic}"
+                "copying {} of {topic} to {remote_topic}",
+                counted(*partition_count, "partition")
             );
         }
         Notice::TopicSkipped { topic, reason } => {
             warn!(flow = name, "topic {topic} is not copied: {reason}");
         }
-        Notice::SameCluster { cluster_id } => error!(
-            flow = name,
-            "source and target are the same cluster ({cluster_id}): copying would never end; \
-             check bootstrap.servers of both"
-        ),
+        _ => {}
     }
 }
 
@@ -101,6 +111,9 @@ fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
         ) => "grant Create on the cluster or the topic, or create the topic by hand.",
         Refused(ErrorCode::POLICY_VIOLATION | ErrorCode::INVALID_CONFIG, _) => {
             "create the topic by hand, or leave the property out with config.properties.exclude."
+        }
+        Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _) => {
+            "it exists but is not shown to this client: grant Describe on it."
         }
         _ => "records of this topic wait on the source.",
     }
@@ -139,17 +152,14 @@ pub fn status(name: &str, status: &FlowStatus) {
     let counters = &status.counters;
     info!(
         flow = name,
-        "{} partitions, {} records copied, lag {} records, {} halted",
-        status.partitions,
+        "{}, {} records copied, lag {} records, {} halted",
+        counted(status.partitions, "partition"),
         counters.records,
         status.lag,
         status.halted.len()
     );
     for side in &status.unreachable {
-        warn!(
-            flow = name,
-            "the {side} cluster still does not answer; trying again"
-        );
+        warn!(flow = name, "the {side} cluster still does not answer");
     }
     for halted in &status.halted {
         let reason = halted.halted.as_deref().unwrap_or_default();

@@ -19,7 +19,7 @@ use super::{
     lane::Name,
 };
 use crate::{
-    cluster::{Cluster, Lane, SendOptions, Topics},
+    cluster::{Cluster, SendOptions, To, Topics},
     flow::{Failure, LogRange, PartitionId, aborted::AbortedFilter, limits},
 };
 
@@ -158,10 +158,7 @@ impl LeaderReader<'_> {
         };
         let answer = self
             .cluster
-            .broker(self.node, Lane::Control)
-            .await
-            .and_then(|connection| connection.send_with(&request, options))
-            .map_err(|err| failure(&err))?
+            .request_with(To::Node(self.node), &request, options)
             .await
             .map_err(|err| failure(&err))?;
         let response = answer.decode().map_err(|err| failure(&err))?;

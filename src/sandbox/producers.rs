@@ -143,3 +143,93 @@ impl Producers {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kmirror_protocol::records::{BatchBuilder, Compression, NewRecord};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A batch that was appended: epoch, first and last sequence, first offset.
+    type Appended = (i16, i64, i64, i64);
+
+    /// The rules again, over everything that was ever appended (B1 to B5).
+    fn expected(history: &[Appended], batch: &BatchHeader) -> Result<Option<i64>, ErrorCode> {
+        let wrap = |sequence: i64| sequence % (1 << 31);
+        let Some((epoch, _, last, _)) = history.last().copied() else {
+            return Ok(None);
+        };
+        if batch.producer_epoch < epoch {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        let first = i64::from(batch.base_sequence);
+        let range = (
+            batch.producer_epoch,
+            first,
+            wrap(first + i64::from(batch.last_offset_delta)),
+        );
+        let newest = history.iter().rev().take(5);
+        let mut same = newest.filter(|it| (it.0, it.1, it.2) == range);
+        if let Some((_, _, _, offset)) = same.next() {
+            return Ok(Some(*offset));
+        }
+        let next = if batch.producer_epoch == epoch {
+            wrap(last + 1)
+        } else {
+            0
+        };
+        if first == next {
+            Ok(None)
+        } else {
+            Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+        }
+    }
+
+    /// Sequence numbers on both sides of the wrap.
+    fn sequences() -> impl Strategy<Value = i32> {
+        prop_oneof![0..12_i32, i32::MAX - 6..=i32::MAX]
+    }
+
+    proptest! {
+        #[test]
+        fn admission_follows_the_rules(
+            start in sequences(),
+            batches in prop::collection::vec((0..3_i16, sequences(), 1..4_i32, 0..4_u8), 1..60),
+        ) {
+            let mut producers = Producers::default();
+            let mut history: Vec<Appended> = Vec::new();
+            let mut next_offset = 0;
+            let mut template = BatchBuilder::new(Compression::None);
+            template.push(&NewRecord::default()).unwrap();
+            let template = template.build().unwrap().header;
+            for (epoch, sequence, count, luck) in batches {
+                // Mostly what a well-behaved producer would send next.
+                let (epoch, sequence) = match history.last() {
+                    None => (epoch, start),
+                    Some(last) if luck > 0 => (last.0, sequence_after(i32::try_from(last.2).unwrap(), 1)),
+                    Some(_) => (epoch, sequence),
+                };
+                let batch = BatchHeader {
+                    base_offset: next_offset,
+                    last_offset_delta: count - 1,
+                    producer_id: 9,
+                    producer_epoch: epoch,
+                    base_sequence: sequence,
+                    ..template
+                };
+                let admission = producers.check(&batch).map(|admission| match admission {
+                    Admission::Append => None,
+                    Admission::Duplicate { first_offset, .. } => Some(first_offset),
+                });
+                prop_assert_eq!(admission, expected(&history, &batch), "{:?}", batch);
+                if admission == Ok(None) {
+                    producers.append(&batch);
+                    let last = i64::from(batch.last_sequence());
+                    history.push((epoch, i64::from(sequence), last, next_offset));
+                    next_offset = batch.next_offset();
+                }
+            }
+        }
+    }
+}

@@ -53,10 +53,7 @@ nothing stands in the way
 #[test]
 fn a_file_with_many_mistakes_gets_one_report() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for (command, consequence) in [
-        ("check", "no cluster was asked"),
-        ("run", "nothing was started"),
-    ] {
+    for command in ["check", "run"] {
         let output = kmirror_in(&dir, &[command, "mistakes.properties"]);
         let expected = r#"mistakes.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
 mistakes.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
@@ -72,10 +69,11 @@ mistakes.properties:12: kmirror.memory.byts: is not a setting; did you mean kmir
 mistakes.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
 mistakes.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
 mistakes.properties:16: config.providers: config providers are not in this version; write the values into the file
-kmirror: mistakes.properties: 14 mistakes, "#;
+kmirror: mistakes.properties: 14 mistakes, nothing was started
+"#;
         assert_eq!(output.code, 78);
         assert_eq!(output.stdout, "");
-        assert_eq!(output.stderr, format!("{expected}{consequence}\n"));
+        assert_eq!(output.stderr, expected);
     }
 }
 

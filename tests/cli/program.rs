@@ -116,7 +116,7 @@ async fn a_run_copies_until_it_is_told_to_stop() {
         assert_eq!(status.code(), Some(0), "{log}");
         for line in [
             "starts 1 flow\n",
-            "created topic A.t with 1 partitions",
+            "created topic A.t with 1 partition ",
             " INFO stopped\n",
         ] {
             assert!(log.contains(line), "{line:?} in\n{log}");

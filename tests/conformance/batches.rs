@@ -6,7 +6,7 @@ use kmirror_protocol::{
 };
 
 use super::{
-    broker::{Broker, batch, record, with_header},
+    broker::{Broker, Topic, batch, record, with_header},
     now_ms,
 };
 
@@ -20,134 +20,100 @@ fn with_holes(codec: Compression) -> BuiltBatch {
     builder.build().unwrap()
 }
 
-pub(super) async fn a_batch_that_breaks_a_rule_is_refused(bootstrap: &str) {
+/// Produces each blob and compares the error codes of all.
+async fn compare(broker: &mut Broker, topic: &Topic, cases: Vec<(&str, Vec<u8>, i16)>) {
+    let mut answers = Vec::new();
+    for (name, blob, _) in &cases {
+        answers.push((*name, broker.produce(topic, blob).await.code.0));
+    }
+    let expected: Vec<_> = cases.iter().map(|(name, _, code)| (*name, *code)).collect();
+    assert_eq!(answers, expected);
+}
+
+pub(super) async fn a_header_that_breaks_a_rule_is_refused(bootstrap: &str) {
+    type Change = fn(&mut BatchHeader);
     let broker = &mut Broker::connect(bootstrap).await;
-    let topic = broker.create_topic("batches-rules", &[]).await;
-    let plain = batch(Compression::None, 2);
-    let gzip = batch(Compression::Gzip, 2);
-    let change = |change: fn(&mut BatchHeader)| with_header(&plain, change);
-    let whole = plain.to_vec();
-    let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    let cases = [
-        ("as it should be", whole.clone(), 0),
-        ("base offset 1", change(|it| it.base_offset = 1), 87),
-        ("base offset -1", change(|it| it.base_offset = -1), 87),
+    let topic = broker.create_topic("batches-headers", &[]).await;
+    let made = batch(Compression::None, 2);
+    let cases: [(&str, Change, i16); 16] = [
+        ("as it should be", |_| {}, 0),
+        ("base offset 1", |it| it.base_offset = 1, 87),
+        ("base offset -1", |it| it.base_offset = -1, 87),
+        ("last offset delta 2", |it| it.last_offset_delta = 2, 87),
+        ("last offset delta -1", |it| it.last_offset_delta = -1, 87),
+        ("no records", |it| it.record_count = 0, 87),
+        ("-1 records", |it| it.record_count = -1, 87),
+        ("control", |it| it.attributes.0 |= Attributes::CONTROL, 87),
         (
-            "last offset delta 2",
-            change(|it| it.last_offset_delta = 2),
-            87,
-        ),
-        (
-            "last offset delta -1",
-            change(|it| it.last_offset_delta = -1),
-            87,
-        ),
-        ("no records", change(|it| it.record_count = 0), 87),
-        ("-1 records", change(|it| it.record_count = -1), 87),
-        (
-            "control bit",
-            change(|it| it.attributes.0 |= Attributes::CONTROL),
-            87,
-        ),
-        (
-            "transactional bit",
-            change(|it| it.attributes.0 |= Attributes::TRANSACTIONAL),
+            "transactional",
+            |it| it.attributes.0 |= Attributes::TRANSACTIONAL,
             53,
         ),
-        ("id without sequence", change(|it| it.producer_id = 5), 87),
-        ("sequence without id", change(|it| it.base_sequence = 5), 0),
-        (
-            "leader epoch 99",
-            change(|it| it.partition_leader_epoch = 99),
-            0,
-        ),
+        ("id without sequence", |it| it.producer_id = 5, 87),
+        ("sequence without id", |it| it.base_sequence = 5, 0),
+        ("leader epoch 99", |it| it.partition_leader_epoch = 99, 0),
         (
             "delete horizon",
-            change(|it| it.attributes.0 |= Attributes::DELETE_HORIZON),
+            |it| it.attributes.0 |= Attributes::DELETE_HORIZON,
             0,
         ),
         (
             "log append time",
-            change(|it| it.attributes.0 |= Attributes::LOG_APPEND_TIME),
+            |it| it.attributes.0 |= Attributes::LOG_APPEND_TIME,
             0,
         ),
+        ("unknown bits", |it| it.attributes.0 |= 1 << 7 | 1 << 9, 0),
+        ("not its codec", |it| it.attributes.0 |= 1, -1),
+    ];
+    let cases = cases.map(|(name, change, code)| (name, with_header(&made, change), code));
+    compare(broker, &topic, cases.to_vec()).await;
+}
+
+pub(super) async fn a_payload_that_breaks_a_rule_is_refused(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    let topic = broker.create_topic("batches-payloads", &[]).await;
+    let [none, gzip] = [Compression::None, Compression::Gzip].map(|codec| batch(codec, 2));
+    let counted = |made: &BuiltBatch, count: i32| {
+        with_header(made, |it| {
+            it.record_count = count;
+            it.last_offset_delta = count - 1;
+        })
+    };
+    let holes = with_holes(Compression::None);
+    let packed_holes = with_holes(Compression::Gzip);
+    let cases = vec![
+        ("one record more than there is", counted(&none, 3), 87),
+        ("one record less than there is", counted(&none, 1), 87),
+        ("one compressed record less", counted(&gzip, 1), 87),
+        ("holes, counted honestly", holes.to_vec(), 87),
         (
-            "unknown bits",
-            change(|it| it.attributes.0 |= 1 << 7 | 1 << 9),
-            0,
-        ),
-        ("wrong checksum", flipped, 2),
-        (
-            "payload not of its codec",
-            change(|it| it.attributes.0 |= 1),
-            -1,
-        ),
-        (
-            "one record more than there is",
-            {
-                with_header(&plain, |it| {
-                    (it.record_count, it.last_offset_delta) = (3, 2)
-                })
-            },
+            "compressed holes, counted honestly",
+            packed_holes.to_vec(),
             87,
         ),
-        (
-            "one record less than there is",
-            {
-                with_header(&plain, |it| {
-                    (it.record_count, it.last_offset_delta) = (1, 0)
-                })
-            },
-            87,
-        ),
-        (
-            "the same, compressed",
-            { with_header(&gzip, |it| (it.record_count, it.last_offset_delta) = (1, 0)) },
-            87,
-        ),
+        ("holes, hidden", counted(&holes, 3), 0),
+        ("compressed holes, hidden", counted(&packed_holes, 3), -1),
+    ];
+    compare(broker, &topic, cases).await;
+}
+
+pub(super) async fn a_request_carries_one_whole_batch_per_partition(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    let topic = broker.create_topic("batches-single", &[]).await;
+    let whole = batch(Compression::None, 2).to_vec();
+    let last = whole.len() - 1;
+    let cases = vec![
+        ("one batch", whole.clone(), 0),
         ("two batches", [whole.clone(), whole.clone()].concat(), 87),
         ("no batch", Vec::new(), 87),
-        ("half a batch", whole[..whole.len() - 1].to_vec(), 87),
+        ("half a batch", whole[..last].to_vec(), 87),
         ("a batch and a bit", [whole.as_slice(), &[0; 9]].concat(), 0),
         ("magic 1", with_byte(&whole, 16, 1), 87),
         ("magic 3", with_byte(&whole, 16, 3), 2),
-        ("a length of 13", { with_byte(&whole[..29], 11, 13) }, 2),
-        (
-            "holes, counted honestly",
-            with_holes(Compression::None).to_vec(),
-            87,
-        ),
-        (
-            "compressed holes, counted honestly",
-            with_holes(Compression::Gzip).to_vec(),
-            87,
-        ),
-        (
-            "holes, hidden",
-            {
-                with_header(&with_holes(Compression::None), |it| {
-                    it.last_offset_delta = 2
-                })
-            },
-            0,
-        ),
-        (
-            "compressed holes, hidden",
-            {
-                with_header(&with_holes(Compression::Gzip), |it| {
-                    it.last_offset_delta = 2
-                })
-            },
-            -1,
-        ),
+        ("a length of 13", with_byte(&whole[..29], 11, 13), 2),
+        ("a flipped bit", with_byte(&whole, last, whole[last] ^ 1), 2),
     ];
-    let mut answers = Vec::new();
-    for (name, blob, _) in &cases {
-        answers.push((*name, broker.produce(&topic, blob).await.code.0));
-    }
-    let expected: Vec<_> = cases.iter().map(|(name, _, code)| (*name, *code)).collect();
-    assert_eq!(answers, expected);
+    compare(broker, &topic, cases).await;
 }
 
 fn with_byte(blob: &[u8], at: usize, byte: u8) -> Vec<u8> {

@@ -156,114 +156,77 @@ pub(super) async fn configs_tell_where_they_come_from(bootstrap: &str) {
 }
 
 pub(super) async fn configs_change_one_by_one(bootstrap: &str) {
-    const SET: i8 = 0;
-    const DELETE: i8 = 1;
-    const APPEND: i8 = 2;
-    const SUBTRACT: i8 = 3;
     let broker = &mut Broker::connect(bootstrap).await;
-    let name = broker
-        .create_topic("configs-change", &[("retention.ms", "1000")])
-        .await
-        .name;
-    // Topic, config, operation, value; error code; what the topic has set then.
+    let set = [("retention.ms", "1000")];
+    let topic = broker.create_topic("configs-change", &set).await.name;
+    let never = "configs-never";
+    // Topic, operation, config, value; error code; what the topic has set then.
     let steps = [
+        (topic, "set retention.ms 2000", 0, "retention.ms=2000"),
         (
-            name,
-            "retention.ms",
-            SET,
-            Some("2000"),
-            0,
-            "retention.ms=2000",
-        ),
-        (
-            name,
-            "cleanup.policy",
-            APPEND,
-            Some("compact"),
+            topic,
+            "append cleanup.policy compact",
             0,
             "cleanup.policy=delete,compact retention.ms=2000",
         ),
         (
-            name,
-            "cleanup.policy",
-            SUBTRACT,
-            Some("delete"),
+            topic,
+            "subtract cleanup.policy delete",
             0,
             "cleanup.policy=compact retention.ms=2000",
         ),
+        (topic, "delete retention.ms", 0, "cleanup.policy=compact"),
+        (topic, "delete retention.ms", 0, "cleanup.policy=compact"),
+        (topic, "set retention.ms", 42, "cleanup.policy=compact"),
         (
-            name,
-            "retention.ms",
-            DELETE,
-            None,
-            0,
+            topic,
+            "set retention.ms 1 set retention.ms 1",
+            42,
             "cleanup.policy=compact",
         ),
+        (topic, "set retention.ms x", 40, "cleanup.policy=compact"),
+        (topic, "append retention.ms 1", 40, "cleanup.policy=compact"),
+        (topic, "set no.such.config 1", 40, "cleanup.policy=compact"),
         (
-            name,
-            "retention.ms",
-            DELETE,
-            None,
-            0,
-            "cleanup.policy=compact",
-        ),
-        (
-            name,
-            "retention.ms",
-            SET,
-            Some("x"),
+            topic,
+            "set max.message.bytes -1",
             40,
             "cleanup.policy=compact",
         ),
-        (
-            name,
-            "retention.ms",
-            APPEND,
-            Some("1"),
-            40,
-            "cleanup.policy=compact",
-        ),
-        (
-            name,
-            "no.such.config",
-            SET,
-            Some("1"),
-            40,
-            "cleanup.policy=compact",
-        ),
-        (
-            name,
-            "max.message.bytes",
-            SET,
-            Some("-1"),
-            40,
-            "cleanup.policy=compact",
-        ),
-        ("configs-never", "retention.ms", SET, Some("1"), 3, ""),
-        ("configs-never", "retention.ms", SET, Some("x"), 40, ""),
+        (never, "set retention.ms 1", 3, ""),
+        (never, "set retention.ms x", 40, ""),
     ];
-    for (topic, config, operation, value, expected, then) in steps {
-        let request = IncrementalAlterConfigsRequest {
-            resources: vec![IncrementalAlterConfigsResource {
-                resource_type: TOPIC,
-                resource_name: topic,
-                configs: vec![IncrementalAlterableConfig {
-                    name: config,
-                    config_operation: operation,
-                    value,
-                }],
-            }],
-            validate_only: false,
-        };
-        let answer = broker.ask(&request).await;
-        let altered = answer.decode().responses[0].error_code.0;
-        assert_eq!(altered, expected, "{config} {operation} {value:?}");
+    for (topic, change, expected, then) in steps {
+        assert_eq!(alter(broker, topic, change).await, expected, "{change}");
         if expected == 0 {
             eventually(async || set_configs(broker, topic).await == then).await;
         }
-        let set = set_configs(broker, topic).await;
-        assert_eq!(set, then, "{config} {operation} {value:?}");
+        assert_eq!(set_configs(broker, topic).await, then, "{change}");
     }
+}
+
+/// Changes configs of a topic, each given as operation, name and value; answers the error code.
+async fn alter(broker: &mut Broker, topic: &str, changes: &str) -> i16 {
+    let operations = ["set", "delete", "append", "subtract"];
+    let words: Vec<&str> = changes.split(' ').collect();
+    let configs = words.chunks(3).map(|words| {
+        let mut operations = (0..).zip(operations);
+        IncrementalAlterableConfig {
+            name: words[1],
+            config_operation: operations.find(|it| it.1 == words[0]).unwrap().0,
+            value: words.get(2).copied(),
+        }
+    });
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![IncrementalAlterConfigsResource {
+            resource_type: TOPIC,
+            resource_name: topic,
+            configs: configs.collect(),
+        }],
+        validate_only: false,
+    };
+    let answer = broker.ask(&request).await;
+    answer.decode().responses[0].error_code.0
 }
 
 /// What is set on a topic itself, as one line.

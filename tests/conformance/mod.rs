@@ -56,7 +56,9 @@ probes! {
         producer_ids_are_given_out_once,
         the_last_sequence_of_each_producer_is_described;
     batches:
-        a_batch_that_breaks_a_rule_is_refused,
+        a_header_that_breaks_a_rule_is_refused,
+        a_payload_that_breaks_a_rule_is_refused,
+        a_request_carries_one_whole_batch_per_partition,
         what_is_stored_differs_only_where_the_broker_must_change_it,
         a_compacted_topic_refuses_records_without_key,
         timestamps_out_of_range_are_refused_by_record,

@@ -2,6 +2,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,11 +15,22 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.Node;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** Administers topics with the Java admin client. A change is answered when the broker asked shows it. */
 final class Administer {
@@ -43,6 +55,9 @@ final class Administer {
                 case "config" -> administer.config();
                 case "alter" -> administer.alter();
                 case "describe" -> administer.describe();
+                case "truncate" -> administer.truncate();
+                case "deny" -> administer.deny();
+                case "undeny" -> administer.undeny();
                 default -> administer.delete();
             };
         }
@@ -121,6 +136,47 @@ final class Administer {
         admin.deleteTopics(List.of(topic())).all().get();
         await(() -> described().isEmpty());
         return KafkaTool.JSON.nullNode();
+    }
+
+    /** Deletes the records of {@code partition} of {@code topic} below {@code before_offset}. */
+    private JsonNode truncate() throws Exception {
+        TopicPartition partition = new TopicPartition(topic(), command.required("partition").asInt());
+        RecordsToDelete records = RecordsToDelete.beforeOffset(command.required("before_offset").asLong());
+        admin.deleteRecords(Map.of(partition, records)).all().get();
+        return KafkaTool.JSON.nullNode();
+    }
+
+    /** Forbids everybody {@code operation} on {@code topic}, and allows everything else there. */
+    private JsonNode deny() throws Exception {
+        List<AclBinding> rights = List.of(
+            right(AclOperation.ALL, AclPermissionType.ALLOW),
+            right(AclOperation.fromString(command.required("operation").asText()), AclPermissionType.DENY));
+        admin.createAcls(rights).all().get();
+        await(() -> rights().size() == rights.size());
+        return KafkaTool.JSON.nullNode();
+    }
+
+    /** Takes back what {@link #deny} did on {@code topic}. */
+    private JsonNode undeny() throws Exception {
+        admin.deleteAcls(List.of(allRights())).all().get();
+        await(() -> rights().isEmpty());
+        return KafkaTool.JSON.nullNode();
+    }
+
+    private Collection<AclBinding> rights() throws Exception {
+        return admin.describeAcls(allRights()).values().get();
+    }
+
+    private AclBindingFilter allRights() {
+        return new AclBindingFilter(pattern().toFilter(), AccessControlEntryFilter.ANY);
+    }
+
+    private AclBinding right(AclOperation operation, AclPermissionType permission) {
+        return new AclBinding(pattern(), new AccessControlEntry("User:*", "*", operation, permission));
+    }
+
+    private ResourcePattern pattern() {
+        return new ResourcePattern(ResourceType.TOPIC, topic(), PatternType.LITERAL);
     }
 
     private JsonNode whenLed(int partitions) throws Exception {

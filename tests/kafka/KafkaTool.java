@@ -61,7 +61,7 @@ public final class KafkaTool {
             case "generate" -> Produce.generated(command);
             case "read" -> Read.records(command);
             case "digest" -> Read.digests(command);
-            case "topics", "create", "partitions", "config", "alter", "describe", "delete" ->
+            case "topics", "create", "partitions", "config", "alter", "describe", "truncate", "deny", "undeny", "delete" ->
                 Administer.carryOut(name, command);
             default -> throw new IllegalArgumentException("no such command: " + name);
         };

@@ -3,8 +3,12 @@
 //!
 //! All tests share one pair of clusters, so the topics of each test begin with a word of its own.
 
+mod halts;
+mod logs;
+mod policies;
 mod records;
 mod restart;
+mod takeover;
 mod topics;
 
 use crate::support::{
@@ -13,6 +17,8 @@ use crate::support::{
     kmirror::Kmirror,
     own_reader,
 };
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// A file as MM2 users have it, for topics that begin with `prefix`; what `more` repeats wins.
 fn properties(pair: &Pair, prefix: &str, more: &str) -> String {

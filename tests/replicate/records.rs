@@ -1,14 +1,12 @@
 //! What is in a record arrives as it was, however the record was packed.
 
-use super::{Topic, assert_copied, properties, stop};
+use super::{CODECS, Topic, assert_copied, properties, stop};
 use crate::support::{
     java_client::{Isolation, Load, NewRecord, ProduceOptions},
     kafka::pair,
     kmirror::Kmirror,
     own_reader,
 };
-
-const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 #[test]
 fn every_codec_and_batch_size_arrives_as_it_was() {

@@ -215,6 +215,23 @@ impl JavaClient {
         self.call(json!({"command": "delete", "topic": topic}));
     }
 
+    /// Deletes the records of a partition below an offset.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before_offset: i64) {
+        self.call(json!({
+            "command": "truncate", "topic": topic, "partition": partition, "before_offset": before_offset,
+        }));
+    }
+
+    /// Forbids everybody one operation on a topic, such as "WRITE"; the brokers need an authorizer.
+    pub(crate) fn deny(&self, topic: &str, operation: &str) {
+        self.call(json!({"command": "deny", "topic": topic, "operation": operation}));
+    }
+
+    /// Takes a [`Self::deny`] back.
+    pub(crate) fn undeny(&self, topic: &str) {
+        self.call(json!({"command": "undeny", "topic": topic}));
+    }
+
     /// The names of all topics, internal ones too, sorted.
     pub(crate) fn topics(&self) -> Vec<String> {
         list(&self.call(json!({"command": "topics"})))

@@ -314,6 +314,7 @@ log.message.timestamp.after.max.ms={forever}
 log.roll.ms={forever}
 log.retention.ms=-1
 log.cleaner.threads=1
+log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2
 num.io.threads=2

@@ -1,5 +1,7 @@
 //! How each primitive type is read and written.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::{Decode, Encode, Malformed, Reader, Version, Why, Writer, reader::length};
@@ -122,14 +124,19 @@ impl Uuid {
 }
 
 impl std::fmt::Display for Uuid {
+    /// URL-safe Base64 without padding, as Kafka's own tools print ids (`Uuid.toString`).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        // 128 bits are 21 digits of six bits and one of the last two, padded with zeros.
+        let bits = u128::from_be_bytes(self.0);
+        for shift in (2..=122_u32).rev().step_by(6) {
+            let six = usize::try_from((bits >> shift) & 63).unwrap_or_default();
+            let digit = DIGITS.get(six).copied().unwrap_or_default();
+            f.write_char(char::from(digit))?;
         }
-        Ok(())
+        let last = usize::try_from((bits & 3) << 4).unwrap_or_default();
+        f.write_char(char::from(DIGITS.get(last).copied().unwrap_or_default()))
     }
 }
 
@@ -328,6 +335,26 @@ impl Encode for Records<'_> {
                 writer.gather(payload.clone());
             }
             Self::Gathered(pieces) => pieces.iter().for_each(|piece| writer.gather(piece.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_print_as_kafkas_tools_print_them() {
+        // The second is `org.apache.kafka.common.Uuid.METADATA_TOPIC_ID`.
+        let one = u128::to_be_bytes(1);
+        let cases = [
+            (Uuid::ZERO, "AAAAAAAAAAAAAAAAAAAAAA"),
+            (Uuid(one), "AAAAAAAAAAAAAAAAAAAAAQ"),
+            (Uuid([0xff; 16]), "_____________________w"),
+            (Uuid(*b"0123456789abcdef"), "MDEyMzQ1Njc4OWFiY2RlZg"),
+        ];
+        for (id, expected) in cases {
+            assert_eq!(id.to_string(), expected);
         }
     }
 }

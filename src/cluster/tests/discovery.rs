@@ -223,7 +223,7 @@ async fn a_broker_can_send_its_clients_back_to_the_bootstrap_servers() {
             .await;
         let incoming = known.request().await;
         let response = MetadataResponse {
-            error_code: ErrorCode(129),
+            error_code: ErrorCode::REBOOTSTRAP_REQUIRED,
             ..MetadataResponse::default()
         };
         known
@@ -240,7 +240,9 @@ async fn a_broker_can_send_its_clients_back_to_the_bootstrap_servers() {
     };
     let ((refused, last), ()) = tokio::join!(refresh, serve);
     assert!(
-        refused.to_string().ends_with("answered error 129"),
+        refused
+            .to_string()
+            .ends_with("answered REBOOTSTRAP_REQUIRED"),
         "{refused}"
     );
     assert!(last.unwrap().brokers().contains_key(&2));

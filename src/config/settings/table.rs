@@ -63,7 +63,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("heartbeats.replication.enabled", Bool, "true", "Whether heartbeats topics are always replicated"),
             ("kmirror.fetch.max.bytes", Bytes(1, INT_MAX), "8388608", "Of one fetch response"),
             ("kmirror.partition.fetch.max.bytes", Bytes(1, INT_MAX), "1048576", "Of one partition in one fetch response"),
-            ("kmirror.fetch.connections.per.broker", Number(1, 64), "1", "Connections that fetch from one broker"),
+            ("kmirror.fetch.connections.per.broker", Number(1, 64), "2", "Connections that fetch from one broker; from 2 on, idle partitions hold up no busy one"),
             ("kmirror.discovery.interval.ms", Millis(100, INT_MAX), "3000", "How often new topics are looked for"),
             ("kmirror.positions.interval.ms", Millis(10, INT_MAX), "1000", "How often positions are stored"),
         ],

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use kmirror_protocol::ErrorCode;
 
-use super::{ConfigEntry, ConfigOrigin, NewTopic, TopicConfig};
+use super::{ClusterView, ConfigEntry, ConfigOrigin, NewTopic, TopicConfig};
 use crate::flow::{Action, Failure, Flow, Notice, Side, limits};
 
 impl Flow {
@@ -175,23 +175,22 @@ impl Flow {
                 None => &mut self.discovery.offsets_topic,
             };
             creation.is_asked = false;
+            creation.retry_at = Some(retry_at);
             match result {
-                // Somebody else was faster: that is as good.
-                Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) => {
-                    creation.retry_at = Some(retry_at);
+                // Somebody else was faster: that is as good, unless the topic stays out of sight.
+                Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) if !creation.is_done => {
+                    creation.is_done = true;
                 }
                 Ok(()) => {
-                    creation.retry_at = Some(retry_at);
+                    creation.is_done = true;
                     creation.is_reported = false;
                     let remote_topic = name;
-                    self.discovery.expect(Arc::clone(&remote_topic), now);
                     actions.push(Action::Report(Notice::TopicCreated {
                         remote_topic,
                         partition_count,
                     }));
                 }
                 Err(failure) => {
-                    creation.retry_at = Some(retry_at);
                     if !std::mem::replace(&mut creation.is_reported, true) {
                         let remote_topic = name;
                         actions.push(Action::Report(Notice::TopicNotCreated {
@@ -204,6 +203,38 @@ impl Flow {
         }
         self.discovery
             .refresh(Side::Target, now + limits::CREATION_WAIT);
+    }
+
+    /// Asks the target again soon while it does not show what it says is created: a broker answers
+    /// before its own metadata has the change.
+    pub(super) fn look_again_for_created(&mut self, now: Instant, wanted: &[(Arc<str>, Arc<str>)]) {
+        let discovery = &self.discovery;
+        let Some((source, target)) = discovery.views() else {
+            return;
+        };
+        let partitions = |view: &ClusterView, topic: &Arc<str>| {
+            view.topics
+                .get(topic)
+                .map_or(0, |view| view.partitions.len())
+        };
+        let offsets_topic = &self.options.offsets_topic.name;
+        let is_hidden = |(topic, remote_topic): &(Arc<str>, Arc<str>)| {
+            let (wanted, shown) = (partitions(source, topic), partitions(target, remote_topic));
+            let creation = if shown == 0 {
+                discovery.creating.get(topic)
+            } else {
+                discovery.growing.get(remote_topic)
+            };
+            shown < wanted && creation.is_some_and(|creation| creation.is_done)
+        };
+        let is_waiting = discovery.offsets_topic.is_done && partitions(target, offsets_topic) == 0
+            || wanted.iter().any(is_hidden);
+        if is_waiting {
+            let look_at = self.discovery.awaited.fail(now, 0);
+            self.discovery.refresh(Side::Target, look_at);
+        } else {
+            self.discovery.awaited.succeed();
+        }
     }
 
     fn source_topic_of(&self, remote_topic: &str) -> Option<Arc<str>> {
@@ -232,6 +263,7 @@ impl Flow {
             growth.retry_at = Some(retry_at);
             match result {
                 Ok(()) => {
+                    growth.is_done = true;
                     growth.is_reported = false;
                     actions.push(Action::Report(Notice::PartitionsAdded { remote_topic }));
                 }

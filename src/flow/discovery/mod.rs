@@ -36,10 +36,9 @@ pub(super) struct Discovery {
     offsets_topic: Creation,
     /// Remote topics that are being given more partitions, or were refused and wait.
     growing: BTreeMap<Arc<str>, Creation>,
+    /// Paces the looks for what was created and is not yet to be seen.
+    awaited: Backoff,
     skipped: BTreeSet<Arc<str>>,
-    /// Topics that were just created on the target and that its brokers do not show yet, with the
-    /// time at which they are no longer looked for.
-    expected: BTreeMap<Arc<str>, Instant>,
     is_halted: bool,
 }
 
@@ -59,6 +58,8 @@ struct Asked {
 #[derive(Debug, Default)]
 struct Creation {
     is_asked: bool,
+    /// The target says that it is done, by this flow or by somebody else.
+    is_done: bool,
     retry_at: Option<Instant>,
     is_reported: bool,
 }
@@ -91,12 +92,13 @@ impl Discovery {
             is_asking_configs: false,
             offsets_topic: Creation {
                 is_asked: false,
+                is_done: false,
                 retry_at: None,
                 is_reported: false,
             },
+            awaited: Backoff::new(),
             growing: BTreeMap::new(),
             skipped: BTreeSet::new(),
-            expected: BTreeMap::new(),
             is_halted: false,
         }
     }
@@ -125,27 +127,6 @@ impl Discovery {
             asked.ask_again_at = Some(asked.ask_again_at.map_or(at, |earlier| earlier.min(at)));
         } else {
             asked.ask_at = asked.ask_at.min(at);
-        }
-    }
-
-    /// Looks for a topic that was just created on the target until its brokers show it.
-    fn expect(&mut self, topic: Arc<str>, now: Instant) {
-        self.expected.insert(topic, now + limits::EXPECTED_MAX);
-    }
-
-    /// Asks the target again soon while a topic that was just created has not appeared whole.
-    fn look_for_expected(&mut self, now: Instant) {
-        let Some(target) = &self.target.view else {
-            return;
-        };
-        let is_whole = |topic: &TopicView| {
-            let mut partitions = topic.partitions.values();
-            partitions.all(|partition| partition.leader.is_some())
-        };
-        self.expected
-            .retain(|name, until| *until > now && !target.topics.get(name).is_some_and(is_whole));
-        if !self.expected.is_empty() {
-            self.refresh(Side::Target, now + limits::CREATION_WAIT);
         }
     }
 
@@ -200,7 +181,6 @@ impl Flow {
                     actions.push(Action::Report(Notice::Reached(side)));
                 }
                 self.compare(now, actions);
-                self.discovery.look_for_expected(now);
             }
             Err(failure) => {
                 asked.ask_at = asked.backoff.fail(now, 0);
@@ -234,6 +214,7 @@ impl Flow {
         self.request_missing(now, &wanted, actions);
         self.add_partitions(&wanted, actions);
         self.follow_changes(now, actions);
+        self.look_again_for_created(now, &wanted);
     }
 
     fn wanted_topics(&mut self, actions: &mut Vec<Action>) -> Vec<(Arc<str>, Arc<str>)> {

@@ -255,6 +255,12 @@ fn changes<'a>(
         };
         Ok((name, change))
     };
+    let mut names: Vec<&str> = resource.configs.iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    if !names.is_sorted_by(|a, b| a < b) {
+        let message = "Error due to duplicate config keys";
+        return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
+    }
     let configs = resource.configs.iter();
     configs
         .map(|it| change((it.name, it.config_operation, it.value)))
