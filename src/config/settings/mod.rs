@@ -145,11 +145,15 @@ pub fn table_markdown() -> String {
         "| setting | written as | values | default | what it says |\n|---|---|---|---|---|\n",
     );
     for setting in all() {
-        let written: Vec<String> = setting
-            .scopes
-            .iter()
-            .map(|scope| format!("`{}`", scope.written(setting.name).replace(", ", "`, `")))
-            .collect();
+        let mut written: Vec<String> = Vec::new();
+        for scope in setting.scopes {
+            for form in scope.written(setting.name).split(", ") {
+                let form = format!("`{form}`");
+                if !written.contains(&form) {
+                    written.push(form);
+                }
+            }
+        }
         let default = match setting.default {
             "" => String::new(),
             default => format!("`{}`", escape_cell(default)),
