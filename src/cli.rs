@@ -118,11 +118,11 @@ fn load(args: &FileArgs) -> Result<(Config, Vec<Notice>), u8> {
     let options = ParseOptions {
         clusters_served: args.clusters.clone(),
     };
-    Config::load(&args.file, &options).map_err(|errors| {
-        for error in &errors {
-            eprintln!("{error}");
+    Config::load(&args.file, &options).map_err(|mistakes| {
+        for finding in mistakes.findings() {
+            eprintln!("{finding}");
         }
-        let mistakes = counted(errors.len(), "mistake");
+        let mistakes = counted(mistakes.errors.len(), "mistake");
         let file = args.file.display();
         eprintln!("kmirror: {file}: {mistakes}, nothing was started");
         EXIT_CONFIG

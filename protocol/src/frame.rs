@@ -34,9 +34,12 @@ pub enum BadPrefix {
 impl std::fmt::Display for BadPrefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Negative(len) => write!(f, "a frame of negative length {len}"),
+            Self::Negative(len) => write!(f, "a frame of negative length {len} came"),
             Self::TooLarge { len, len_max } => {
-                write!(f, "a frame of {len} bytes, above the limit of {len_max}")
+                write!(
+                    f,
+                    "a frame of {len} bytes came, above the limit of {len_max}"
+                )
             }
             Self::Tls => f.write_str("the port speaks TLS, but was addressed in plaintext"),
             Self::Http => f.write_str("the port speaks HTTP, not Kafka's protocol"),

@@ -196,7 +196,7 @@ pub enum DisconnectCause {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MalformedCause {
     /// The length of an answer is impossible.
-    #[error("the answer begins with {0}")]
+    #[error("{0}")]
     Prefix(#[source] BadPrefix),
     /// The fields of an answer do not fit its bytes.
     #[error("the answer cannot be read: {0}")]

@@ -47,6 +47,28 @@ pub struct ConfigError(pub Finding);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notice(pub Finding);
 
+/// Why a file cannot be run, and what else was noticed in it; each in the order of lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// The mistakes; never empty.
+    pub errors: Vec<ConfigError>,
+    /// What would have been told of the file if it had none.
+    pub notices: Vec<Notice>,
+}
+
+impl Mistakes {
+    /// Both together in the order of lines: one report.
+    #[must_use]
+    pub fn findings(&self) -> Vec<&Finding> {
+        let errors = self.errors.iter().map(|error| &error.0);
+        let mut findings: Vec<&Finding> = errors
+            .chain(self.notices.iter().map(|notice| &notice.0))
+            .collect();
+        findings.sort();
+        findings
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -130,7 +152,7 @@ impl<'a> Report<'a> {
     }
 
     /// Gives the findings in the order of lines, each once: `Err` if there is any mistake.
-    pub(super) fn finish(mut self) -> Result<Vec<Notice>, Vec<ConfigError>> {
+    pub(super) fn finish(mut self) -> Result<Vec<Notice>, Mistakes> {
         self.errors.sort();
         self.errors.dedup();
         self.notices.sort();
@@ -138,7 +160,10 @@ impl<'a> Report<'a> {
         if self.errors.is_empty() {
             Ok(self.notices)
         } else {
-            Err(self.errors)
+            Err(Mistakes {
+                errors: self.errors,
+                notices: self.notices,
+            })
         }
     }
 

@@ -16,7 +16,7 @@ mod usage;
 
 use std::{path::Path, time::Duration};
 
-pub use error::{ConfigError, Finding, Notice};
+pub use error::{ConfigError, Finding, Mistakes, Notice};
 
 use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
 
@@ -165,20 +165,20 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake in the file, in the order of its lines; or that it cannot be read.
-    pub fn load(
-        path: &Path,
-        options: &ParseOptions,
-    ) -> Result<(Self, Vec<Notice>), Vec<ConfigError>> {
+    pub fn load(path: &Path, options: &ParseOptions) -> Result<(Self, Vec<Notice>), Mistakes> {
         let file = path.display().to_string();
         match std::fs::read(path) {
             Ok(bytes) => Self::parse(&file, &bytes, options),
-            Err(error) => Err(vec![ConfigError(Finding {
-                file,
-                line: None,
-                key: None,
-                problem: format!("cannot read the file: {error}"),
-                hint: None,
-            })]),
+            Err(error) => Err(Mistakes {
+                errors: vec![ConfigError(Finding {
+                    file,
+                    line: None,
+                    key: None,
+                    problem: format!("cannot read the file: {error}"),
+                    hint: None,
+                })],
+                notices: Vec::new(),
+            }),
         }
     }
 
@@ -190,7 +190,7 @@ impl Config {
         file: &str,
         bytes: &[u8],
         options: &ParseOptions,
-    ) -> Result<(Self, Vec<Notice>), Vec<ConfigError>> {
+    ) -> Result<(Self, Vec<Notice>), Mistakes> {
         reader::read(file, bytes, options)
     }
 

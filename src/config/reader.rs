@@ -1,7 +1,7 @@
 //! Reads a whole file: clusters first, then flows, then every key that is left over.
 
 use super::{
-    ClusterConfig, Config, ConfigError, FlowConfig, HostPort, Limits, Notice, ParseOptions,
+    ClusterConfig, Config, FlowConfig, HostPort, Limits, Mistakes, Notice, ParseOptions,
     error::{Place, Report},
     flow::{Layers, millis, number},
     layers::{Layer, list_items},
@@ -15,7 +15,7 @@ pub(super) fn read(
     file: &str,
     bytes: &[u8],
     options: &ParseOptions,
-) -> Result<(Config, Vec<Notice>), Vec<ConfigError>> {
+) -> Result<(Config, Vec<Notice>), Mistakes> {
     let mut report = Report::new(file);
     let properties = match properties::parse(bytes) {
         Ok(properties) => properties,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::policy::{Decision, PolicyKind, SkipReason};
 
-type Outcome = Result<(Config, Vec<Notice>), Vec<ConfigError>>;
+type Outcome = Result<(Config, Vec<Notice>), Mistakes>;
 
 fn parse(text: &str) -> Outcome {
     Config::parse("mm2.properties", text.as_bytes(), &ParseOptions::default())
@@ -29,7 +29,7 @@ fn notices(text: &str) -> Vec<String> {
 }
 
 fn errors(outcome: Outcome) -> Vec<String> {
-    lines(&outcome.unwrap_err())
+    lines(&outcome.unwrap_err().errors)
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_flow_runs_when_mirror_maker_would_run_it() {
             Ok((config, _)) => config.flows,
             Err(errors) => {
                 let none = "mm2.properties: no flow is enabled; write a->b.enabled = true";
-                assert_eq!(lines(&errors), [none], "{text}");
+                assert_eq!(lines(&errors.errors), [none], "{text}");
                 Vec::new()
             }
         };
@@ -404,7 +404,7 @@ fn a_file_without_clusters_says_what_to_write() {
 fn a_missing_file_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent.properties");
-    let found = lines(&Config::load(&path, &ParseOptions::default()).unwrap_err());
+    let found = errors(Config::load(&path, &ParseOptions::default()));
     let start = format!("{}: cannot read the file: ", path.display());
     assert!(
         found.len() == 1 && found[0].starts_with(&start),

@@ -194,8 +194,8 @@ fn start_engine(properties: &str) -> Result<Engine, DemoError> {
     let parsed = Config::parse(&file, properties.as_bytes(), &ParseOptions::default());
     match parsed {
         Ok((config, _)) => Ok(Engine::start(&config)),
-        Err(errors) => {
-            let first = errors.into_iter().next();
+        Err(mistakes) => {
+            let first = mistakes.errors.into_iter().next();
             Err(DemoError::Config(
                 first.expect("a refused file has at least one mistake"),
             ))
