@@ -129,14 +129,15 @@ impl Flow {
         }
     }
 
-    /// Whether partitions wait for a leader on one side.
+    /// Whether partitions wait for a leader on one side, or will when their halt is over.
     pub(super) fn lacks_leaders(&self, side: Side) -> bool {
         self.slots.iter().any(|slot| {
             let end = match side {
                 Side::Source => &slot.source,
                 Side::Target => &slot.target,
             };
-            end.leader.is_none() && slot.partition.halt_reason().is_none()
+            let halt = slot.partition.halt_reason();
+            end.leader.is_none() && halt.is_none_or(HaltReason::retries)
         })
     }
 }

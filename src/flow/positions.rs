@@ -21,6 +21,8 @@ pub(super) struct Positions {
     loaded: Option<BTreeMap<(String, i32), i64>>,
     changed: BTreeSet<PartitionId>,
     storing: BTreeSet<PartitionId>,
+    /// Partitions of stores that failed: a broker may still take one after the next.
+    doubtful: BTreeSet<PartitionId>,
     is_storing: bool,
     store_at: Instant,
     failures: Backoff,
@@ -34,6 +36,7 @@ impl Positions {
             loaded: None,
             changed: BTreeSet::new(),
             storing: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             is_storing: false,
             store_at,
             failures: Backoff::new(),
@@ -184,9 +187,15 @@ impl Flow {
         positions.is_storing = false;
         let stored = std::mem::take(&mut positions.storing);
         match result {
-            Ok(()) => positions.failures.succeed(),
+            Ok(()) => {
+                positions.failures.succeed();
+                // Once more, so that a late arrival is not the last word.
+                let doubtful = std::mem::take(&mut positions.doubtful);
+                positions.changed.extend(doubtful);
+            }
             Err(failure) => {
-                positions.changed.extend(stored);
+                positions.changed.extend(stored.iter().copied());
+                positions.doubtful.extend(stored);
                 let (retry_at, is_first) = positions.failed(now);
                 positions.store_at = retry_at;
                 if is_first {

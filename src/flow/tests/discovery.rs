@@ -484,3 +484,22 @@ fn a_swarm_of_failures_asks_for_metadata_now_and_then() {
     let asked = world.counts["source metadata"];
     assert!(asked < 10 * 1_000 / 20, "asked {asked} times");
 }
+
+#[test]
+fn a_leader_that_went_during_a_halt_is_looked_for_when_the_halt_is_over() {
+    let mut world = World::new(never());
+    world.source.create("t", 1, 3);
+    world.run_for(SECOND);
+    let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    world.faults.refused.insert((String::from("A.t"), 0), code);
+    write(&mut world, "t", 0, 2);
+    world.run_for(SECOND);
+    let log = world.target.log("A.t", 0).unwrap();
+    (log.leader, log.epoch) = (None, 1);
+    world.flow.discovery.refresh(Side::Target, world.now);
+    world.run_for(SECOND);
+    let log = world.target.log("A.t", 0).unwrap();
+    (log.leader, log.epoch) = (Some(1), 2);
+    world.faults.refused.clear();
+    assert!(world.run_until_copied(limits::HALT_RETRY + SECOND));
+}

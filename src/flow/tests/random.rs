@@ -1,11 +1,17 @@
 //! Seeded runs in which everything that may pass by itself goes wrong, until it stops.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use kmirror_protocol::records::Compression;
+use kmirror_protocol::{ErrorCode, records::Compression};
 
-use super::{values, world::World};
-use crate::flow::{Event, PartitionNotice, limits};
+use super::{
+    values,
+    world::{Faults, World},
+};
+use crate::{
+    flow::{Event, FlowOptions, PartitionNotice, Side, limits, transfer::Held},
+    offsets::source_offsets::decode_all,
+};
 
 /// How many seeds an ordinary run takes; `KMIRROR_SEEDS` asks for more.
 const SEEDS: u64 = 100;
@@ -27,17 +33,7 @@ fn every_record_arrives_once_and_in_order_whatever_passes_by_itself() {
 
 fn run(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut options = super::options();
-    let is_never = rng.bool();
-    if is_never {
-        options.discovery_interval = NEVER;
-    }
-    // Down to less than one batch.
-    options.memory_bytes = 1 << rng.usize(6..20);
-    options.fetch_bytes_max = 1 << rng.usize(8..18);
-    options.partition_fetch_bytes_max = 1 << rng.usize(7..15);
-    options.fetch_lanes = rng.u8(1..4);
-    let mut world = World::new(options);
+    let mut world = World::new(random_options(&mut rng));
     world.rng = rng.fork();
     world.faults.one_in = rng.u32(5..60);
     world.faults.creation_lag = Duration::from_millis(rng.u64(0..300));
@@ -45,59 +41,117 @@ fn run(seed: u64) {
         world.source.create(&format!("t{topic}"), rng.i32(1..5), 3);
     }
     write_some(&mut world, &mut rng);
+    // Killed flows repeat what they had not stored; all others repeat nothing.
+    let is_killed = rng.u32(0..4) == 0;
     for _ in 0..rng.usize(10..60) {
-        disturb(&mut world, &mut rng, is_never);
-        let pause = Duration::from_millis(rng.u64(0..400));
-        world.run_for(pause);
+        disturb(&mut world, &mut rng);
+        if rng.u32(0..15) == 0 {
+            stop_or_kill(&mut world, &mut rng, is_killed);
+        }
+        world.run_for(Duration::from_millis(rng.u64(0..400)));
     }
     heal(&mut world);
-    let is_copied = world.run_until_copied(2 * MINUTE);
-    let halted: Vec<_> = world.flow.status().halted;
-    assert!(is_copied, "not copied: {halted:?}");
-    stop(&mut world);
-    let halts = world.partition_notices();
-    let is_expected = |notice: &PartitionNotice| !matches!(notice, PartitionNotice::Gap { .. });
-    assert!(halts.iter().all(is_expected), "{halts:?}");
-    assert_eq!(
-        world.flow.transfer.held,
-        crate::flow::transfer::Held::default()
-    );
+    let is_done = if is_killed {
+        World::is_copied_at_least_once
+    } else {
+        World::is_copied
+    };
+    assert!(world.run_until(2 * MINUTE, is_done), "not copied");
+    // What is left to read may be markers.
+    world.run_for(Duration::from_secs(5));
+    world.tell(Event::Stop);
+    assert!(world.run_until(Duration::from_secs(5), |world| world.is_stopped));
+    assert_eq!(world.flow.transfer.held, Held::default());
+    check_positions(&world);
+    check_halts(&world);
 }
 
-fn disturb(world: &mut World, rng: &mut fastrand::Rng, is_never: bool) {
-    match rng.u32(0..10) {
+fn random_options(rng: &mut fastrand::Rng) -> FlowOptions {
+    let base = super::options();
+    FlowOptions {
+        discovery_interval: if rng.bool() {
+            NEVER
+        } else {
+            base.discovery_interval
+        },
+        // Down to less than one batch.
+        memory_bytes: 1 << rng.usize(6..20),
+        fetch_bytes_max: 1 << rng.usize(8..18),
+        partition_fetch_bytes_max: 1 << rng.usize(7..15),
+        fetch_lanes: rng.u8(1..4),
+        ..base
+    }
+}
+
+fn disturb(world: &mut World, rng: &mut fastrand::Rng) {
+    let discovers = world.options.discovery_interval < NEVER;
+    let side = if rng.bool() {
+        Side::Source
+    } else {
+        Side::Target
+    };
+    match rng.u32(0..14) {
         0..=3 => write_some(world, rng),
-        4 | 5 => move_leader(world, rng),
-        6 => {
-            let side = if rng.bool() {
-                crate::flow::Side::Source
-            } else {
-                crate::flow::Side::Target
-            };
-            let node = (side, rng.i32(0..3));
-            if !world.faults.down.remove(&node) {
-                world.faults.down.insert(node);
-            }
-        }
-        7 if !is_never => {
+        4 | 5 => move_leaders(world, rng, side),
+        6 => toggle(&mut world.faults.down, (side, rng.i32(0..3))),
+        7 => toggle(&mut world.faults.deaf, side),
+        8 if discovers => {
             let name = pick_topic(world, rng);
             let topic = world.source.topics.get_mut(name.as_str()).unwrap();
             let partitions = i32::try_from(topic.logs.len()).unwrap();
             topic.grow(partitions + 1, 3);
         }
-        8 if !is_never => {
+        9 if discovers => {
             let name = format!("t{}", rng.u32(10..20));
             if !world.source.topics.contains_key(name.as_str()) {
                 world.source.create(&name, rng.i32(1..4), 3);
             }
         }
-        _ => {
-            let side = crate::flow::Side::Target;
-            if !world.faults.deaf.remove(&side) && rng.bool() {
-                world.faults.deaf.insert(side);
+        10 => {
+            let refused = (format!("A.{}", pick_topic(world, rng)), rng.i32(0..3));
+            let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+            if world.faults.refused.remove(&refused).is_none() {
+                world.faults.refused.insert(refused, code);
             }
         }
+        11 => {
+            let view = match side {
+                Side::Source => world.source.view(),
+                Side::Target => world.target.view(),
+            };
+            // What is newer than this is missing in it.
+            world.stale.insert(side, view);
+        }
+        12 => {
+            let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+            world.faults.positions = rng.bool().then_some(code);
+        }
+        _ => {
+            let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+            world.faults.creation = rng.bool().then_some(code);
+        }
     }
+}
+
+fn toggle<T: Ord>(set: &mut BTreeSet<T>, item: T) {
+    if !set.remove(&item) {
+        set.insert(item);
+    }
+}
+
+/// Ends the flow and starts another. A killed flow says nothing; one that stops does so under load
+/// and must find the fate of all it sent.
+fn stop_or_kill(world: &mut World, rng: &mut fastrand::Rng, is_killed: bool) {
+    if !is_killed {
+        let one_in = world.faults.one_in;
+        heal(world);
+        write_some(world, rng);
+        world.run_for(Duration::from_millis(rng.u64(0..20)));
+        world.tell(Event::Stop);
+        assert!(world.run_until(Duration::from_secs(5), |world| world.is_stopped));
+        world.faults.one_in = one_in;
+    }
+    world.restart();
 }
 
 fn pick_topic(world: &World, rng: &mut fastrand::Rng) -> String {
@@ -131,45 +185,58 @@ fn write_some(world: &mut World, rng: &mut fastrand::Rng) {
     }
 }
 
-/// Moves a partition to another node, or leaves it without one for a while.
-fn move_leader(world: &mut World, rng: &mut fastrand::Rng) {
-    let cluster = if rng.bool() {
-        &mut world.source
-    } else {
-        &mut world.target
+/// Moves partitions to other nodes, or leaves them without one for a while.
+fn move_leaders(world: &mut World, rng: &mut fastrand::Rng, side: Side) {
+    let cluster = match side {
+        Side::Source => &mut world.source,
+        Side::Target => &mut world.target,
     };
-    for topic in cluster.topics.values_mut() {
-        for log in &mut topic.logs {
-            if rng.bool() {
-                log.leader = rng.bool().then(|| rng.i32(0..3));
-                log.epoch += 1;
-            }
+    for log in cluster
+        .topics
+        .values_mut()
+        .flat_map(|topic| &mut topic.logs)
+    {
+        if rng.bool() {
+            log.leader = rng.bool().then(|| rng.i32(0..3));
+            log.epoch += 1;
         }
     }
 }
 
+/// Ends all faults, and waits as long as a halt lasts that may pass.
 fn heal(world: &mut World) {
-    world.faults = super::world::Faults::default();
+    world.faults = Faults::default();
     for cluster in [&mut world.source, &mut world.target] {
-        for topic in cluster.topics.values_mut() {
-            for log in &mut topic.logs {
-                log.leader.get_or_insert(0);
-            }
+        for log in cluster
+            .topics
+            .values_mut()
+            .flat_map(|topic| &mut topic.logs)
+        {
+            log.leader.get_or_insert(0);
         }
     }
-    // A halt by a refusal that may pass lasts so long.
-    world.run_for(limits::HALT_RETRY);
+    world.run_for(limits::HALT_RETRY + Duration::from_secs(1));
 }
 
-/// Asks the flow to stop; it must store where it is, and be over long before its time is.
-fn stop(world: &mut World) {
-    world.tell(Event::Stop);
-    assert!(world.run_until(Duration::from_secs(5), |world| world.is_stopped));
-    let positions = crate::offsets::source_offsets::decode_all("A", &world.target.positions);
+/// A flow that has copied everything and stopped has stored that it has.
+fn check_positions(world: &World) {
+    let positions = decode_all("A", &world.target.positions);
     for (name, topic) in &world.source.topics {
         for (number, log) in (0..).zip(&topic.logs) {
             let stored = positions.get(&(name.to_string(), number)).copied();
             assert_eq!(stored.unwrap_or(0), log.end_offset, "{name}-{number}");
         }
+    }
+}
+
+/// Nothing that passed by itself looked like something that does not.
+fn check_halts(world: &World) {
+    for notice in world.partition_notices() {
+        let is_expected = match &notice {
+            PartitionNotice::Halted(reason) => reason.may_pass(),
+            PartitionNotice::Resumed => true,
+            PartitionNotice::Gap { .. } => false,
+        };
+        assert!(is_expected, "{notice:?}");
     }
 }

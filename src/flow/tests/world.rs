@@ -130,20 +130,20 @@ impl World {
         world
     }
 
-    /// Ends the process and starts another; what was under way is lost or served late.
+    /// Ends the process and starts another. Of the batches that were under way some are lost, and
+    /// some arrive before the other process has looked around.
     pub(super) fn restart(&mut self) {
+        for (_, step) in std::mem::take(&mut self.steps) {
+            if let Step::Serve(action @ Action::Produce { .. }, _, fate) = step
+                && fate != Fate::Lost
+                && self.rng.bool()
+            {
+                self.serve(&action, true);
+            }
+        }
         self.flow = Flow::new(self.options.clone(), self.now);
         self.is_stopped = false;
         self.checks.forget_flow();
-        self.steps
-            .retain(|_, step| matches!(step, Step::Serve(Action::Produce { .. }, ..)));
-        for step in self.steps.values_mut() {
-            if let Step::Serve(_, _, fate) = step
-                && *fate != Fate::Lost
-            {
-                *fate = Fate::Unheard;
-            }
-        }
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -196,6 +196,17 @@ impl World {
         // The count is cheap, and tells at most moments.
         self.logs_agree(|source, target| source.count() == target.count())
             && self.logs_agree(|source, target| source.values() == target.values())
+    }
+
+    /// Whether each record of the source is on the target, in order, some of them repeated.
+    pub(super) fn is_copied_at_least_once(&self) -> bool {
+        self.logs_agree(|source, target| source.count() <= target.count())
+            && self.logs_agree(|source, target| {
+                let mut known = BTreeSet::new();
+                let target = target.values().into_iter();
+                let first: Vec<_> = target.filter(|value| known.insert(value.clone())).collect();
+                source.values() == first
+            })
     }
 
     fn logs_agree(&self, agree: impl Fn(&Log, &Log) -> bool) -> bool {
