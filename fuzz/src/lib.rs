@@ -1,6 +1,7 @@
 //! What must hold for any bytes at all; `fuzz_targets` has a line for each function here.
 //!
-//! `cargo +nightly fuzz run <name> -- -max_total_time=60` runs one of them.
+//! `cargo +nightly fuzz run <name> -- -max_total_time=60` runs one of them; `config` gets further
+//! when it begins with real files: `cargo +nightly fuzz run config corpus/config ../tests/fixtures`.
 
 use kmirror::config::{Config, ParseOptions};
 use kmirror_protocol::{
