@@ -68,7 +68,10 @@ impl Creation {
                 return Some(Ok(()));
             }
             // Somebody else was faster, or an answer got lost: that is as good.
-            Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) => {
+            Err(Failure::Refused(
+                ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::INVALID_PARTITIONS,
+                _,
+            )) => {
                 self.is_done = true;
                 return None;
             }
