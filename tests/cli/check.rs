@@ -63,11 +63,13 @@ mistakes.properties:3: a.bootstrap.servers: "a-3:0" has a bad port, which must b
 mistakes.properties:6: a->b.topics: item 2, character 8: malformed repetition; a plain '{' is written '\{'; a comma ends the item, even in {1,3}
 mistakes.properties:8: a->b.topics.exclude: item 1, character 3: the flag 'x' is not supported
 mistakes.properties:9: a->b.replication.factor: "two # as many as brokers" must be a whole number from -1 to 32767; a comment needs a line of its own
+mistakes.properties:9: a->b.replication.factor: a comment after a value is part of the value; give the comment a line of its own
 mistakes.properties:10: a->b.replication.policy.separator: ":" cannot stand in a topic name; use letters, digits, '.', '_' or '-', and no blank after them
 mistakes.properties:11: a->a.enabled: source and target of a flow are the same cluster; remove the line
 mistakes.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
 mistakes.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
 mistakes.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
+mistakes.properties:15: sasl.jaas.config: is not supported: TLS and SASL are not in this version
 mistakes.properties:16: config.providers: config providers are not in this version; write the values into the file
 kmirror: mistakes.properties: 14 mistakes, nothing was started
 "#;

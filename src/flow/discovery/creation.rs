@@ -71,7 +71,10 @@ impl Creation {
             }
             // Somebody else was faster, or an answer got lost: that is as good, unless the topic
             // stays out of sight because this client may not describe it.
-            Err(Failure::Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _)) if !self.is_hidden => {
+            Err(Failure::Refused(
+                ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::INVALID_PARTITIONS,
+                _,
+            )) if !self.is_hidden => {
                 self.is_done = true;
                 self.is_hidden = true;
                 return None;

@@ -146,11 +146,11 @@ impl World {
             return Err(refused(code));
         }
         let missing = refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        self.target
-            .topics
-            .get_mut(topic)
-            .ok_or(missing)?
-            .grow(count, 3);
+        let topic = self.target.topics.get_mut(topic).ok_or(missing)?;
+        if i32::try_from(topic.logs.len()).is_ok_and(|has| has >= count) {
+            return Err(refused(ErrorCode::INVALID_PARTITIONS));
+        }
+        topic.grow(count, 3);
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl World {
         topic_id.is_zero() || topic.is_none_or(|topic| topic.id == topic_id)
     }
 
-    fn garble<T: Clone>(&self, results: &mut Vec<T>) {
+    fn garble<T: Clone>(&self, results: &mut [T]) {
         if self.faults.garbles_answers && results.len() > 1 {
             let last = results.len() - 1;
             results[last] = results[0].clone();

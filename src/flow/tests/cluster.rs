@@ -216,10 +216,6 @@ impl Log {
         self.producers.clear();
     }
 
-    pub(super) fn forget_producers(&mut self) {
-        self.producers.clear();
-    }
-
     /// Appends a batch of an idempotent producer, or says why not.
     pub(super) fn append(&mut self, batch: &Outgoing, limit: usize) -> Result<i64, ErrorCode> {
         let mut header = BatchHeader::parse(&batch.header).unwrap();

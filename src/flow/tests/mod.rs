@@ -4,6 +4,8 @@ mod brokers;
 mod checks;
 mod cluster;
 mod discovery;
+mod ends;
+mod halting;
 mod partition;
 mod positions;
 mod random;

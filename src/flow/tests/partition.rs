@@ -15,14 +15,14 @@ use crate::flow::{
 };
 
 /// A partition that goes on at 0, with a producer id, and what the source has for it.
-struct Bench {
-    partition: Partition,
-    log: Log,
-    now: Instant,
+pub(super) struct Bench {
+    pub(super) partition: Partition,
+    pub(super) log: Log,
+    pub(super) now: Instant,
 }
 
 impl Bench {
-    fn new(batches: usize) -> Self {
+    pub(super) fn new(batches: usize) -> Self {
         let mut log = Log::default();
         let mut rng = fastrand::Rng::with_seed(3);
         for _ in 0..batches {
@@ -39,14 +39,14 @@ impl Bench {
         bench
     }
 
-    fn fetch(&mut self) -> Option<PartitionNotice> {
+    pub(super) fn fetch(&mut self) -> Option<PartitionNotice> {
         let (offset, bytes_max) = self.partition.wants_fetch(self.now)?;
         self.partition.fetch_sent();
         let fetched = self.log.fetch(offset, bytes_max).map_err(refused);
         self.partition.fetched(self.now, fetched)
     }
 
-    fn fetched(&mut self, records: Vec<u8>) -> Option<PartitionNotice> {
+    pub(super) fn fetched(&mut self, records: Vec<u8>) -> Option<PartitionNotice> {
         self.partition.fetch_sent();
         let fetched = FetchedRecords {
             records: Bytes::from(records),
@@ -58,27 +58,27 @@ impl Bench {
     }
 
     /// Sends all that may be sent; returns the sequence numbers.
-    fn send(&mut self) -> Vec<i32> {
+    pub(super) fn send(&mut self) -> Vec<i32> {
         self.send_batches()
             .iter()
             .map(|batch| batch.base_sequence)
             .collect()
     }
 
-    fn send_batches(&mut self) -> Vec<Outgoing> {
+    pub(super) fn send_batches(&mut self) -> Vec<Outgoing> {
         std::iter::from_fn(|| self.partition.next_batch(self.now)).collect()
     }
 
-    fn acknowledge(&mut self, sequence: i32) -> Option<PartitionNotice> {
+    pub(super) fn acknowledge(&mut self, sequence: i32) -> Option<PartitionNotice> {
         self.partition
             .produced(self.now, sequence, Ok(i64::from(sequence)))
     }
 
-    fn fail(&mut self, sequence: i32, failure: Failure) -> Option<PartitionNotice> {
+    pub(super) fn fail(&mut self, sequence: i32, failure: Failure) -> Option<PartitionNotice> {
         self.partition.produced(self.now, sequence, Err(failure))
     }
 
-    fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         self.now += limits::BACKOFF_MAX;
     }
 }
@@ -100,7 +100,7 @@ fn partition(stored_offset: Option<i64>, start_at: StartAt) -> Partition {
     partition
 }
 
-fn halted(notice: Option<PartitionNotice>) -> HaltReason {
+pub(super) fn halted(notice: Option<PartitionNotice>) -> HaltReason {
     match notice {
         Some(PartitionNotice::Halted(reason)) => reason,
         other => panic!("not a halt: {other:?}"),
@@ -293,189 +293,6 @@ fn sequence_numbers_go_from_their_largest_to_zero() {
 }
 
 #[test]
-fn a_target_that_lost_what_it_acknowledged_halts_and_the_position_stays() {
-    let mut bench = Bench::new(2);
-    bench.send();
-    bench.partition.produced(bench.now, 0, Ok(10));
-    bench.send();
-    let reason = halted(bench.partition.produced(bench.now, 2, Ok(11)));
-    let (base_offset, expected_min) = (11, 12);
-    assert_eq!(
-        reason,
-        HaltReason::TargetWentBack {
-            base_offset,
-            expected_min
-        }
-    );
-    assert_eq!(bench.partition.copied_offset(), Some(2));
-}
-
-#[test]
-fn no_answer_makes_arithmetic_overflow() {
-    let mut bench = Bench::new(2);
-    bench.send();
-    assert_eq!(bench.partition.produced(bench.now, 0, Ok(i64::MAX)), None);
-    bench.send();
-    let reason = halted(bench.partition.produced(bench.now, 2, Ok(i64::MIN)));
-    assert!(matches!(reason, HaltReason::TargetWentBack { .. }));
-}
-
-#[test]
-fn what_was_read_before_a_bad_entry_still_goes_out() {
-    type Spoil = fn(&mut Log);
-    let cases: [(&str, Spoil); 2] = [
-        ("old format", |log| log.write_legacy()),
-        ("wrong checksum", |log| {
-            // Holes ask for a rebuild, which checks.
-            log.write_compacted(
-                &[(0, Bytes::from_static(b"a")), (2, Bytes::from_static(b"b"))],
-                3,
-            );
-            log.damage_last();
-        }),
-    ];
-    for (case, spoil) in cases {
-        let mut bench = Bench::new(0);
-        bench
-            .log
-            .write(Compression::None, &[Bytes::from_static(b"good")]);
-        spoil(&mut bench.log);
-        let reason = halted(bench.fetch());
-        assert!(!reason.bars_producing(), "{case}: {reason}");
-        assert_eq!(bench.send(), [0], "{case}");
-        bench.acknowledge(0);
-        assert_eq!(bench.partition.copied_offset(), Some(1), "{case}");
-        assert!(bench.partition.is_drained(), "{case}");
-    }
-}
-
-#[test]
-fn a_batch_damaged_on_the_source_is_refused_named_and_read_again() {
-    let mut bench = Bench::new(2);
-    bench.send();
-    bench.acknowledge(0);
-    bench
-        .log
-        .write(Compression::None, &[Bytes::from_static(b"damaged")]);
-    bench.log.damage_last();
-    bench.fetch();
-    bench
-        .log
-        .write(Compression::None, &[Bytes::from_static(b"behind")]);
-    bench.fetch();
-    assert_eq!(bench.send(), [2, 4, 5]);
-    bench.acknowledge(2);
-    assert_eq!(bench.fail(4, refused(ErrorCode::CORRUPT_MESSAGE)), None);
-    let reason = halted(bench.fail(5, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
-    assert!(
-        matches!(reason, HaltReason::Unreadable { offset: 4, .. }),
-        "{reason}"
-    );
-    assert_eq!(bench.partition.queued_bytes(), 0);
-    // The disk is mended; the numbers that were never used are used now.
-    bench.log.mend();
-    bench.now += limits::HALT_RETRY;
-    assert_eq!(
-        bench.partition.retry_halted(bench.now),
-        Some(PartitionNotice::Resumed)
-    );
-    bench.fetch();
-    assert_eq!(bench.send(), [4, 5]);
-}
-
-#[test]
-fn a_halt_waits_for_open_answers_and_is_then_looked_at_again() {
-    let mut bench = Bench::new(3);
-    bench.send();
-    bench.acknowledge(0);
-    assert_eq!(bench.send(), [2, 4]);
-    halted(bench.fail(4, refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
-    bench.now += limits::HALT_RETRY;
-    assert_eq!(bench.partition.retry_halted(bench.now), None);
-    let deadline = bench.partition.deadline(bench.now).unwrap();
-    assert!(deadline > bench.now);
-    bench.fail(2, Failure::NoAnswer(String::new()));
-    bench.now = deadline;
-    assert_eq!(
-        bench.partition.retry_halted(bench.now),
-        Some(PartitionNotice::Resumed)
-    );
-    assert_eq!(bench.send(), [2, 4]);
-}
-
-#[test]
-fn a_halt_that_needs_a_restart_outlasts_one_that_may_pass() {
-    let mut bench = Bench::new(1);
-    bench.partition.halt(bench.now, HaltReason::TopicMissing);
-    halted(bench.partition.halt(bench.now, HaltReason::TopicRecreated));
-    assert_eq!(
-        bench.partition.halt(bench.now, HaltReason::TopicMissing),
-        None
-    );
-    assert_eq!(
-        bench.partition.halt_reason(),
-        Some(&HaltReason::TopicRecreated)
-    );
-    bench.now += 10 * limits::HALT_RETRY;
-    assert_eq!(bench.partition.retry_halted(bench.now), None);
-}
-
-#[test]
-fn of_two_waits_the_later_one_is_not_forgotten() {
-    let mut bench = Bench::new(1);
-    let unanswered = || Failure::NoAnswer(String::new());
-    bench.partition.fetch_sent();
-    bench.partition.fetched(bench.now, Err(unanswered()));
-    bench.send();
-    bench.wait();
-    bench.fail(0, unanswered());
-    assert!(bench.partition.deadline(bench.now).is_some());
-}
-
-#[test]
-fn an_answer_to_a_question_no_longer_asked_is_passed_over() {
-    let mut bench = Bench::new(2);
-    bench.send();
-    bench.acknowledge(0);
-    bench
-        .log
-        .write(Compression::None, &[Bytes::from_static(b"later")]);
-    let (offset, bytes_max) = bench.partition.wants_fetch(bench.now).unwrap();
-    bench.partition.fetch_sent();
-    let answer = bench.log.fetch(offset, bytes_max).unwrap();
-    // The halt goes back to the batch that was never sent.
-    bench.partition.halt(
-        bench.now,
-        HaltReason::TargetRefuses(refused(ErrorCode::INVALID_CONFIG)),
-    );
-    bench.now += limits::HALT_RETRY;
-    bench.partition.retry_halted(bench.now);
-    bench.partition.fetched(bench.now, Ok(answer));
-    assert_eq!(bench.send(), [0; 0]);
-    bench.fetch();
-    assert_eq!(bench.send(), [2, 4]);
-}
-
-#[test]
-fn a_stalled_partition_gives_back_what_it_has_not_sent_and_reads_no_more() {
-    let mut bench = Bench::new(5);
-    assert_eq!(bench.send(), [0]);
-    let all = bench.partition.queued_bytes();
-    for _ in 0..limits::STALLED_AFTER {
-        assert!(!bench.partition.is_stalled());
-        bench.fail(0, refused(ErrorCode::NOT_ENOUGH_REPLICAS));
-        bench.wait();
-        bench.send();
-    }
-    assert!(bench.partition.is_stalled());
-    assert!(bench.partition.queued_bytes() < all / 4);
-    assert_eq!(bench.partition.wants_fetch(bench.now), None);
-    bench.acknowledge(0);
-    bench.fetch();
-    assert_eq!(bench.send(), [2, 4, 6, 8]);
-}
-
-#[test]
 fn the_start_is_where_the_log_says_and_a_lost_position_is_explained() {
     let range = |start_offset, end_offset| LogRange {
         start_offset,
@@ -570,28 +387,6 @@ fn the_fetch_limit_grows_until_a_batch_fits_and_then_the_partition_halts() {
 }
 
 #[test]
-fn a_too_large_batch_is_named_by_its_offset_on_the_source() {
-    let mut bench = Bench::new(1);
-    bench.send();
-    bench.acknowledge(0);
-    bench.log.write_compacted(
-        &[(1, Bytes::from_static(b"a")), (3, Bytes::from_static(b"b"))],
-        5,
-    );
-    bench.fetch();
-    let sent = bench.send_batches();
-    let reason = halted(bench.fail(2, refused(ErrorCode::MESSAGE_TOO_LARGE)));
-    let batch_bytes = sent[0].header.len() + sent[0].payload.len();
-    assert_eq!(
-        reason,
-        HaltReason::BatchTooLarge {
-            first_offset: 2,
-            batch_bytes
-        }
-    );
-}
-
-#[test]
 fn markers_and_emptied_batches_move_the_position_when_nothing_waits_before_them() {
     let mut bench = Bench::new(1);
     bench.log.write_marker();
@@ -602,4 +397,47 @@ fn markers_and_emptied_batches_move_the_position_when_nothing_waits_before_them(
     bench.acknowledge(0);
     assert_eq!(bench.partition.copied_offset(), Some(7));
     assert_eq!(bench.partition.lag(), Some(0));
+}
+
+#[test]
+fn what_the_source_answers_decides_what_happens_next() {
+    #[derive(Debug, PartialEq)]
+    enum Next {
+        Fetch,
+        LogRange,
+        Halt,
+    }
+    use ErrorCode as Code;
+    let cases = [
+        (refused(Code::NOT_LEADER_OR_FOLLOWER), Next::Fetch),
+        (refused(Code::FENCED_LEADER_EPOCH), Next::Fetch),
+        (refused(Code::UNKNOWN_LEADER_EPOCH), Next::Fetch),
+        (refused(Code::UNKNOWN_TOPIC_ID), Next::Fetch),
+        (refused(Code::INCONSISTENT_TOPIC_ID), Next::Fetch),
+        (refused(Code::UNKNOWN_TOPIC_OR_PARTITION), Next::Fetch),
+        (refused(Code::OFFSET_NOT_AVAILABLE), Next::Fetch),
+        (refused(Code::KAFKA_STORAGE_ERROR), Next::Fetch),
+        (refused(Code::UNKNOWN_SERVER_ERROR), Next::Fetch),
+        (Failure::NoAnswer(String::new()), Next::Fetch),
+        (Failure::Malformed(String::new()), Next::Fetch),
+        (refused(Code::OFFSET_OUT_OF_RANGE), Next::LogRange),
+        (refused(Code::TOPIC_AUTHORIZATION_FAILED), Next::Halt),
+        (refused(Code::UNSUPPORTED_COMPRESSION_TYPE), Next::Halt),
+        (Failure::Unsupported(String::new()), Next::Halt),
+    ];
+    for (failure, expected) in cases {
+        let (mut partition, mut now) = (partition(Some(0), StartAt::Earliest), epoch());
+        partition.fetch_sent();
+        let notice = partition.fetched(now, Err(failure.clone()));
+        assert_eq!(partition.wants_fetch(now), None, "{failure}: no waiting");
+        assert!(!partition.wants_log_range(now), "{failure}: no waiting");
+        now = partition.deadline(now).unwrap();
+        let next = match (partition.wants_fetch(now), partition.wants_log_range(now)) {
+            (Some(_), false) => Next::Fetch,
+            (None, true) => Next::LogRange,
+            _ => Next::Halt,
+        };
+        assert_eq!(next, expected, "{failure}");
+        assert_eq!(notice.is_some(), expected == Next::Halt, "{failure}");
+    }
 }
