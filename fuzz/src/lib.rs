@@ -153,10 +153,10 @@ pub fn decompress(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     match Config::parse("mm2.properties", bytes, &ParseOptions::default()) {
         Ok((config, _)) => assert!(!config.flows.is_empty()),
-        Err(errors) => {
-            assert!(!errors.is_empty());
-            for error in errors {
-                assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        Err(mistakes) => {
+            assert!(!mistakes.errors.is_empty());
+            for finding in mistakes.findings() {
+                assert_eq!(finding.to_string().lines().count(), 1, "{finding}");
             }
         }
     }
