@@ -135,8 +135,9 @@ impl std::fmt::Display for HaltReason {
                  raise max.message.bytes of the remote topic"
             ),
             Self::TopicRecreated => f.write_str(
-                "the source topic was deleted and created again: its old copy is on the target; \
-                 delete or rename the remote topic and restart to copy the new one",
+                "the source topic was deleted and created again: what is copied and stored belongs to \
+                 the old one; to copy the new one, stop kmirror, delete the remote topic, write \
+                 null values for the topic's keys in the offsets topic, and start again",
             ),
             Self::RemoteTopicRecreated => f.write_str(
                 "the remote topic was deleted and created again: restart to go on from the \
