@@ -20,7 +20,8 @@ type Key = (PartitionId, i64, i32);
 /// What is under way, and what was ever sent.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    requests: BTreeMap<RequestId, Vec<(PartitionId, i64)>>,
+    /// Broker, and what it was sent: partition and producer id.
+    requests: BTreeMap<RequestId, (i32, Vec<(PartitionId, i64)>)>,
     fetches: BTreeMap<RequestId, Vec<PartitionId>>,
     sent: BTreeMap<Key, ([u8; 61], Bytes)>,
     acknowledged: BTreeSet<(PartitionId, i64)>,
@@ -61,13 +62,15 @@ impl Checks {
     ) {
         match action {
             Action::Produce {
-                request, batches, ..
+                request,
+                node,
+                batches,
             } => {
                 assert!(!batches.is_empty());
                 let ids: BTreeSet<_> = batches.iter().map(|(id, _)| *id).collect();
                 assert_eq!(ids.len(), batches.len(), "a partition twice in one Produce");
                 for (id, batch) in batches {
-                    self.batch(*request, *id, batch);
+                    self.batch((*request, *node), *id, batch);
                 }
             }
             Action::Fetch {
@@ -93,14 +96,16 @@ impl Checks {
         }
     }
 
-    fn batch(&mut self, request: RequestId, id: PartitionId, batch: &Outgoing) {
+    fn batch(&mut self, (request, node): (RequestId, i32), id: PartitionId, batch: &Outgoing) {
         let header = BatchHeader::parse(&batch.header).unwrap();
-        let under_way = self
-            .requests
-            .values()
-            .flatten()
-            .filter(|(other, _)| *other == id);
-        let in_flight = under_way.count() + 1;
+        let under_way = self.requests.values().flat_map(|(other, batches)| {
+            let same = batches.iter().filter(|(other, _)| *other == id);
+            same.map(|_| *other)
+        });
+        let in_flight = under_way.clone().count() + 1;
+        // A new leader that has forgotten the producer would take a later batch before an earlier.
+        let is_split = under_way.clone().any(|other| other != node);
+        assert!(!is_split, "a partition's batches in flight to two brokers");
         self.in_flight_max = self.in_flight_max.max(in_flight);
         let limit = if self.acknowledged.contains(&(id, header.producer_id)) {
             limits::IN_FLIGHT_PER_PARTITION_MAX
@@ -115,21 +120,15 @@ impl Checks {
             .or_insert_with(|| (batch.header, batch.payload.clone()));
         assert_eq!(frozen.0, batch.header, "a resent batch has another header");
         assert_eq!(frozen.1, batch.payload, "a resent batch has other bytes");
-        self.requests
-            .entry(request)
-            .or_default()
-            .push((id, header.producer_id));
+        let request = self.requests.entry(request).or_insert((node, Vec::new()));
+        request.1.push((id, header.producer_id));
     }
 
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Produced { request, result } => {
-                let producers: BTreeMap<_, _> = self
-                    .requests
-                    .remove(request)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .collect();
+                let sent = self.requests.remove(request).unwrap_or_default();
+                let producers: BTreeMap<_, _> = sent.1.into_iter().collect();
                 for (id, result) in result.iter().flatten() {
                     if let (Ok(_), Some(producer)) = (result, producers.get(id)) {
                         self.acknowledged.insert((*id, *producer));

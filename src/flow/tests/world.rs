@@ -46,7 +46,7 @@ enum Fate {
 enum Step {
     Serve(Action, Route, Fate),
     /// A Fetch that found nothing and waits.
-    Poll(Action, Route),
+    Poll(Action, Route, Instant),
     Deliver(Event),
 }
 
@@ -57,6 +57,8 @@ pub(super) struct Faults {
     pub(super) one_in: u32,
     /// Brokers that answer nothing.
     pub(super) down: BTreeSet<(Side, i32)>,
+    /// Target brokers that take a second for everything.
+    pub(super) slow: BTreeSet<i32>,
     /// Clusters that answer no question that any of their brokers could answer.
     pub(super) deaf: BTreeSet<Side>,
     /// What the target answers to every Produce for a topic and partition, without appending.
@@ -90,6 +92,8 @@ pub(super) struct World {
     pub(super) checks: Checks,
     /// How often each kind of request was made.
     pub(super) counts: BTreeMap<&'static str, usize>,
+    /// How often a broker looks for records for a Fetch that found nothing.
+    pub(super) poll_interval: Duration,
     /// What a broker that lags behind answers, once.
     pub(super) stale: BTreeMap<Side, ClusterView>,
     pub(super) hidden: BTreeMap<Arc<str>, Instant>,
@@ -114,6 +118,7 @@ impl World {
             is_stopped: false,
             checks: Checks::default(),
             counts: BTreeMap::new(),
+            poll_interval: limits::FETCH_WAIT,
             stale: BTreeMap::new(),
             hidden: BTreeMap::new(),
             steps: BTreeMap::new(),
@@ -249,6 +254,9 @@ impl World {
             };
             let fate = self.fate();
             let mut at = self.now + self.delay();
+            if matches!(route, Route::Produce(node) if self.faults.slow.contains(&node)) {
+                at += Duration::from_secs(1);
+            }
             if fate == Fate::Late {
                 let event = unanswered(&action);
                 self.at(at, Step::Deliver(event));
@@ -291,8 +299,9 @@ impl World {
                     Fate::Served => match self.serve(&action, false) {
                         Some(event) => event,
                         None => {
-                            let at = self.now + limits::FETCH_WAIT;
-                            return self.at(at, Step::Poll(action, route));
+                            let until = self.now + limits::FETCH_WAIT;
+                            let at = self.now + self.poll_interval;
+                            return self.at(at, Step::Poll(action, route, until));
                         }
                     },
                     Fate::Unheard => {
@@ -306,11 +315,13 @@ impl World {
                 };
                 self.answer(route, event);
             }
-            Step::Poll(action, route) => {
-                if let Some(event) = self.serve(&action, true) {
-                    self.answer(route, event);
+            Step::Poll(action, route, until) => match self.serve(&action, self.now >= until) {
+                Some(event) => self.answer(route, event),
+                None => {
+                    let at = self.now + self.poll_interval;
+                    self.at(at, Step::Poll(action, route, until));
                 }
-            }
+            },
         }
     }
 
