@@ -81,6 +81,8 @@ struct Fetcher {
     busy_lanes: BTreeSet<u8>,
     /// Partitions that may want a Fetch.
     waiting: BTreeSet<PartitionId>,
+    /// Whether there is one among them that may have records at once.
+    has_busy_waiting: bool,
     /// Where the next request starts in `waiting`, so that each partition comes first in turn.
     first: u32,
 }
@@ -260,12 +262,10 @@ impl Flow {
         for id in touched {
             let Some(slot) = self.slot(*id) else { continue };
             if let (Some(leader), Some(_)) = (slot.source.leader, slot.partition.wants_fetch(now)) {
-                self.transfer
-                    .fetchers
-                    .entry(leader.node)
-                    .or_default()
-                    .waiting
-                    .insert(*id);
+                let is_idle = slot.partition.is_idle();
+                let fetcher = self.transfer.fetchers.entry(leader.node).or_default();
+                fetcher.waiting.insert(*id);
+                fetcher.has_busy_waiting |= !is_idle;
             }
         }
         let (first, fetchers) = (self.transfer.next_node, &self.transfer.fetchers);
@@ -288,11 +288,14 @@ impl Flow {
     }
 
     /// A connection to a broker on which a Fetch can be made, if partitions wait for one.
+    ///
+    /// Idle partitions do not go on without those in the short requests beside them: together they
+    /// wait long in one request, apart they would ask many times a second for ever.
     fn free_lane(&self, node: i32, lanes: u8) -> Option<u8> {
         let fetcher = self.transfer.fetchers.get(&node)?;
-        (0..lanes)
-            .find(|lane| !fetcher.busy_lanes.contains(lane))
-            .filter(|_| !fetcher.waiting.is_empty())
+        let lane = (0..lanes).find(|lane| !fetcher.busy_lanes.contains(lane))?;
+        let is_apart = lane == 0 && !fetcher.busy_lanes.is_empty() && !fetcher.has_busy_waiting;
+        (!fetcher.waiting.is_empty() && !is_apart).then_some(lane)
     }
 
     fn fetch_from(
@@ -335,6 +338,7 @@ impl Flow {
             return Vec::new();
         };
         let waiting = std::mem::take(&mut fetcher.waiting);
+        fetcher.has_busy_waiting = false;
         let first = PartitionId(fetcher.first);
         let in_turn: Vec<PartitionId> = waiting
             .range(first..)
