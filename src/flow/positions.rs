@@ -161,8 +161,7 @@ impl Flow {
                 positions.failures.succeed();
                 actions.push(Action::Report(Notice::PositionsLoaded { partitions }));
                 self.compare(now, actions);
-                self.look_again(now, Side::Source);
-                self.look_again(now, Side::Target);
+                self.look_again(now);
             }
             Err(failure) => {
                 if let (_, true) = positions.failed(now) {

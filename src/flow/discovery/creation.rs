@@ -375,7 +375,7 @@ impl Flow {
                 },
             }));
         }
-        self.look_again(now, Side::Target);
+        self.look_again(now);
     }
 
     pub(in crate::flow) fn partitions_added(
@@ -401,6 +401,6 @@ impl Flow {
                 },
             }));
         }
-        self.look_again(now, Side::Target);
+        self.look_again(now);
     }
 }

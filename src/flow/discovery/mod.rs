@@ -42,6 +42,8 @@ struct Asked {
     failures: Backoff,
     /// Answers in a row that lacked something which must come.
     disappointments: Backoff,
+    /// Whether the next question follows from the last of them.
+    is_looking_again: bool,
     is_unreachable: bool,
 }
 
@@ -54,6 +56,7 @@ impl Asked {
             not_before: now,
             failures: Backoff::new(),
             disappointments: Backoff::new(),
+            is_looking_again: false,
             is_unreachable: false,
         }
     }
@@ -119,6 +122,7 @@ impl Flow {
             let asked = self.discovery.side(side);
             if !asked.is_asking && asked.ask_at <= now {
                 asked.is_asking = true;
+                asked.is_looking_again = false;
                 asked.ask_at = now + interval;
                 actions.push(Action::AskMetadata(side));
             }
@@ -145,7 +149,7 @@ impl Flow {
                 self.follow(now, side, &view, actions);
                 self.discovery.side(side).view = Some(view);
                 self.compare(now, actions);
-                self.look_again(now, side);
+                self.look_again(now);
             }
             Err(failure) => {
                 asked.ask_at = asked.failures.fail(now, 0);
@@ -161,20 +165,24 @@ impl Flow {
         }
     }
 
-    /// Asks a cluster again: less and less often while its answer lacks something that must come,
-    /// and when something that failed is to be tried again.
-    pub(super) fn look_again(&mut self, now: Instant, side: Side) {
-        let is_lacking = self.lacks_leaders(side)
-            || (side == Side::Target && self.discovery.missing.is_any_expected());
-        let asked = self.discovery.side(side);
-        if is_lacking {
-            let at = asked.disappointments.fail(now, 0);
-            self.discovery.refresh(side, at);
-        } else {
-            asked.disappointments.succeed();
-        }
-        if let Some(at) = self.discovery.missing.retry_at(side) {
-            self.discovery.refresh(side, at);
+    /// Asks both clusters again: less and less often while what they answered lacks something that
+    /// must come, and when something that failed is to be tried again.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        for side in [Side::Source, Side::Target] {
+            let is_lacking = self.lacks_leaders(side)
+                || (side == Side::Target && self.discovery.missing.is_any_expected());
+            let asked = self.discovery.side(side);
+            if !is_lacking {
+                asked.disappointments.succeed();
+            } else if !asked.is_asking && !asked.is_looking_again {
+                asked.is_looking_again = true;
+                let at = asked.disappointments.fail(now, 0);
+                self.discovery.refresh(side, at);
+            }
+            let retry_at = self.discovery.missing.retry_at(side);
+            if let Some(at) = retry_at.filter(|at| *at > now) {
+                self.discovery.refresh(side, at);
+            }
         }
     }
 

@@ -140,6 +140,7 @@ pub struct Partition {
     copied_offset: Option<i64>,
     /// The offset that the Fetch under way asked for.
     fetching_offset: Option<i64>,
+    is_idle: bool,
     fetch_bytes_max: usize,
     fetch_backoff: Backoff,
     needs_log_range: bool,
@@ -189,6 +190,7 @@ impl Partition {
             fetch_offset: stored_offset,
             copied_offset: stored_offset,
             fetching_offset: None,
+            is_idle: false,
             fetch_bytes_max,
             fetch_backoff: Backoff::default(),
             needs_log_range: stored_offset.is_none(),

@@ -92,6 +92,12 @@ impl Partition {
             .map(|offset| (offset, self.fetch_bytes_max))
     }
 
+    /// Whether the last Fetch found nothing.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
     /// Notes that a Fetch is under way.
     pub const fn fetch_sent(&mut self) {
         self.fetching_offset = self.fetch_offset;
@@ -112,6 +118,7 @@ impl Partition {
             Ok(fetched) => {
                 self.fetch_backoff.succeed();
                 self.high_watermark = Some(fetched.high_watermark);
+                self.is_idle = fetched.records.is_empty();
                 self.take_batches(now, fetched)
             }
             Err(failure) => self.source_failed(now, failure),

@@ -185,3 +185,19 @@ fn a_leader_that_went_during_a_halt_is_looked_for_when_the_halt_is_over() {
     world.faults.refused.clear();
     assert!(world.run_until_copied(limits::HALT_RETRY + SECOND));
 }
+
+#[test]
+fn a_source_partition_without_a_leader_is_looked_for_when_only_the_target_answers() {
+    let mut world = World::new(never());
+    world.source.create("t", 2, 3);
+    world.target.create("mm2-offsets.A.internal", 25, 3);
+    let log = world.source.log("t", 0).unwrap();
+    (log.leader, log.epoch) = (None, 1);
+    // The source is asked once; what starts the copy is the target's answer.
+    world.faults.creation_lag = SECOND;
+    write(&mut world, "t", 0, 2);
+    world.run_for(5 * SECOND);
+    let log = world.source.log("t", 0).unwrap();
+    (log.leader, log.epoch) = (Some(1), 2);
+    assert!(world.run_until_copied(5 * SECOND));
+}

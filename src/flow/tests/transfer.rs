@@ -353,3 +353,25 @@ fn ten_thousand_partitions_cost_one_metadata_answer_each_and_no_more() {
     assert!(world.run_until(SECOND, |world| has(world) == 3));
     assert_eq!(world.counts.get("produce"), Some(&1));
 }
+
+#[test]
+fn an_idle_flow_asks_each_broker_twice_a_second_even_after_a_burst() {
+    for lanes in [1, 2, 3] {
+        let mut world = World::with_topic(30);
+        world.options.fetch_lanes = lanes;
+        world.restart();
+        fill(&mut world, 1, 1);
+        world.run_for(5 * SECOND);
+        // So much that its partition has no room when the others are asked about.
+        let log = world.source.log("t", 3).unwrap();
+        for _ in 0..400 {
+            log.write(Compression::None, &values(&mut world.rng, 10));
+        }
+        assert!(world.run_until_copied(20 * SECOND));
+        world.run_for(SECOND);
+        world.counts.clear();
+        world.run_for(60 * SECOND);
+        let fetches = world.counts["fetch"];
+        assert!(fetches <= 3 * 2 * 60, "{lanes} lanes: {fetches} fetches");
+    }
+}

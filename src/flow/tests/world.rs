@@ -299,8 +299,9 @@ impl World {
                     Fate::Served => match self.serve(&action, false) {
                         Some(event) => event,
                         None => {
-                            let until = self.now + limits::FETCH_WAIT;
-                            let at = self.now + self.poll_interval;
+                            let wait = longest_wait(&action);
+                            let until = self.now + wait;
+                            let at = self.now + wait.min(self.poll_interval);
                             return self.at(at, Step::Poll(action, route, until));
                         }
                     },
@@ -331,6 +332,14 @@ impl World {
         *last = at.max(*last);
         at = *last;
         self.at(at, Step::Deliver(event));
+    }
+}
+
+/// How long a broker may hold a request that finds nothing.
+const fn longest_wait(action: &Action) -> Duration {
+    match action {
+        Action::Fetch { wait, .. } => *wait,
+        _ => Duration::ZERO,
     }
 }
 
