@@ -275,6 +275,18 @@ impl Jvm {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Whether every thread is stopped, which takes a moment after SIGSTOP.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut states = tasks.map(|task| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            // The name may hold blanks and brackets; the state follows its closing bracket.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
+            state.flatten().is_none_or(|state| state == 'T')
+        });
+        states.all(|is_stopped| is_stopped)
+    }
+
     /// Sends a signal; [`Signal::STOP`] and [`Signal::CONT`] freeze and thaw the process.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

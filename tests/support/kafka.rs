@@ -148,7 +148,10 @@ impl Kafka {
 
     /// Freezes a node: its connections stay open and nothing answers (SIGSTOP).
     pub(crate) fn freeze(&mut self, node_id: i32) {
-        self.node(node_id).signal(Signal::STOP);
+        let node = self.node(node_id);
+        node.signal(Signal::STOP);
+        let is_frozen = || node.jvm.as_ref()?.is_frozen().then_some(());
+        wait_for(START_MAX, is_frozen).expect("a stopped process stops");
     }
 
     /// Lets a frozen node go on (SIGCONT).
