@@ -7,7 +7,7 @@ pub mod load;
 mod screen;
 mod verify;
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use kmirror_protocol::{
     ErrorCode,
@@ -190,8 +190,11 @@ fn properties(west: &Server, east: &Server) -> String {
 }
 
 fn start_engine(properties: &str) -> Result<Engine, DemoError> {
-    let file = PathBuf::from("demo.properties").display().to_string();
-    let parsed = Config::parse(&file, properties.as_bytes(), &ParseOptions::default());
+    let parsed = Config::parse(
+        "demo.properties",
+        properties.as_bytes(),
+        &ParseOptions::default(),
+    );
     match parsed {
         Ok((config, _)) => Ok(Engine::start(&config)),
         Err(mistakes) => {
