@@ -18,16 +18,22 @@ pub(super) async fn a_partition_listed_twice_is_appended_once(bootstrap: &str) {
     let (first, second) = (batch(Compression::None, 2), batch(Compression::None, 5));
     let (first, second) = (first.to_vec(), second.to_vec());
     let mut request = produce_request(&topic, -1, &first);
-    request.topic_data[0]
+    request.topic_data.to_mut()[0]
         .partition_data
+        .to_mut()
         .push(ProduceRequestPartition {
             index: 0,
             records: Some(Records::Slice(&second)),
         });
     let answer = broker.ask(&request).await;
-    let partitions = &answer.decode().responses[0].partition_responses;
+    let partitions = &answer
+        .decode()
+        .responses
+        .first()
+        .unwrap()
+        .partition_responses;
     assert_eq!(partitions.len(), 1);
-    assert_eq!(partitions[0].error_code, ErrorCode::NONE);
+    assert_eq!(partitions.first().unwrap().error_code, ErrorCode::NONE);
     assert_eq!(broker.list_offset(topic.name, -1).await.offset, 5);
 }
 
@@ -37,7 +43,15 @@ pub(super) async fn acks_decide_whether_a_request_is_answered(bootstrap: &str) {
     let blob = batch(Compression::None, 1).to_vec();
     for (acks, expected) in [(-1, 0), (1, 0), (2, 21), (-2, 21)] {
         let answer = broker.ask(&produce_request(&topic, acks, &blob)).await;
-        let code = answer.decode().responses[0].partition_responses[0].error_code;
+        let code = answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
+            .error_code;
         assert_eq!(code.0, expected, "acks {acks}");
     }
     let unanswered = |topic: &Topic| {
@@ -135,10 +149,17 @@ pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &s
     );
     assert_eq!(broker.fetch(&unknown, 0).await.code.0, 100);
     let mut request: ProduceRequest<'_> = produce_request(&topic, -1, &blob);
-    request.topic_data[0].partition_data[0].index = 1;
+    request.topic_data.to_mut()[0].partition_data.to_mut()[0].index = 1;
     let answer = broker.ask(&request).await;
     assert_eq!(
-        answer.decode().responses[0].partition_responses[0]
+        answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
             .error_code
             .0,
         3
@@ -155,15 +176,19 @@ pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &s
     ];
     for (wanted, expected) in cases {
         let request = MetadataRequest {
-            topics: Some(vec![wanted.clone()]),
+            topics: Some(vec![wanted.clone()].into()),
             allow_auto_topic_creation: false,
             ..Default::default()
         };
         let answer = broker.ask(&request).await;
         let answer = answer.decode();
-        assert_eq!(answer.topics[0].error_code.0, expected, "{wanted:?}");
+        assert_eq!(
+            answer.topics.first().unwrap().error_code.0,
+            expected,
+            "{wanted:?}"
+        );
         let known = (Some(topic.name), topic.id, 1);
-        let found = &answer.topics[0];
+        let found = &answer.topics.first().unwrap();
         let found = (found.name, found.topic_id, found.partitions.len());
         assert_eq!(found == known, expected == 0, "{wanted:?}: {found:?}");
     }

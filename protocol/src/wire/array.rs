@@ -66,6 +66,18 @@ impl<'a, T: Decode<'a> + Clone> Array<'a, T> {
         })
     }
 
+    /// The elements as a list that can be changed; those of a frame are copied out of it first.
+    pub fn to_mut(&mut self) -> &mut Vec<T> {
+        if let Elements::InFrame(array) = &mut self.elements {
+            let elements = std::iter::from_fn(|| array.next()).collect();
+            self.elements = Elements::Owned(elements);
+        }
+        match &mut self.elements {
+            Elements::Owned(elements) => elements,
+            Elements::InFrame(_) => unreachable!("the elements have just been copied"),
+        }
+    }
+
     /// The first element.
     #[must_use]
     pub fn first(&self) -> Option<T> {
