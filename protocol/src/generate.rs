@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use crate::{
     ErrorCode,
-    wire::{Records, Uuid, Version},
+    wire::{Records, Secret, Uuid, Version},
 };
 
 /// Randomness that depends on nothing but its seed (SplitMix64).
@@ -123,6 +123,12 @@ impl Generate for &[u8] {
         TEXT.as_bytes()
             .get(..byte_count(source))
             .unwrap_or_default()
+    }
+}
+
+impl Generate for Secret<'_> {
+    fn generate(source: &mut Source, version: Version) -> Self {
+        Self(Generate::generate(source, version))
     }
 }
 

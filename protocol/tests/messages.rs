@@ -35,6 +35,15 @@ fn for_each_message(per_version: u64, mut check: impl FnMut(&Table, Version, &[u
     }
 }
 
+/// The same for the versions that the oracle knows.
+fn for_each_oracle_message(per_version: u64, mut check: impl FnMut(&Table, Version, &[u8])) {
+    for_each_message(per_version, |table, version, bytes| {
+        if table.oracle_versions.contains(&version.number) {
+            check(table, version, bytes);
+        }
+    });
+}
+
 #[test]
 fn every_api_file_is_in_the_list_that_the_tests_walk() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/messages");
@@ -61,15 +70,17 @@ fn keys_versions_and_headers_are_those_of_kafka_protocol() {
     for table in tables() {
         let name = table.name;
         assert_eq!(table.key.number(), table.oracle_key, "{name}");
-        // Nothing this crate implements is beyond the oracle, so everything below is checked.
-        assert!(
-            table.oracle_versions.contains(table.versions.start())
-                && table.oracle_versions.contains(table.versions.end()),
-            "{name}: {:?} is not within {:?}",
-            table.versions,
-            table.oracle_versions
-        );
-        for version in table.each_version() {
+        let beyond = table.versions.clone();
+        let beyond: Vec<_> = beyond
+            .filter(|number| !table.oracle_versions.contains(number))
+            .collect();
+        // What the oracle lacks is held against Kafka's own schemas only.
+        let expected: &[i16] = match name {
+            "OffsetCommitRequest" | "OffsetFetchRequest" => &[10],
+            _ => &[],
+        };
+        assert_eq!(beyond, expected, "{name}");
+        for version in table.each_oracle_version() {
             let header = match (name.ends_with("Request"), table.key) {
                 (true, _) => 1 + i16::from(version.flexible),
                 (false, ApiKey::ApiVersions) => 0,
@@ -83,7 +94,7 @@ fn keys_versions_and_headers_are_those_of_kafka_protocol() {
 
 #[test]
 fn every_message_is_the_same_bytes_to_kafka_protocol() {
-    for_each_message(40, |table, version, bytes| {
+    for_each_oracle_message(40, |table, version, bytes| {
         let what = (table.name, version.number);
         let theirs = (table.oracle)(bytes, version.number, version.number);
         assert_eq!(theirs.as_deref(), Ok(bytes), "{what:?}");
@@ -96,13 +107,16 @@ fn every_message_is_the_same_bytes_to_kafka_protocol() {
 fn every_field_of_kafkas_is_there_by_its_name() {
     // In Kafka's schemas, but in no version that this crate implements.
     let left_out = [
+        ("AddPartitionsToTxnRequest", "transactions"),
+        ("AddPartitionsToTxnResponse", "error_code"),
+        ("AddPartitionsToTxnResponse", "results_by_transaction"),
         ("FetchRequest", "high_watermark"),
         ("InitProducerIdRequest", "enable_2_pc"),
         ("InitProducerIdRequest", "keep_prepared_txn"),
         ("InitProducerIdResponse", "ongoing_txn_producer_epoch"),
         ("InitProducerIdResponse", "ongoing_txn_producer_id"),
     ];
-    for_each_message(10, |table, version, bytes| {
+    for_each_oracle_message(10, |table, version, bytes| {
         let (ours, theirs) = (table.debug)(bytes, version);
         // Tags that the oracle knows are fields; the rest would be listed here.
         let unknown = theirs.matches("unknown_tagged_fields: {");
@@ -122,6 +136,8 @@ fn field_names(debug: &str) -> Vec<&str> {
     let mut names: Vec<_> = debug
         .split(": ")
         .filter_map(|before| before.rsplit([' ', '{']).next())
+        // The oracle writes a field named by a keyword with a line before it.
+        .map(|name| name.trim_start_matches('_'))
         .filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase()))
         .collect();
     names.sort_unstable();
@@ -131,9 +147,9 @@ fn field_names(debug: &str) -> Vec<&str> {
 #[test]
 fn fields_that_a_version_lacks_read_as_kafkas_defaults() {
     for table in tables() {
-        for from in table.each_version() {
+        for from in table.each_oracle_version() {
             let mut compared = 0;
-            for to in table.each_version() {
+            for to in table.each_oracle_version() {
                 for seed in 0..10 {
                     let bytes = (table.generate)(&mut Source::new(seed), from);
                     // The oracle refuses to encode what the version it encodes cannot say.
@@ -169,7 +185,7 @@ fn a_message_that_ends_early_or_late_is_refused() {
 #[test]
 fn unknown_tagged_fields_are_passed_over() {
     let mut checked = 0;
-    for_each_message(6, |table, version, bytes| {
+    for_each_oracle_message(6, |table, version, bytes| {
         if version.flexible {
             let longer = (table.with_unknown_tag)(bytes, version.number);
             assert!(longer.len() > bytes.len());

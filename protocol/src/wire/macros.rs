@@ -122,6 +122,31 @@ macro_rules! message_impl {
             }
         }
 
+        impl<$lt> $crate::wire::Nullable<$lt> for $name $($generics)* {
+            fn min_len(_: $crate::wire::Version) -> usize {
+                1
+            }
+
+            fn read_nullable(
+                reader: &mut $crate::wire::Reader<$lt>,
+                version: $crate::wire::Version,
+            ) -> Result<Option<Self>, $crate::wire::Malformed> {
+                let is_present = $crate::wire::struct_is_present(reader)?;
+                is_present
+                    .then(|| <Self as $crate::wire::Decode<$lt>>::read(reader, version))
+                    .transpose()
+            }
+        }
+
+        impl $($generics)* $crate::wire::Encode for Option<$name $($generics)*> {
+            fn write(&self, writer: &mut $crate::wire::Writer, version: $crate::wire::Version) {
+                $crate::wire::write_struct_presence(writer, self.is_some());
+                if let Some(value) = self {
+                    value.write(writer, version);
+                }
+            }
+        }
+
         #[cfg(feature = "generate")]
         impl $($generics)* $crate::generate::Generate for $name $($generics)* {
             fn generate(source: &mut $crate::generate::Source, version: $crate::wire::Version) -> Self {

@@ -12,7 +12,8 @@ mod writer;
 
 pub(crate) use macros::{field_in_version, message};
 pub use reader::Reader;
-pub use types::{Nullable, Records, Uuid};
+pub use types::{Nullable, Records, Secret, Uuid};
+pub(crate) use types::{struct_is_present, write_struct_presence};
 pub use writer::{TooLong, Writer};
 
 /// The version of one message, and whether that version is flexible (KIP-482).

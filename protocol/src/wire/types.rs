@@ -162,6 +162,21 @@ impl Encode for Uuid {
     }
 }
 
+/// Reads whether a struct that may be null follows: 1 if it does, -1 for null (KIP-893).
+pub(crate) fn struct_is_present(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    let [presence] = reader.array()?;
+    match i8::from_be_bytes([presence]) {
+        -1 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed::new(Why::OutOfRange)),
+    }
+}
+
+/// Writes what [`struct_is_present`] reads.
+pub(crate) fn write_struct_presence(writer: &mut Writer, is_present: bool) {
+    writer.bytes(&(if is_present { 1_i8 } else { -1 }).to_be_bytes());
+}
+
 /// How many bytes a length takes at least: one as a varint, else its fixed width.
 const fn length_len(version: Version, plain: usize) -> usize {
     if version.flexible { 1 } else { plain }
@@ -241,6 +256,32 @@ impl Encode for &[u8] {
     fn write(&self, writer: &mut Writer, version: Version) {
         writer.array_length(Some(self.len()), version);
         writer.bytes(self);
+    }
+}
+
+/// Bytes that may be a password or a token: never printed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Secret<'a>(pub &'a [u8]);
+
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl<'a> Decode<'a> for Secret<'a> {
+    fn min_len(version: Version) -> usize {
+        <&[u8] as Decode<'_>>::min_len(version)
+    }
+
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed> {
+        Decode::read(reader, version).map(Self)
+    }
+}
+
+impl Encode for Secret<'_> {
+    fn write(&self, writer: &mut Writer, version: Version) {
+        self.0.write(writer, version);
     }
 }
 
