@@ -1,5 +1,7 @@
 //! What the targets bring: other implementations to compare with, and a measure of the heap.
 
+#[path = "../../protocol/tests/support/oracle.rs"]
+pub mod oracle;
 #[path = "../../protocol/tests/support/reference.rs"]
 pub mod reference;
 #[path = "../../protocol/tests/support/seeds.rs"]

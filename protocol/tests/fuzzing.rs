@@ -7,6 +7,9 @@
 )]
 
 #[expect(unreachable_pub, reason = "the fuzz targets use it too")]
+#[path = "support/oracle.rs"]
+mod oracle;
+#[expect(unreachable_pub, reason = "the fuzz targets use it too")]
 #[path = "support/reference.rs"]
 mod reference;
 #[expect(unreachable_pub, reason = "the fuzz targets use it too")]
@@ -20,7 +23,10 @@ use std::{
 };
 
 use kmirror_protocol::{
-    fuzzing::{decompress, passthrough, record_batch},
+    fuzzing::{
+        decompress, legacy_message_set, passthrough, record_batch, records_differential,
+        request_encode, response_decode, response_differential,
+    },
     records::Compression,
 };
 
@@ -28,7 +34,7 @@ use kmirror_protocol::{
 type Check = fn(&[u8]);
 
 /// The targets whose functions are this crate's.
-const TARGETS: [(&str, Check); 6] = [
+const TARGETS: [(&str, Check); 11] = [
     ("decompress_gzip", |bytes| {
         decompress(Compression::Gzip, bytes, reference::gzip)
     }),
@@ -41,12 +47,27 @@ const TARGETS: [(&str, Check); 6] = [
     ("decompress_zstd", |bytes| {
         decompress(Compression::Zstd, bytes, reference::zstd)
     }),
+    ("legacy_message_set", legacy_message_set),
     ("passthrough", passthrough),
     ("record_batch", record_batch),
+    ("records_differential", |bytes| {
+        records_differential(bytes, oracle::batch)
+    }),
+    ("request_encode", |bytes| {
+        request_encode(bytes, oracle::request)
+    }),
+    ("response_decode", |bytes| response_decode(bytes, heap_max)),
+    ("response_differential", |bytes| {
+        response_differential(bytes, oracle::response)
+    }),
 ];
 
 /// The targets whose functions are the main crate's, which tests them.
 const ELSEWHERE: [&str; 2] = ["config", "frame"];
+
+fn heap_max(run: &mut dyn FnMut()) -> u64 {
+    allocation_counter::measure(run).bytes_max
+}
 
 fn fuzz_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
@@ -71,10 +92,13 @@ fn every_target_is_run_by_tests_too() {
         .map(str::to_owned)
         .collect();
     assert_eq!(names_in(&fuzz_dir().join("fuzz_targets")), known);
-    let unknown: Vec<_> = names_in(&fuzz_dir().join("regressions"))
-        .difference(&known)
-        .cloned()
-        .collect();
+    let regressions = fuzz_dir().join("regressions");
+    let regressions = if regressions.exists() {
+        names_in(&regressions)
+    } else {
+        BTreeSet::new()
+    };
+    let unknown: Vec<_> = regressions.difference(&known).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 

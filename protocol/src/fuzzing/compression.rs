@@ -27,14 +27,21 @@ fn unfold(codec: Compression, payload: &[u8], reference: Reference) {
     match records::decompress(codec, payload, OUTPUT_LEN_MAX) {
         Ok(plain) => {
             assert!(plain.len() <= OUTPUT_LEN_MAX, "{}", plain.len());
-            if let Some(expected) = expected {
-                assert!(*plain == *expected, "{codec}: another decoder disagrees");
-            }
+            assert!(
+                expected.is_some_and(|expected| *expected == *plain),
+                "{codec}"
+            );
             unfold_within(codec, payload, plain.len());
         }
-        Err(CompressionError::TooLarge { .. }) => {}
-        Err(error) => assert!(expected.is_none(), "another decoder accepts: {error}"),
+        Err(CompressionError::TooLarge { .. }) => assert!(expected.is_none()),
+        Err(error) => assert!(expected.is_none() || is_lenient(codec), "{error}"),
     }
+}
+
+/// Whether the decoder of other make may accept what is damaged: `libflate` passes over a wrong
+/// checksum when it is built for a fuzzer and over a cut member, `ruzstd` over a payload of nothing.
+const fn is_lenient(codec: Compression) -> bool {
+    matches!(codec, Compression::Gzip | Compression::Zstd)
 }
 
 /// The limit is exact: `len` bytes are enough, one less is not.

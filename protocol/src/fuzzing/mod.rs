@@ -7,9 +7,15 @@
 //! this crate depends on none.
 
 mod compression;
+mod differential;
+mod legacy;
+mod messages;
 mod records;
 
 pub use compression::{Reference, decompress};
+pub use differential::{PlainRecord, ReadBatch, records_differential};
+pub use legacy::legacy_message_set;
+pub use messages::{Recode, request_encode, response_decode, response_differential};
 pub use records::{passthrough, record_batch};
 
 /// The most that one input may unfold to, in bytes.

@@ -1,13 +1,19 @@
 //! What each fuzz target begins with: inputs of the right shape, always the same ones.
 
+use std::{fs, path::Path};
+
 use kmirror_protocol::{
+    Request,
+    api::IMPLEMENTED,
+    for_each_api,
     frame::encode_request,
-    generate::Source,
-    messages::ApiVersionsRequest,
+    generate::{Generate, Source},
+    messages::{self, ApiVersionsRequest},
     records::{
         Attributes, BatchBuilder, BuiltBatch, Compression, ControlType, EndTxnMarker, Header,
         NewRecord, compress,
     },
+    wire::{Encode, Writer},
 };
 
 /// Every target that has seeds, with them.
@@ -18,8 +24,13 @@ pub fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("decompress_snappy", decompress(Compression::Snappy)),
         ("decompress_zstd", decompress(Compression::Zstd)),
         ("frame", frame()),
+        ("legacy_message_set", legacy_message_set()),
         ("passthrough", passthrough()),
         ("record_batch", record_batch()),
+        ("records_differential", records_differential()),
+        ("request_encode", request_encode()),
+        ("response_decode", answers(&[0; 5])),
+        ("response_differential", answers(&[])),
     ]
 }
 
@@ -51,6 +62,80 @@ fn passthrough() -> Vec<Vec<u8>> {
     let choices = *b"\0\0\0\0\0\0\x0f\xa0\0\x03\0\0\0\x46\0\0\0\x7b";
     let behind = |batch: &BuiltBatch| [choices.as_slice(), &batch.to_vec()].concat();
     all_batches().iter().map(behind).collect()
+}
+
+/// Logs of old formats that other programs wrote, and sets of theirs to wrap.
+fn legacy_message_set() -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/tests/golden/legacy");
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .expect("golden bytes are beside the tests")
+        .map(|entry| entry.expect("the directory can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
+        .collect();
+    files.sort();
+    let mut seeds = Vec::new();
+    for file in files {
+        let log = fs::read(file).expect("the file can be read");
+        for mode in [[0, 10], [1, 0], [0x82, 0], [0x83, 255]] {
+            seeds.push([mode.as_slice(), &log].concat());
+        }
+    }
+    seeds
+}
+
+/// Batches as they are, and scripts of all lengths for every codec.
+fn records_differential() -> Vec<Vec<u8>> {
+    let whole = all_batches().into_iter();
+    let mut seeds: Vec<_> = whole
+        .map(|batch| [&[0], batch.to_vec().as_slice()].concat())
+        .collect();
+    for mode in [1, 3, 5, 7, 9] {
+        seeds.extend([4, 40, 400].map(|len| [&[mode], noise(len).as_slice()].concat()));
+    }
+    seeds
+}
+
+/// A script for every API in its oldest and newest version.
+fn request_encode() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (api, version, _) in ends() {
+        let len = 20 * usize::from(api % 4);
+        seeds.push([&[api, version], noise(len).as_slice()].concat());
+    }
+    seeds
+}
+
+/// An answer of every API in its oldest and newest version, behind a response header.
+fn answers(header: &[u8]) -> Vec<Vec<u8>> {
+    macro_rules! generators {
+        ($($request:ident $(<$lt:lifetime>)? => $response:ident,)+) => {
+            [$(|source: &mut Source, version: i16| {
+                let version = messages::$request::version(version);
+                let mut writer = Writer::new();
+                messages::$response::generate(source, version).write(&mut writer, version);
+                writer.finish_contiguous().expect("no generated value is too long")
+            },)+]
+        };
+    }
+    let generators = for_each_api!(generators);
+    let mut seeds = Vec::new();
+    for (api, version, number) in ends() {
+        let answer = generators[usize::from(api)](&mut Source::new(3), number);
+        seeds.push([&[api, version], header, &answer].concat());
+    }
+    seeds
+}
+
+/// The place of every API in the list, and its oldest and newest version: how far from the oldest,
+/// and which.
+fn ends() -> Vec<(u8, u8, i16)> {
+    let mut ends = Vec::new();
+    for (api, place) in IMPLEMENTED.iter().zip(0..) {
+        let (first, last) = (*api.versions.start(), *api.versions.end());
+        let count = u8::try_from(last - first).expect("no API has that many versions");
+        ends.extend([(place, 0, first), (place, count, last)]);
+    }
+    ends
 }
 
 fn all_batches() -> Vec<BuiltBatch> {
@@ -115,6 +200,12 @@ fn frame() -> Vec<Vec<u8>> {
     let mut seeds = whole.map(|cut| [&cut, stream.as_slice()].concat()).to_vec();
     seeds.push([&[40, 3], &stream[..400]].concat());
     seeds
+}
+
+/// Bytes without any order.
+fn noise(len: usize) -> Vec<u8> {
+    let mut source = Source::new(9);
+    (0..len).map(|_| source.bits().to_le_bytes()[0]).collect()
 }
 
 /// Text with some order in it and some noise.
