@@ -1,7 +1,7 @@
 //! Requests as a whole: what is answered, what closes the connection.
 
 use kmirror_protocol::{
-    ApiKey, ErrorCode, frame,
+    ApiKey, ErrorCode, Request as _, frame,
     messages::{
         ApiVersionsRequest, MetadataRequest, ProduceRequest, metadata::MetadataRequestTopic,
         produce::ProduceRequestPartition,
@@ -132,6 +132,22 @@ pub(super) async fn versions_can_be_asked_for_in_any_version(bootstrap: &str) {
         .map(|it| (it.api_key, it.min_version))
         .collect();
     assert_eq!(offered, [(18, 0)]);
+}
+
+/// librdkafka asks so for all topics.
+pub(super) async fn bytes_after_the_last_field_are_passed_over(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    for version in MetadataRequest::VERSIONS {
+        let request = MetadataRequest::default();
+        let frame = frame::encode_request(&request, version, 1, "conformance").unwrap();
+        let mut frame = frame.concat();
+        frame.extend([0, 1, 2]);
+        let len = u32::try_from(frame.len() - frame::PREFIX_LEN).unwrap();
+        frame[..frame::PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        let body = broker.exchange(&frame).await.unwrap();
+        let answer = frame::decode_response::<MetadataRequest<'_>>(&body, version).unwrap();
+        assert_eq!(answer.brokers.len(), 1, "version {version}");
+    }
 }
 
 pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &str) {
