@@ -45,6 +45,7 @@ struct BatchMetadata {
     first_sequence: i32,
     last_sequence: i32,
     first_offset: i64,
+    last_offset: i64,
     timestamp: i64,
 }
 
@@ -57,6 +58,8 @@ pub(super) enum Admission {
     Duplicate {
         /// The offset the batch got.
         first_offset: i64,
+        /// The offset of its last record.
+        last_offset: i64,
         /// The greatest timestamp of the batch.
         timestamp: i64,
     },
@@ -84,6 +87,7 @@ impl Producers {
             if let Some(stored) = stored.find(|it| it.last_sequence == last) {
                 return Ok(Admission::Duplicate {
                     first_offset: stored.first_offset,
+                    last_offset: stored.last_offset,
                     timestamp: stored.timestamp,
                 });
             }
@@ -127,6 +131,7 @@ impl Producers {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
             first_offset: batch.base_offset,
+            last_offset: batch.last_offset(),
             timestamp: batch.max_timestamp,
         });
         entry.last_timestamp = batch.max_timestamp;
@@ -136,6 +141,11 @@ impl Producers {
     pub(super) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         self.entries
             .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
+    }
+
+    /// Forgets all producers.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
     }
 
     /// The producers by ascending id.

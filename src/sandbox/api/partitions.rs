@@ -81,8 +81,9 @@ fn add(
                 topics::check_replicas(cluster, &assignment.broker_ids, factor)?;
             }
             let assigned = (current..).zip(assignments);
+            let is_online = |id| cluster.is_running(id);
             assigned
-                .map(|(index, it)| Partition::new(index, it.broker_ids.clone()))
+                .map(|(index, it)| Partition::new(index, it.broker_ids.clone(), is_online))
                 .collect()
         }
     };
