@@ -30,7 +30,7 @@ impl Cluster {
     }
 
     /// Notes on every running broker what it knows of producers, as Kafka does when it begins a
-    /// segment; a broker that is stopped later remembers at least that.
+    /// segment: a replica that cuts off the end of its log later remembers at least that.
     pub fn take_producer_snapshots(&mut self) {
         for replica in self.running_replicas() {
             replica.log.take_producer_snapshot();
@@ -172,8 +172,8 @@ impl Cluster {
 
     /// Starts a broker again with the logs it had.
     ///
-    /// What it knew of producers it finds out again from its logs and its newest snapshots, as
-    /// Kafka does after a crash. Its replicas catch up, and lead where nobody does.
+    /// Of each producer it remembers the newest batch only, as Kafka does. Its replicas catch up,
+    /// and lead where nobody does.
     pub fn start_broker(&mut self, broker_id: i32) {
         if self.stopped.remove(&broker_id) {
             self.change_all(|partition, rules| partition.broker_started(broker_id, rules));

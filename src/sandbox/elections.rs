@@ -138,7 +138,7 @@ impl Partition {
             return;
         };
         replica.is_online = true;
-        replica.log.reload_producers();
+        replica.log.reload();
         if self.leader == -1 {
             self.elect_any(rules, rules.allows_unclean_election);
         }

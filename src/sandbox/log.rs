@@ -255,14 +255,22 @@ impl Log {
     pub(super) fn take_producer_snapshot(&mut self) {
         self.snapshot = Snapshot {
             end_offset: self.end_offset,
-            producers: self.producers.clone(),
+            producers: self.producers.newest_batches(),
         };
+    }
+
+    /// Reads the log again as a broker does that starts.
+    ///
+    /// Source: `LogLoader.recoverSegment`, which takes a snapshot at the log end.
+    pub(super) fn reload(&mut self) {
+        self.take_producer_snapshot();
+        self.reload_producers();
     }
 
     /// Finds out from the newest snapshot and the batches of the log what is known of producers.
     ///
     /// Those of which neither has anything are forgotten: their batches were deleted.
-    pub(super) fn reload_producers(&mut self) {
+    fn reload_producers(&mut self) {
         if self.snapshot.end_offset > self.end_offset {
             self.snapshot = Snapshot::default();
         }

@@ -19,7 +19,8 @@
 //!   as their leader has it, unless a follower is held back by command. A replica leaves the ISR
 //!   and enters it by command, or with its broker.
 //! * Brokers fail and return by command, and the controller learns of it at once. A broker that
-//!   returns is not suspected to have lost what it had: it stays an eligible leader.
+//!   returns is not suspected to have lost what it had: it stays an eligible leader. Nothing that
+//!   it had deleted comes back; in Kafka it does when the broker crashes soon after DeleteRecords.
 //! * DeleteRecords does not wait for followers that are held back.
 //! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
 //! * Topics are never created by asking for their metadata.

@@ -143,6 +143,17 @@ impl Producers {
             .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
     }
 
+    /// What a snapshot holds: of each producer only its newest batch
+    /// (`ProducerStateManager.writeSnapshot`).
+    pub(super) fn newest_batches(&self) -> Self {
+        let mut snapshot = self.clone();
+        for entry in snapshot.entries.values_mut() {
+            let older = entry.batches.len().saturating_sub(1);
+            entry.batches.drain(..older);
+        }
+        snapshot
+    }
+
     /// Forgets all producers.
     pub(super) fn clear(&mut self) {
         self.entries.clear();

@@ -263,6 +263,8 @@ pub(super) fn check_replicas(
              partitions, which have {factor} replica(s).",
             broker_ids.len()
         )
+    } else if !broker_ids.iter().any(|id| cluster.is_running(*id)) {
+        "includes only brokers that are down.".to_owned()
     } else {
         return Ok(());
     };
