@@ -3,7 +3,7 @@
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 use super::{
-    Cluster, Timestamp,
+    Cluster, Timestamp, compaction,
     config::TopicRules,
     replica::Replica,
     topic::{Partition, Topic},
@@ -19,6 +19,29 @@ impl Cluster {
         for topic in self.topics.values_mut() {
             topic.apply_retention(now);
         }
+    }
+
+    /// Compacts every replica of a topic whose broker runs: of what is committed there, the
+    /// newest batch apart, only the newest record of each key is kept, and a tombstone for
+    /// `delete.retention.ms` from its first cleaning on.
+    ///
+    /// A topic whose `cleanup.policy` does not say compact stays as it is. Kafka compacts closed
+    /// segments whenever enough is to be gained.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::UNKNOWN_TOPIC_OR_PARTITION`].
+    pub fn compact(&mut self, topic: &str, now: Timestamp) -> Result<(), ErrorCode> {
+        let topic = self.topics.get_mut(topic);
+        let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let rules = topic.config.rules();
+        if rules.is_compacted {
+            let replicas = topic.partitions.iter_mut().flat_map(|it| &mut it.replicas);
+            for replica in replicas.filter(|replica| replica.is_online) {
+                compaction::compact(&mut replica.log, now, rules.delete_retention_ms);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets producers whose newest record is too old, as Kafka does every ten minutes.

@@ -20,14 +20,14 @@ const JOINED_PAYLOAD_MAX: usize = 2048;
 
 /// A batch in the log.
 #[derive(Clone, Debug)]
-struct StoredBatch {
-    header: BatchHeader,
+pub(super) struct StoredBatch {
+    pub(super) header: BatchHeader,
     /// Header and payload, or header with payload and nothing.
     pieces: [Bytes; 2],
 }
 
 impl StoredBatch {
-    fn new(header: BatchHeader, payload: Bytes) -> Self {
+    pub(super) fn new(header: BatchHeader, payload: Bytes) -> Self {
         let head = header.encode();
         let pieces = if payload.len() <= JOINED_PAYLOAD_MAX {
             [
@@ -40,7 +40,7 @@ impl StoredBatch {
         Self { header, pieces }
     }
 
-    fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         let [first, second] = &self.pieces;
         if second.is_empty() {
             first.get(HEADER_LEN..).unwrap_or_default()
@@ -110,6 +110,17 @@ impl Log {
     /// Moves the high watermark up to `offset`, never back and never beyond the log end.
     pub(super) fn raise_high_watermark(&mut self, offset: i64) {
         self.high_watermark = self.high_watermark.max(offset.min(self.end_offset));
+    }
+
+    /// The batches by ascending offset.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &StoredBatch> {
+        self.batches.iter()
+    }
+
+    /// Puts in the place of all batches those that compaction leaves of them.
+    pub(super) fn replace_batches(&mut self, batches: Vec<StoredBatch>) {
+        self.size = batches.iter().map(|batch| batch.header.size()).sum();
+        self.batches = batches.into();
     }
 
     /// Appends a validated batch and answers the offset of its first record.

@@ -32,6 +32,7 @@
 
 mod api;
 mod commands;
+mod compaction;
 mod config;
 mod elections;
 mod leader_epochs;

@@ -143,6 +143,12 @@ impl Producers {
             .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
     }
 
+    /// The offsets of the newest records.
+    pub(super) fn last_offsets(&self) -> impl Iterator<Item = i64> {
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.batches.back().map(|batch| batch.last_offset))
+    }
+
     /// What a snapshot holds: of each producer only its newest batch
     /// (`ProducerStateManager.writeSnapshot`).
     pub(super) fn newest_batches(&self) -> Self {

@@ -125,6 +125,16 @@ impl Brokers {
         }
     }
 
+    /// Has a topic compacted; Kafka does so by itself, a moment later.
+    pub(super) fn compact(&mut self, topic: &Topic) {
+        if let Self::Sandbox(server) = self {
+            let now = server.now();
+            server
+                .command(|cluster| cluster.compact(topic.name, now))
+                .unwrap();
+        }
+    }
+
     /// A new connection to a broker.
     pub(super) async fn connect(&self, id: i32) -> Broker {
         let address = match self {

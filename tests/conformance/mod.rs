@@ -7,6 +7,7 @@
 mod batches;
 mod broker;
 mod brokers;
+mod compaction;
 mod configs;
 mod fetches;
 mod idempotence;
@@ -138,6 +139,8 @@ cluster_probes! {
         acks_of_all_wait_for_followers,
         a_killed_broker_remembers_producers_from_its_log,
         a_stopped_broker_is_no_part_of_the_cluster;
+    compaction:
+        the_newest_record_of_each_key_is_left;
 }
 
 /// A broker of the sandbox whose clock is right.
