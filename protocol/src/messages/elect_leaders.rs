@@ -2,7 +2,11 @@
 //!
 //! Version notes: v1 election type, error code of the whole answer · v2 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Elects leaders.
@@ -10,7 +14,7 @@ message! {
         /// 0 elects the preferred replica, 1 any running one where there is no leader.
         election_type: i8 [1..],
         /// Null for all partitions.
-        topic_partitions: Option<Vec<TopicPartitions<'a>>>,
+        topic_partitions: Option<Array<'a, TopicPartitions<'a>>>,
         timeout_ms: i32 = 60_000,
     }
 }
@@ -19,7 +23,7 @@ message! {
     /// One topic.
     pub struct TopicPartitions<'a> {
         topic: &'a str,
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 
@@ -28,7 +32,7 @@ message! {
     pub struct ElectLeadersResponse<'a> {
         throttle_time_ms: i32,
         error_code: ErrorCode [1..],
-        replica_election_results: Vec<ReplicaElectionResult<'a>>,
+        replica_election_results: Array<'a, ReplicaElectionResult<'a>>,
     }
 }
 
@@ -36,7 +40,7 @@ message! {
     /// One topic.
     pub struct ReplicaElectionResult<'a> {
         topic: &'a str,
-        partition_result: Vec<PartitionResult<'a>>,
+        partition_result: Array<'a, PartitionResult<'a>>,
     }
 }
 

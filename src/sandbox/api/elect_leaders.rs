@@ -33,8 +33,8 @@ pub(super) fn handle(
             let topics = topics.iter().map(|topic| {
                 let partitions = topic.partitions.iter();
                 let results = partitions.map(|index| {
-                    let elected = elect(cluster, topic.topic, *index, election);
-                    (*index, elected)
+                    let elected = elect(cluster, topic.topic, index, election);
+                    (index, elected)
                 });
                 (topic.topic.to_owned(), results.collect())
             });

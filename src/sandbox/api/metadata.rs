@@ -49,7 +49,7 @@ pub(super) fn handle(
         Some(wanted) => {
             let wanted = wanted.iter();
             wanted
-                .map(|topic| find(cluster, call.version(), topic, operations))
+                .map(|topic| find(cluster, call.version(), &topic, operations))
                 .collect()
         }
     };
@@ -135,7 +135,7 @@ fn described_partition(partition: &Partition) -> MetadataResponsePartition {
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,
         replica_nodes: replicas.map(|replica| replica.broker_id).collect(),
-        isr_nodes: partition.isr.clone(),
+        isr_nodes: partition.isr.clone().into(),
         offline_replicas: offline.map(|replica| replica.broker_id).collect(),
     }
 }

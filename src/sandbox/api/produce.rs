@@ -71,11 +71,11 @@ pub(super) fn handle(
     for (topic_at, topic) in request.topic_data.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for (at, partition) in topic.partition_data.iter().enumerate() {
-            let key = entry_key(topic, partition);
+            let key = entry_key(&topic, &partition);
             if last_entries.get(&key) == Some(&(topic_at, at)) {
                 let appended = match refusal {
                     Some(code) => failed(partition.index, code),
-                    None => append(cluster, call, topic, partition, request.acks),
+                    None => append(cluster, call, &topic, &partition, request.acks),
                 };
                 partitions.push(appended);
             }
@@ -129,7 +129,7 @@ pub(super) fn acknowledge(
     Some(call.reply::<ProduceRequest<'_>>(&ProduceResponse {
         responses: topics.collect(),
         throttle_time_ms: 0,
-        node_endpoints,
+        node_endpoints: node_endpoints.into(),
     }))
 }
 
@@ -195,9 +195,9 @@ fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
     let mut partitions = request
         .topic_data
         .iter()
-        .flat_map(|topic| &topic.partition_data);
+        .flat_map(|topic| topic.partition_data);
     let has_transactional = partitions.any(|partition| {
-        let mut entries = batches(blob(partition));
+        let mut entries = batches(blob(&partition));
         entries.any(|entry| {
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
@@ -221,7 +221,8 @@ fn last_entries<'a>(request: &ProduceRequest<'a>) -> BTreeMap<EntryKey<'a>, (usi
     let topics = request.topic_data.iter().enumerate();
     let entries = topics.flat_map(|(topic_at, topic)| {
         let partitions = topic.partition_data.iter().enumerate();
-        partitions.map(move |(at, partition)| (entry_key(topic, partition), (topic_at, at)))
+        let keyed = partitions.map(|(at, it)| (entry_key(&topic, &it), (topic_at, at)));
+        keyed.collect::<Vec<_>>()
     });
     entries.collect()
 }
