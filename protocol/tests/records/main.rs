@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod bounds;
 mod describe;
 mod golden;
 mod legacy;
