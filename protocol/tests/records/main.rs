@@ -10,3 +10,4 @@ mod bounds;
 mod describe;
 mod golden;
 mod legacy;
+mod payloads;
