@@ -317,8 +317,8 @@ fn the_cap_of_the_caller_holds_for_every_golden_file() {
                     LogEntry::Legacy(message) => message.bytes[17] & 7 != 0,
                 };
                 assert_eq!(is_refused, Some(is_larger), "{} under {cap}", file.name);
-                let state = if len > HEAP_FIXED { len } else { 512 << 10 };
-                assert!(heap.bytes_max <= 2 * len + HEAP_FIXED + state, "{heap:?}");
+                let allowed = 2 * len + HEAP_FIXED + CODEC_STATE;
+                assert!(heap.bytes_max <= allowed, "{heap:?}");
             }
         }
     }
