@@ -20,7 +20,6 @@
 //! * Topics are never created by asking for their metadata.
 //! * No groups and no transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
-//! * A request with bytes after its last field closes the connection; Kafka ignores them.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 

@@ -101,11 +101,12 @@ impl Broker {
                 replication_factor: 1,
                 configs: configs.collect(),
                 ..Default::default()
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;
-        let created = &answer.decode().topics[0];
+        let created = &answer.decode().topics.first().unwrap();
         assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
         let id = created.topic_id;
         self.wait_for_topic(name).await;
@@ -151,7 +152,13 @@ impl Broker {
             .ask_in(version, &produce_request(topic, -1, blob))
             .await;
         let response = answer.decode();
-        let partition = &response.responses[0].partition_responses[0];
+        let partition = &response
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         let errors = partition.record_errors.iter();
         Produced {
             code: partition.error_code,
@@ -184,14 +191,21 @@ impl Broker {
             topics: vec![FetchRequestTopic {
                 topic: topic.name,
                 topic_id: topic.id,
-                partitions: vec![partition],
-            }],
+                partitions: vec![partition].into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;
         let response = answer.decode();
         assert_eq!(response.error_code, ErrorCode::NONE);
-        let partition = &response.responses[0].partitions[0];
+        let partition = &response
+            .responses
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         Fetched {
             code: partition.error_code,
             high_watermark: partition.high_watermark,
@@ -238,12 +252,22 @@ impl Broker {
                 partitions: vec![ListOffsetsRequestPartition {
                     timestamp,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask_in(version, &request).await;
-        answer.decode().topics[0].partitions[0].clone()
+        answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .clone()
     }
 
     /// The producers that partition 0 remembers, by id.
@@ -251,13 +275,21 @@ impl Broker {
         let request = DescribeProducersRequest {
             topics: vec![DescribeProducersRequestTopic {
                 name: topic.name,
-                partition_indexes: vec![0],
-            }],
+                partition_indexes: vec![0].into(),
+            }]
+            .into(),
         };
         let answer = self.ask(&request).await;
-        let partition = &answer.decode().topics[0].partitions[0];
+        let partition = &answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         assert_eq!(partition.error_code, ErrorCode::NONE);
-        let mut producers = partition.active_producers.clone();
+        let mut producers: Vec<_> = partition.active_producers.iter().collect();
         producers.sort_by_key(|producer| producer.producer_id);
         producers
     }
@@ -321,8 +353,10 @@ pub(crate) fn produce_request<'a>(topic: &Topic, acks: i16, blob: &'a [u8]) -> P
             partition_data: vec![ProduceRequestPartition {
                 index: 0,
                 records: Some(Records::Slice(blob)),
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }

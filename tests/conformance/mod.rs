@@ -69,6 +69,7 @@ probes! {
         a_partition_listed_twice_is_appended_once,
         acks_decide_whether_a_request_is_answered,
         a_request_that_is_not_understood_ends_the_connection,
+        bytes_after_the_last_field_are_passed_over,
         versions_can_be_asked_for_in_any_version,
         partitions_that_do_not_exist_are_named_as_such;
     offsets:

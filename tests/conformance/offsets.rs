@@ -22,12 +22,21 @@ async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (i16, i64) {
             partitions: vec![DeleteRecordsPartition {
                 partition_index: 0,
                 offset,
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         timeout_ms: 30_000,
     };
     let answer = broker.ask(&request).await;
-    let partition = &answer.decode().topics[0].partitions[0];
+    let partition = &answer
+        .decode()
+        .topics
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap();
     (partition.error_code.0, partition.low_watermark)
 }
 
@@ -206,11 +215,20 @@ pub(super) async fn leader_epochs_end_at_the_log_end(bootstrap: &str) {
                     partition: 0,
                     current_leader_epoch,
                     leader_epoch,
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
         };
         let answer = broker.ask(&request).await;
-        let found = &answer.decode().topics[0].partitions[0];
+        let found = &answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         let found = (found.error_code.0, found.leader_epoch, found.end_offset);
         assert_eq!(
             found, expected,

@@ -158,7 +158,7 @@ macro_rules! for_each_api {
             DescribeTransactionsRequest<'static> => DescribeTransactionsResponse,
             ListTransactionsRequest<'static> => ListTransactionsResponse,
             ConsumerGroupDescribeRequest<'static> => ConsumerGroupDescribeResponse,
-            ListConfigResourcesRequest => ListConfigResourcesResponse,
+            ListConfigResourcesRequest<'static> => ListConfigResourcesResponse,
             DescribeTopicPartitionsRequest<'static> => DescribeTopicPartitionsResponse,
         }
     };

@@ -26,7 +26,7 @@ pub(super) fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let deleted = delete(cluster, call.broker_id, topic.name, wanted);
+            let deleted = delete(cluster, call.broker_id, topic.name, &wanted);
             DeleteRecordsPartitionResult {
                 partition_index: wanted.partition_index,
                 low_watermark: deleted.unwrap_or(-1),
@@ -40,7 +40,7 @@ pub(super) fn handle(
     }
     call.reply::<DeleteRecordsRequest<'_>>(&DeleteRecordsResponse {
         throttle_time_ms: 0,
-        topics,
+        topics: topics.into(),
     })
 }
 

@@ -15,7 +15,7 @@ use kmirror_protocol::{
         leaders::LeaderIdAndEpoch,
     },
     records::Compression,
-    wire::{Records, Uuid},
+    wire::{Array, Records, Uuid},
 };
 
 use super::{Call, Cluster, Outcome};
@@ -93,7 +93,7 @@ pub(super) fn attempt(
     };
     let mut responses = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        responses.push(read_topic(cluster, call, request, topic, &mut budget));
+        responses.push(read_topic(cluster, call, request, &topic, &mut budget));
     }
     let wanted = usize::try_from(request.min_bytes).unwrap_or_default();
     let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= wanted;
@@ -104,8 +104,8 @@ pub(super) fn attempt(
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);
     let node_endpoints = super::node_endpoints(cluster, leaders);
     Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
-        responses,
-        node_endpoints,
+        responses: responses.into(),
+        node_endpoints: node_endpoints.into(),
         ..Default::default()
     }))
 }
@@ -129,7 +129,7 @@ fn read_topic<'a>(
             Err(code) => failed(wanted.partition, code),
             Ok((topic, partition)) => {
                 budget.watched.push((topic.id, partition.index));
-                let response = read_partition(call, request, topic, partition, wanted, budget);
+                let response = read_partition(call, request, topic, partition, &wanted, budget);
                 budget.is_urgent |= !response.error_code.is_ok()
                     || response.diverging_epoch != FetchResponseEpochEndOffset::default();
                 response
@@ -148,7 +148,7 @@ fn failed<'a>(partition_index: i32, error_code: ErrorCode) -> FetchResponseParti
         partition_index,
         error_code,
         high_watermark: -1,
-        aborted_transactions: Some(Vec::new()),
+        aborted_transactions: Some(Vec::new().into()),
         preferred_read_replica: -1,
         records: Some(Records::Gathered(Vec::new())),
         ..Default::default()
@@ -207,7 +207,7 @@ fn read_partition<'a>(
             high_watermark: log.high_watermark(),
             last_stable_offset: log.high_watermark(),
             log_start_offset: log.start_offset(),
-            aborted_transactions: (request.isolation_level == 1).then(Vec::new),
+            aborted_transactions: (request.isolation_level == 1).then(Array::default),
             preferred_read_replica: -1,
             records: Some(Records::Gathered(pieces)),
             diverging_epoch,

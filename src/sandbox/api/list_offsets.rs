@@ -42,7 +42,7 @@ pub(super) fn handle(
             let found = if duplicates.contains(&(topic.name, wanted.partition_index)) {
                 Err(ErrorCode::INVALID_REQUEST)
             } else {
-                find(cluster, call, request.replica_id, topic.name, wanted)
+                find(cluster, call, request.replica_id, topic.name, &wanted)
             };
             response(wanted.partition_index, call.version(), found)
         });
@@ -61,8 +61,8 @@ pub(super) fn handle(
 fn duplicates<'a>(request: &ListOffsetsRequest<'a>) -> BTreeSet<(&'a str, i32)> {
     let mut seen = BTreeSet::new();
     let partitions = request.topics.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|partition| (topic.name, partition.partition_index))
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |partition| (topic.name, partition.partition_index))
     });
     partitions
         .filter(|partition| !seen.insert(*partition))

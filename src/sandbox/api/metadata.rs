@@ -49,7 +49,7 @@ pub(super) fn handle(
         Some(wanted) => {
             let wanted = wanted.iter();
             wanted
-                .map(|topic| find(cluster, call.version(), topic, operations))
+                .map(|topic| find(cluster, call.version(), &topic, operations))
                 .collect()
         }
     };
@@ -118,9 +118,9 @@ fn described(topic: &Topic, operations: i32) -> MetadataResponseTopic<'_> {
         partition_index: partition.index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.replicas.clone(),
-        offline_replicas: Vec::new(),
+        replica_nodes: partition.replicas.clone().into(),
+        isr_nodes: partition.replicas.clone().into(),
+        offline_replicas: Vec::new().into(),
     };
     MetadataResponseTopic {
         error_code: ErrorCode::NONE,

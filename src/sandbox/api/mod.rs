@@ -74,7 +74,7 @@ impl<'a> Call<'a> {
         self.header.api_version
     }
 
-    /// The message.
+    /// The message; bytes after it are passed over, as librdkafka sends them.
     ///
     /// # Errors
     ///
@@ -89,8 +89,7 @@ impl<'a> Call<'a> {
             if version.flexible {
                 reader.skip_tagged_fields()?;
             }
-            let request = R::read(reader, version)?;
-            reader.end().map(|()| request)
+            R::read(reader, version)
         };
         read(&mut reader).map_err(|fault| format!("{} v{}: {fault}", R::KEY, version.number))
     }

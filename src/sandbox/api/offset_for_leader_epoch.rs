@@ -20,7 +20,7 @@ pub(super) fn handle(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let partition = wanted.partition;
-            match find(cluster, call.broker_id, topic.topic, wanted) {
+            match find(cluster, call.broker_id, topic.topic, &wanted) {
                 Ok(Some((leader_epoch, end_offset))) => OffsetForLeaderEpochEndOffset {
                     error_code: ErrorCode::NONE,
                     partition,

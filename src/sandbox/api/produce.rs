@@ -60,11 +60,11 @@ pub(super) fn handle(
     for (topic_at, topic) in request.topic_data.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for (at, partition) in topic.partition_data.iter().enumerate() {
-            let key = entry_key(topic, partition);
+            let key = entry_key(&topic, &partition);
             if last_entries.get(&key) == Some(&(topic_at, at)) {
                 let appended = match refusal {
                     Some(code) => failed(partition.index, code),
-                    None => append(cluster, call, topic, partition),
+                    None => append(cluster, call, &topic, &partition),
                 };
                 partitions.push(appended);
             }
@@ -84,7 +84,7 @@ pub(super) fn handle(
     call.reply::<ProduceRequest<'_>>(&ProduceResponse {
         responses: topics.collect(),
         throttle_time_ms: 0,
-        node_endpoints: endpoints,
+        node_endpoints: endpoints.into(),
     })
 }
 
@@ -98,9 +98,9 @@ fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
     let mut partitions = request
         .topic_data
         .iter()
-        .flat_map(|topic| &topic.partition_data);
+        .flat_map(|topic| topic.partition_data);
     let has_transactional = partitions.any(|partition| {
-        let mut entries = batches(blob(partition));
+        let mut entries = batches(blob(&partition));
         entries.any(|entry| {
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
@@ -124,7 +124,8 @@ fn last_entries<'a>(request: &ProduceRequest<'a>) -> BTreeMap<EntryKey<'a>, (usi
     let topics = request.topic_data.iter().enumerate();
     let entries = topics.flat_map(|(topic_at, topic)| {
         let partitions = topic.partition_data.iter().enumerate();
-        partitions.map(move |(at, partition)| (entry_key(topic, partition), (topic_at, at)))
+        let keyed = partitions.map(|(at, it)| (entry_key(&topic, &it), (topic_at, at)));
+        keyed.collect::<Vec<_>>()
     });
     entries.collect()
 }
@@ -270,7 +271,7 @@ fn keep(call: &Call<'_>, batch: &Batch<'_>) -> Bytes {
 }
 
 /// With `acks` 0 only a closed connection can tell the producer of an error.
-fn unanswered(topics: &[(&ProduceRequestTopic<'_>, Vec<Appended>)]) -> Outcome {
+fn unanswered(topics: &[(ProduceRequestTopic<'_>, Vec<Appended>)]) -> Outcome {
     let mut partitions = topics.iter().flat_map(|(_, partitions)| partitions);
     match partitions.find_map(|partition| partition.result.as_ref().err()) {
         Some(rejection) => Outcome::Close(format!("produce with acks 0: {}", rejection.code)),
@@ -281,7 +282,7 @@ fn unanswered(topics: &[(&ProduceRequestTopic<'_>, Vec<Appended>)]) -> Outcome {
 /// Where the leaders of the partitions that were sent to the wrong broker listen (KIP-951).
 fn endpoints<'a>(
     cluster: &'a Cluster,
-    topics: &[(&ProduceRequestTopic<'_>, Vec<Appended>)],
+    topics: &[(ProduceRequestTopic<'_>, Vec<Appended>)],
 ) -> Vec<NodeEndpoint<'a>> {
     let partitions = topics.iter().flat_map(|(_, partitions)| partitions);
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);

@@ -55,8 +55,8 @@ pub(super) fn describe(
     for topic in &request.topics {
         let indexes = topic.partition_indexes.iter();
         let partitions = indexes.map(|index| {
-            let producers = active_producers(cluster, call.broker_id, topic.name, *index);
-            (*index, producers)
+            let producers = active_producers(cluster, call.broker_id, topic.name, index);
+            (index, producers)
         });
         topics.push((topic.name, partitions.collect::<Vec<_>>()));
     }
@@ -71,7 +71,7 @@ pub(super) fn describe(
                     partition_index: *partition_index,
                     error_code,
                     error_message,
-                    active_producers: producers.as_ref().cloned().unwrap_or_default(),
+                    active_producers: producers.iter().flatten().cloned().collect(),
                 }
             })
             .collect(),

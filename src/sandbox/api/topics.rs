@@ -51,7 +51,7 @@ pub(super) fn create(
         }
         let result = match &excess {
             Some(error) => Err(error.clone()),
-            None => new_topic(cluster, wanted),
+            None => new_topic(cluster, &wanted),
         };
         topics.push((wanted.name, result));
     }
@@ -214,7 +214,7 @@ fn assigned(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Partit
             return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
         }
     }
-    let mut assignments: Vec<&CreatableReplicaAssignment> = wanted.assignments.iter().collect();
+    let mut assignments: Vec<CreatableReplicaAssignment<'_>> = wanted.assignments.iter().collect();
     assignments.sort_by_key(|assignment| assignment.partition_index);
     let mut partitions: Vec<Partition> = Vec::with_capacity(assignments.len());
     for (expected, assignment) in (0..).zip(assignments) {
@@ -225,13 +225,14 @@ fn assigned(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Partit
             )));
         }
         let factor = partitions.first().map(|first| first.replicas.len());
-        check_replicas(cluster, &assignment.broker_ids, factor)?;
+        let broker_ids: Vec<_> = assignment.broker_ids.iter().collect();
+        check_replicas(cluster, &broker_ids, factor)?;
         if index != expected {
             return Err(invalid(
                 "partitions should be a consecutive 0-based integer sequence".to_owned(),
             ));
         }
-        partitions.push(Partition::new(index, assignment.broker_ids.clone()));
+        partitions.push(Partition::new(index, broker_ids));
     }
     Ok(partitions)
 }
@@ -308,7 +309,7 @@ pub(super) fn delete(
         name: Some(name),
         topic_id: Uuid::ZERO,
     });
-    let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter().cloned()).collect();
+    let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter()).collect();
     let found: Vec<_> = wanted.iter().map(|it| to_delete(cluster, it)).collect();
     let names = found.iter().flatten().map(|(name, _)| name.as_str());
     let duplicates = duplicates(names);
@@ -341,7 +342,7 @@ pub(super) fn delete(
     }
     let outcome = call.reply::<DeleteTopicsRequest<'_>>(&DeleteTopicsResponse {
         throttle_time_ms: 0,
-        responses,
+        responses: responses.into(),
     });
     for (name, _) in found.iter().flatten() {
         if !duplicates.contains(name.as_str()) {
