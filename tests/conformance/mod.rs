@@ -12,6 +12,7 @@ mod configs;
 mod fetches;
 mod idempotence;
 mod leaders;
+mod lookups;
 mod offsets;
 mod replicas;
 mod requests;
