@@ -6,10 +6,14 @@
 
 mod batches;
 mod broker;
+mod brokers;
+mod compaction;
 mod configs;
 mod fetches;
 mod idempotence;
+mod leaders;
 mod offsets;
+mod replicas;
 mod requests;
 mod topics;
 
@@ -91,6 +95,53 @@ probes! {
     configs:
         configs_tell_where_they_come_from,
         configs_change_one_by_one;
+}
+
+/// Declares the two tests of each probe that needs several brokers.
+macro_rules! cluster_probes {
+    ($($group:ident: $($probe:ident),+ $(,)?;)+) => {
+        mod on_sandbox_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    super::$group::$probe(&mut Brokers::sandbox().await).await;
+                }
+            )+)+
+        }
+
+        mod on_kafka_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    let Some(mut brokers) = Brokers::kafka().await else { return };
+                    super::$group::$probe(&mut brokers).await;
+                }
+            )+)+
+        }
+    };
+}
+
+cluster_probes! {
+    leaders:
+        an_in_sync_follower_takes_over_with_all_that_was_acknowledged,
+        an_unclean_leader_shows_what_was_lost,
+        only_the_leader_takes_batches_and_others_name_it,
+        epochs_that_are_over_or_to_come_are_refused,
+        an_epoch_ends_where_the_next_leader_began,
+        a_partition_without_leader_says_so,
+        the_preferred_leader_is_elected_on_request,
+        a_leader_out_of_sync_is_elected_on_request;
+    replicas:
+        too_few_in_sync_replicas_stop_acknowledgements,
+        acks_of_all_wait_for_followers,
+        a_killed_broker_remembers_producers_from_its_log,
+        a_stopped_broker_is_no_part_of_the_cluster;
+    compaction:
+        the_newest_record_of_each_key_is_left;
 }
 
 /// A broker of the sandbox whose clock is right.

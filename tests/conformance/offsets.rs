@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Deletes records of partition 0: error code and log start offset.
-async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (i16, i64) {
+pub(super) async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (i16, i64) {
     let request = DeleteRecordsRequest {
         topics: vec![DeleteRecordsTopic {
             name: topic.name,

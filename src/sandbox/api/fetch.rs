@@ -20,7 +20,8 @@ use kmirror_protocol::{
 
 use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
-    parked::ParkedFetch,
+    log::Log,
+    parked::{Parked, Waiting},
     topic::{Partition, Topic},
 };
 
@@ -54,13 +55,13 @@ pub(super) fn handle(
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
-            let ticket = cluster.parked.park(ParkedFetch {
+            cluster.parked.park(Parked {
                 broker_id: call.broker_id,
                 body: call.body.clone(),
                 deadline,
                 watched,
-            });
-            Outcome::Parked { ticket, deadline }
+                waiting: Waiting::Fetch,
+            })
         }
     }
 }
@@ -164,39 +165,23 @@ fn read_partition<'a>(
     budget: &mut Budget,
 ) -> FetchResponsePartition<'a> {
     let epoch = wanted.current_leader_epoch;
-    let access = if call.version() >= FROM_FOLLOWER_VERSION {
-        partition.ensure_replica(call.broker_id, epoch)
+    let log = if call.version() >= FROM_FOLLOWER_VERSION {
+        partition.local_log(call.broker_id, epoch)
     } else {
-        partition.ensure_leader(call.broker_id, epoch)
+        partition.led_log(call.broker_id, epoch)
     };
-    if let Err(code) = access {
-        let leader = LeaderIdAndEpoch {
-            leader_id: partition.leader,
-            leader_epoch: partition.leader_epoch,
-        };
-        let tells_leader = call.version() >= 16
-            && matches!(
-                code,
-                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
-            );
-        return FetchResponsePartition {
-            current_leader: if tells_leader {
-                leader
-            } else {
-                LeaderIdAndEpoch::default()
-            },
-            ..failed(wanted.partition, code)
-        };
-    }
+    let log = match log {
+        Ok(log) => log,
+        Err(code) => return not_here(call.version(), partition, code),
+    };
     if call.version() < 10 && topic.config.rules().compression == Some(Compression::Zstd) {
         return failed(wanted.partition, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
     }
-    let log = &partition.log;
-    let (diverging_epoch, pieces) = match diverging_epoch(partition, wanted) {
+    let (diverging_epoch, pieces) = match diverging_epoch(log, wanted) {
         Ok(Some(diverging)) => (diverging, Ok(Vec::new())),
         Ok(None) => (
             FetchResponseEpochEndOffset::default(),
-            read(partition, wanted, budget),
+            read(log, wanted, budget),
         ),
         Err(code) => (FetchResponseEpochEndOffset::default(), Err(code)),
     };
@@ -216,14 +201,37 @@ fn read_partition<'a>(
     }
 }
 
-fn read(
+/// The answer of a broker that may not answer for a partition; it names the leader (KIP-951).
+fn not_here<'a>(
+    version: i16,
     partition: &Partition,
+    code: ErrorCode,
+) -> FetchResponsePartition<'a> {
+    let tells_leader = version >= 16
+        && matches!(
+            code,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
+        );
+    FetchResponsePartition {
+        current_leader: if tells_leader {
+            LeaderIdAndEpoch {
+                leader_id: partition.leader,
+                leader_epoch: partition.leader_epoch,
+            }
+        } else {
+            LeaderIdAndEpoch::default()
+        },
+        ..failed(partition.index, code)
+    }
+}
+
+fn read(
+    log: &Log,
     wanted: &FetchRequestPartition,
     budget: &mut Budget,
 ) -> Result<Vec<Bytes>, ErrorCode> {
     let len_max = usize::try_from(wanted.partition_max_bytes).unwrap_or_default();
     let len_max = len_max.min(budget.rest);
-    let log = &partition.log;
     let pieces = log.read(wanted.fetch_offset, len_max, budget.is_empty)?;
     let len = pieces.iter().map(Bytes::len).sum::<usize>();
     budget.is_empty &= len == 0;
@@ -234,13 +242,12 @@ fn read(
 
 /// Where this log and the one that the client has read part, if they do (KIP-595).
 fn diverging_epoch(
-    partition: &Partition,
+    log: &Log,
     wanted: &FetchRequestPartition,
 ) -> Result<Option<FetchResponseEpochEndOffset>, ErrorCode> {
     if wanted.last_fetched_epoch == -1 {
         return Ok(None);
     }
-    let log = &partition.log;
     let end = log
         .epochs
         .end_of(wanted.last_fetched_epoch, log.end_offset());

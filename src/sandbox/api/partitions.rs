@@ -82,8 +82,11 @@ fn add(
                 topics::check_replicas(cluster, &broker_ids, factor)?;
             }
             let assigned = (current..).zip(assignments);
+            let is_online = |id| cluster.is_running(id);
             assigned
-                .map(|(index, it)| Partition::new(index, it.broker_ids.iter().collect()))
+                .map(|(index, it)| {
+                    Partition::new(index, it.broker_ids.iter().collect::<Vec<_>>(), is_online)
+                })
                 .collect()
         }
     };

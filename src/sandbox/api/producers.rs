@@ -82,7 +82,7 @@ pub(super) fn describe(
     })
 }
 
-/// Any replica may answer: all have the same log (`ReplicaManager.activeProducerState`).
+/// Any replica answers, of its own log (`ReplicaManager.activeProducerState`).
 fn active_producers(
     cluster: &Cluster,
     broker_id: i32,
@@ -93,8 +93,7 @@ fn active_producers(
         return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
     }
     let partition = cluster.partition(topic, partition)?;
-    partition.ensure_replica(broker_id, -1)?;
-    let producers = partition.log.producers.iter();
+    let producers = partition.local_log(broker_id, -1)?.producers.iter();
     let producers = producers.map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.epoch),

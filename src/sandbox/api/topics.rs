@@ -179,23 +179,26 @@ pub(super) fn place(
     indexes: std::ops::Range<i32>,
     replication_factor: i16,
 ) -> Result<Vec<Partition>, ApiError> {
-    let ids: Vec<i32> = cluster.brokers().iter().map(|broker| broker.id).collect();
+    let ids = cluster.brokers().iter().map(|broker| broker.id);
+    let (running, stopped): (Vec<i32>, Vec<i32>) = ids.partition(|id| cluster.is_running(*id));
+    let broker_count = running.len().saturating_add(stopped.len());
     let replica_count = usize::try_from(replication_factor).unwrap_or_default();
-    if replica_count > ids.len() {
+    if replica_count > broker_count || running.is_empty() {
         return Err(ApiError::new(
             ErrorCode::INVALID_REPLICATION_FACTOR,
             format!(
                 "Unable to replicate the partition {replication_factor} time(s): The target \
-                 replication factor of {replication_factor} cannot be reached because only {} \
-                 broker(s) are registered.",
-                ids.len()
+                 replication factor of {replication_factor} cannot be reached because only \
+                 {broker_count} broker(s) are registered."
             ),
         ));
     }
-    let first = cluster.random.below(ids.len());
+    let first = cluster.random.below(running.len());
     let partitions = (first..).zip(indexes).map(|(leader_at, index)| {
-        let replicas = ids.iter().cycle().skip(leader_at % ids.len());
-        Partition::new(index, replicas.take(replica_count).copied().collect())
+        let replicas = running.iter().cycle().skip(leader_at % running.len());
+        let replicas = replicas.take(running.len()).chain(&stopped);
+        let replicas = replicas.take(replica_count).copied();
+        Partition::new(index, replicas, |id| cluster.is_running(id))
     });
     Ok(partitions.collect())
 }
@@ -232,7 +235,8 @@ fn assigned(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Partit
                 "partitions should be a consecutive 0-based integer sequence".to_owned(),
             ));
         }
-        partitions.push(Partition::new(index, broker_ids));
+        let is_online = |id| cluster.is_running(id);
+        partitions.push(Partition::new(index, broker_ids, is_online));
     }
     Ok(partitions)
 }
@@ -259,6 +263,8 @@ pub(super) fn check_replicas(
              partitions, which have {factor} replica(s).",
             broker_ids.len()
         )
+    } else if !broker_ids.iter().any(|id| cluster.is_running(*id)) {
+        "includes only brokers that are down.".to_owned()
     } else {
         return Ok(());
     };

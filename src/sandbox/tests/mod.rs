@@ -3,7 +3,10 @@
 //! The rules that can be are probes of the conformance suite, which runs against Kafka as well.
 
 mod brokers;
+mod compaction;
+mod faults;
 mod frames;
+mod replication;
 mod retention;
 mod waiting;
 
