@@ -17,7 +17,6 @@
 //! * Nothing is replicated: every replica of a partition is in sync, and the high watermark is
 //!   the log end.
 //! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
-//! * Topics are never created by asking for their metadata.
 //! * No groups and no transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
 //! * A request with bytes after its last field closes the connection; Kafka ignores them.
@@ -30,6 +29,7 @@ mod leader_epochs;
 mod log;
 mod parked;
 mod producers;
+mod profiles;
 mod random;
 pub mod server;
 mod topic;
@@ -44,6 +44,7 @@ use bytes::Bytes;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 pub use parked::Ticket;
+pub use profiles::{Feature, Profile};
 
 use parked::ParkedFetches;
 use random::Random;
@@ -86,6 +87,12 @@ pub struct ClusterOptions {
     /// How long a partition remembers a producer after its newest record
     /// (`producer.id.expiration.ms`), in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// The broker to pass for.
+    pub profile: Profile,
+    /// Whether asking for the metadata of a topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// How many partitions a topic gets whose creator does not say (`num.partitions`), at least 1.
+    pub partition_count_default: i32,
 }
 
 impl ClusterOptions {
@@ -105,6 +112,9 @@ impl ClusterOptions {
             seed: 0,
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
+            profile: Profile::default(),
+            auto_create_topics: false,
+            partition_count_default: 1,
         }
     }
 }

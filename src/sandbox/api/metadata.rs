@@ -13,7 +13,7 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, auto_create};
 use crate::sandbox::topic::{Partition, Topic, invalid_topic_name, is_internal_topic};
 
 /// What anybody may do with the cluster where nobody authorises, one bit per operation
@@ -62,7 +62,7 @@ pub(super) fn handle(
             port: i32::from(broker.port),
             rack: None,
         });
-    call.reply::<MetadataRequest<'_>>(&MetadataResponse {
+    let outcome = call.reply::<MetadataRequest<'_>>(&MetadataResponse {
         throttle_time_ms: 0,
         brokers: brokers.collect(),
         cluster_id: Some(&cluster.options.cluster_id),
@@ -73,7 +73,9 @@ pub(super) fn handle(
             CLUSTER_OPERATIONS,
         ),
         error_code: ErrorCode::NONE,
-    })
+    });
+    auto_create::create_unknown(cluster, request);
+    outcome
 }
 
 fn controller_id(cluster: &Cluster) -> i32 {

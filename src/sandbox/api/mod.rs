@@ -4,6 +4,7 @@
 //! Source: Kafka's `KafkaApis` and `ControllerApis`; a rule that comes from elsewhere says so.
 
 mod api_versions;
+mod auto_create;
 mod configs;
 mod delete_records;
 mod fetch;
@@ -15,7 +16,7 @@ mod produce;
 mod producers;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use bytes::Bytes;
 use kmirror_protocol::{
@@ -25,9 +26,9 @@ use kmirror_protocol::{
     wire::{Decode, Reader},
 };
 
-use super::{Cluster, Outcome, Timestamp, parked::ParkedFetch};
+use super::{Cluster, Outcome, Timestamp, parked::ParkedFetch, profiles::Profile};
 
-/// The APIs that are served, in all versions of the message tables.
+/// The APIs that are served, in the versions of the cluster's profile.
 const SERVED: &[ApiKey] = &[
     ApiKey::Produce,
     ApiKey::Fetch,
@@ -105,6 +106,11 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The versions of an API that a request may have.
+fn served_versions(profile: Profile, key: ApiKey) -> Option<RangeInclusive<i16>> {
+    SERVED.contains(&key).then(|| profile.versions(key))?
+}
+
 fn unsupported(header: &RequestHeader<'_>) -> String {
     let RequestHeader {
         api_key,
@@ -162,13 +168,19 @@ pub(super) fn handle(
 }
 
 fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
+    let profile = cluster.options.profile;
     let key = ApiKey::from_number(call.header.api_key);
+    let is_served = |key: &ApiKey| {
+        *key == ApiKey::ApiVersions
+            || served_versions(profile, *key).is_some_and(|it| it.contains(&call.version()))
+    };
+    let key = key.filter(is_served);
     Ok(match key.ok_or_else(|| unsupported(&call.header))? {
         ApiKey::Produce => produce::handle(cluster, call, &call.decode()?),
         ApiKey::Fetch => fetch::handle(cluster, call, &call.decode()?),
         ApiKey::ListOffsets => list_offsets::handle(cluster, call, &call.decode()?),
         ApiKey::Metadata => metadata::handle(cluster, call, &call.decode()?),
-        ApiKey::ApiVersions => api_versions::handle(call)?,
+        ApiKey::ApiVersions => api_versions::handle(profile, call)?,
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
         ApiKey::DeleteRecords => delete_records::handle(cluster, call, &call.decode()?),

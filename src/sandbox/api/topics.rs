@@ -27,10 +27,7 @@ use crate::sandbox::{
 /// How many partitions one request may ask for (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
 const NEW_PARTITIONS_MAX: i64 = 10_000;
 
-/// What a client that leaves it to the broker gets (`num.partitions`).
-const DEFAULT_PARTITION_COUNT: i32 = 1;
-
-/// The same of replicas (`default.replication.factor`).
+/// How many replicas a client that leaves it to the broker gets (`default.replication.factor`).
 const DEFAULT_REPLICATION_FACTOR: i16 = 1;
 
 pub(super) fn create(
@@ -87,7 +84,10 @@ fn too_many_partitions(request: &CreateTopicsRequest<'_>) -> Option<ApiError> {
 }
 
 /// A topic as it was asked for, not yet part of the cluster.
-fn new_topic(cluster: &mut Cluster, wanted: &CreatableTopic<'_>) -> Result<Topic, ApiError> {
+pub(super) fn new_topic(
+    cluster: &mut Cluster,
+    wanted: &CreatableTopic<'_>,
+) -> Result<Topic, ApiError> {
     check_name(cluster, wanted.name)?;
     let config = new_config(wanted)?;
     let partitions = if wanted.assignments.is_empty() {
@@ -161,7 +161,7 @@ fn placed(cluster: &mut Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Part
         }
     };
     let count = match wanted.num_partitions {
-        -1 => DEFAULT_PARTITION_COUNT,
+        -1 => cluster.options.partition_count_default,
         count @ 1.. => count,
         _ => {
             return Err(ApiError::new(
