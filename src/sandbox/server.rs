@@ -126,6 +126,15 @@ impl Server {
         Arc::clone(&self.shared.cluster)
     }
 
+    /// Deletes records that the topics' retention says are too old, and forgets idle producers.
+    ///
+    /// Kafka's brokers do so by themselves every few minutes.
+    pub fn clean_up(&self) {
+        let (mut cluster, now) = (lock(&self.shared.cluster), self.now());
+        cluster.apply_retention(now);
+        cluster.expire_producers(now);
+    }
+
     /// The cluster's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {

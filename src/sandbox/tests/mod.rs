@@ -4,6 +4,7 @@
 
 mod brokers;
 mod frames;
+mod profiles;
 mod retention;
 mod waiting;
 
