@@ -16,7 +16,6 @@
 //!
 //! * Nothing is replicated: every replica of a partition is in sync, and the high watermark is
 //!   the log end.
-//! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
 //! * No groups and no transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
 //! * A request with bytes after its last field closes the connection; Kafka ignores them.
@@ -32,6 +31,7 @@ mod producers;
 mod profiles;
 mod random;
 pub mod server;
+mod sessions;
 mod topic;
 mod validate;
 
@@ -48,6 +48,7 @@ pub use profiles::{Feature, Profile};
 
 use parked::ParkedFetches;
 use random::Random;
+use sessions::FetchSessions;
 use topic::{Partition, Topic};
 
 /// A moment, in milliseconds since 1970: the only notion of time in the cluster.
@@ -145,6 +146,7 @@ pub struct Cluster {
     names: BTreeMap<Uuid, String>,
     next_producer_id: i64,
     parked: ParkedFetches,
+    sessions: FetchSessions,
     random: Random,
 }
 
@@ -157,6 +159,7 @@ impl Cluster {
             names: BTreeMap::new(),
             next_producer_id: 0,
             parked: ParkedFetches::default(),
+            sessions: FetchSessions::default(),
             random: Random::new(options.seed),
             options,
         }

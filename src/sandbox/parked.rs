@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kmirror_protocol::wire::Uuid;
 
-use super::{Cluster, Outcome, Timestamp, api};
+use super::{Cluster, Outcome, Timestamp, api, sessions::Context};
 
 /// Names one parked request; never used twice in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub(super) struct ParkedFetch {
     /// The frame of the request without its length.
     pub(super) body: Bytes,
     pub(super) deadline: Timestamp,
+    /// How it stands with its session.
+    pub(super) context: Context,
     /// The partitions whose change may complete it.
     pub(super) watched: Vec<(Uuid, i32)>,
 }

@@ -21,6 +21,7 @@ use kmirror_protocol::{
 use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
     parked::ParkedFetch,
+    sessions::{Answered, Asked, Context, PartitionKey},
     topic::{Partition, Topic},
 };
 
@@ -29,6 +30,9 @@ const FETCH_BYTES_MAX: usize = 55 << 20;
 
 /// From this version on consumers may read from any replica (KIP-392).
 const FROM_FOLLOWER_VERSION: i16 = 11;
+
+/// From this version on topics have ids in place of names (KIP-516).
+const TOPIC_ID_VERSION: i16 = 13;
 
 /// What is left of a request's limits, and whether an answer is called for.
 struct Budget {
@@ -50,7 +54,11 @@ pub(super) fn handle(
     call: &Call<'_>,
     request: &FetchRequest<'_>,
 ) -> Outcome {
-    match attempt(cluster, call, request, request.max_wait_ms <= 0) {
+    let context = match cluster.sessions.begin(call.now, asked(call, request)) {
+        Ok(context) => context,
+        Err(code) => return session_failed(call, code),
+    };
+    match attempt(cluster, call, request, context, request.max_wait_ms <= 0) {
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
@@ -58,11 +66,64 @@ pub(super) fn handle(
                 broker_id: call.broker_id,
                 body: call.body.clone(),
                 deadline,
+                context,
                 watched,
             });
             Outcome::Parked { ticket, deadline }
         }
     }
+}
+
+fn session_failed(call: &Call<'_>, error_code: ErrorCode) -> Outcome {
+    call.reply::<FetchRequest<'_>>(&FetchResponse {
+        error_code,
+        ..Default::default()
+    })
+}
+
+/// What a request says about its session.
+fn asked(call: &Call<'_>, request: &FetchRequest<'_>) -> Asked {
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        let key = |it: &FetchRequestPartition| key(topic.topic, topic.topic_id, it.partition);
+        partitions.map(move |it| (key(it), it.clone()))
+    });
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| key(topic.topic, topic.topic_id, *partition))
+    });
+    Asked {
+        broker_id: call.broker_id,
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        uses_topic_ids: call.version() >= TOPIC_ID_VERSION,
+        partitions: partitions.collect(),
+        forgotten: forgotten.collect(),
+    }
+}
+
+fn key(topic: &str, topic_id: Uuid, partition: i32) -> PartitionKey {
+    PartitionKey {
+        topic: topic.to_owned(),
+        topic_id,
+        partition,
+    }
+}
+
+/// Partitions one after another, those of one topic that are neighbours together.
+fn by_topic(partitions: &[(PartitionKey, FetchRequestPartition)]) -> Vec<FetchRequestTopic<'_>> {
+    let neighbours = partitions.chunk_by(|(a, _), (b, _)| {
+        (a.topic_id, a.topic.as_str()) == (b.topic_id, b.topic.as_str())
+    });
+    let topics = neighbours.filter_map(|chunk| {
+        let (key, _) = chunk.first()?;
+        Some(FetchRequestTopic {
+            topic: &key.topic,
+            topic_id: key.topic_id,
+            partitions: chunk.iter().map(|(_, wanted)| wanted.clone()).collect(),
+        })
+    });
+    topics.collect()
 }
 
 /// Answers, if there is enough to answer or `must_answer`.
@@ -71,17 +132,25 @@ pub(super) fn handle(
 ///
 /// The partitions to watch until there is.
 pub(super) fn attempt(
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     call: &Call<'_>,
     request: &FetchRequest<'_>,
+    context: Context,
     must_answer: bool,
 ) -> Result<Outcome, Vec<(Uuid, i32)>> {
-    if request.session_epoch > 0 {
-        return Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
-            error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
-            ..Default::default()
-        }));
-    }
+    let wanted = match context {
+        Context::Sessionless | Context::Full => asked(call, request).partitions,
+        Context::Incremental {
+            session_id,
+            next_epoch,
+        } => {
+            let sessions = &cluster.sessions;
+            match sessions.partitions(call.broker_id, session_id, next_epoch) {
+                Ok(partitions) => partitions,
+                Err(code) => return Ok(session_failed(call, code)),
+            }
+        }
+    };
     let mut budget = Budget {
         rest: usize::try_from(request.max_bytes)
             .unwrap_or_default()
@@ -91,23 +160,74 @@ pub(super) fn attempt(
         is_urgent: false,
         watched: Vec::new(),
     };
-    let mut responses = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    let mut responses = Vec::new();
+    for topic in &by_topic(&wanted) {
         responses.push(read_topic(cluster, call, request, topic, &mut budget));
     }
-    let wanted = usize::try_from(request.min_bytes).unwrap_or_default();
-    let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= wanted;
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or_default();
+    let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= min_bytes;
     if !is_enough && !must_answer {
         return Err(budget.watched);
     }
+    let session_id = end(cluster, call, context, &wanted, &mut responses);
     let partitions = responses.iter().flat_map(|topic| &topic.partitions);
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);
     let node_endpoints = super::node_endpoints(cluster, leaders);
     Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
+        session_id,
         responses,
         node_endpoints,
         ..Default::default()
     }))
+}
+
+/// Opens a session or leaves out what it need not tell; answers the session's id.
+fn end(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    context: Context,
+    wanted: &[(PartitionKey, FetchRequestPartition)],
+    responses: &mut Vec<FetchResponseTopic<'_>>,
+) -> i32 {
+    match context {
+        Context::Sessionless => 0,
+        Context::Full => {
+            let answers = responses.iter().flat_map(|topic| &topic.partitions);
+            let answered = wanted.iter().zip(answers);
+            let answered = answered
+                .map(|((key, wanted), answer)| (key.clone(), wanted.clone(), answered_by(answer)));
+            let answered = answered.collect();
+            let kind = (call.broker_id, call.version() >= TOPIC_ID_VERSION);
+            let Cluster {
+                sessions, random, ..
+            } = cluster;
+            sessions.open(call.now, random, kind, answered)
+        }
+        Context::Incremental { session_id, .. } => {
+            for topic in responses.iter_mut() {
+                let (name, id) = (topic.topic, topic.topic_id);
+                topic.partitions.retain(|answer| {
+                    let key = key(name, id, answer.partition_index);
+                    let answered = answered_by(answer);
+                    let sessions = &mut cluster.sessions;
+                    sessions.is_told(call.broker_id, session_id, &key, answered)
+                });
+            }
+            responses.retain(|topic| !topic.partitions.is_empty());
+            session_id
+        }
+    }
+}
+
+fn answered_by(answer: &FetchResponsePartition<'_>) -> Answered {
+    Answered {
+        records_len: answer.records.as_ref().map_or(0, Records::len),
+        high_watermark: answer.high_watermark,
+        log_start_offset: answer.log_start_offset,
+        is_error: !answer.error_code.is_ok(),
+        is_redirect: answer.preferred_read_replica != -1
+            || answer.diverging_epoch != FetchResponseEpochEndOffset::default(),
+    }
 }
 
 fn read_topic<'a>(
@@ -117,7 +237,7 @@ fn read_topic<'a>(
     wanted: &FetchRequestTopic<'a>,
     budget: &mut Budget,
 ) -> FetchResponseTopic<'a> {
-    let found = if call.version() >= 13 {
+    let found = if call.version() >= TOPIC_ID_VERSION {
         cluster.topic_by_id(wanted.topic_id)
     } else {
         cluster.topic(wanted.topic)

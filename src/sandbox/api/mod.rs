@@ -209,7 +209,7 @@ pub(super) fn retry_fetch(
     let request = call
         .decode()
         .expect("a fetch is parked only after it has been decoded");
-    fetch::attempt(cluster, &call, &request, is_expired).ok()
+    fetch::attempt(cluster, &call, &request, parked.context, is_expired).ok()
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.
