@@ -21,7 +21,7 @@ use crate::{
         check::{self, ClusterFacts, Facts, Outlook, Severity},
         now_ms, report,
     },
-    sandbox::{ClusterOptions, Profile, Timestamp, server::Server},
+    sandbox::{ClusterOptions, Profile, Timestamp, User, server::Server},
 };
 
 /// The command line was wrong.
@@ -114,6 +114,19 @@ struct SandboxArgs {
     /// How much a partition keeps; beyond it the oldest records are deleted.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     retain: u32,
+    /// Somebody who may connect, with SASL PLAIN; without any, everybody may.
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = user)]
+    users: Vec<User>,
+}
+
+fn user(text: &str) -> Result<User, &'static str> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => Ok(User {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        }),
+        _ => Err("write a name, a colon and a password"),
+    }
 }
 
 fn profiles() -> impl TypedValueParser<Value = Profile> {
@@ -301,6 +314,7 @@ async fn sandbox(args: &SandboxArgs) -> u8 {
         profile: args.profile,
         auto_create_topics: !args.no_auto_create,
         partition_count_default: args.partitions,
+        users: args.users.clone(),
         retained_bytes_max: usize::try_from(args.retain).map_or(usize::MAX, |mib| mib << 20),
         ..ClusterOptions::new("kmirror-sandbox", args.brokers)
     };
@@ -333,7 +347,15 @@ fn print_welcome(args: &SandboxArgs, server: &Server) {
     if args.no_auto_create {
         println!("Try: kafka-topics.sh --bootstrap-server {bootstrap} --create --topic test");
     } else {
-        println!("Try: echo hello | kcat -P -b {bootstrap} -t test");
+        let sasl = match args.users.first() {
+            Some(user) => format!(
+                " -X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN \
+                 -X sasl.username={} -X sasl.password=...",
+                user.name
+            ),
+            None => String::new(),
+        };
+        println!("Try: echo hello | kcat -P -b {bootstrap} -t test{sasl}");
     }
 }
 

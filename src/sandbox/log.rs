@@ -103,6 +103,11 @@ impl Log {
         self.end_offset
     }
 
+    /// What the batches take, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
     /// The offset up to which consumers may read.
     pub(super) const fn high_watermark(&self) -> i64 {
         self.end_offset

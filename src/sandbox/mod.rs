@@ -22,13 +22,16 @@
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
+mod acls;
 mod api;
+mod client;
 mod config;
 mod leader_epochs;
 mod log;
 mod parked;
 mod producers;
 mod profiles;
+mod quotas;
 mod random;
 pub mod server;
 mod sessions;
@@ -43,10 +46,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
+pub use acls::AuthorizerOptions;
+pub use client::{Client, User};
 pub use parked::Ticket;
 pub use profiles::{Feature, Profile};
 
+use acls::Acls;
 use parked::ParkedFetches;
+use quotas::Quotas;
 use random::Random;
 use sessions::FetchSessions;
 use topic::{Partition, Topic};
@@ -94,6 +101,10 @@ pub struct ClusterOptions {
     pub auto_create_topics: bool,
     /// How many partitions a topic gets whose creator does not say (`num.partitions`), at least 1.
     pub partition_count_default: i32,
+    /// Who may connect; if there is anybody, clients must say who they are with SASL PLAIN.
+    pub users: Vec<User>,
+    /// Whether access is restricted by rules; without it everybody may do everything.
+    pub authorizer: Option<AuthorizerOptions>,
 }
 
 impl ClusterOptions {
@@ -116,6 +127,8 @@ impl ClusterOptions {
             profile: Profile::default(),
             auto_create_topics: false,
             partition_count_default: 1,
+            users: Vec::new(),
+            authorizer: None,
         }
     }
 }
@@ -132,6 +145,14 @@ pub enum Outcome {
         /// When to call [`Cluster::poll`] at the latest.
         deadline: Timestamp,
     },
+    /// The same, from somebody who went over a quota: nothing more of the connection may be read
+    /// until then.
+    Throttled {
+        /// The answer.
+        pieces: Vec<Bytes>,
+        /// When reading may go on.
+        until: Timestamp,
+    },
     /// It is never answered (Produce with `acks` 0).
     NoReply,
     /// The connection must be closed, for this reason.
@@ -147,6 +168,12 @@ pub struct Cluster {
     next_producer_id: i64,
     parked: ParkedFetches,
     sessions: FetchSessions,
+    acls: Acls,
+    quotas: Quotas,
+    /// How long clients of a broker must wait after each Produce and Fetch, in milliseconds.
+    throttle_ms: BTreeMap<i32, i32>,
+    /// Iterations by user and SCRAM mechanism.
+    scram_iterations: BTreeMap<(String, i8), i32>,
     random: Random,
 }
 
@@ -160,6 +187,10 @@ impl Cluster {
             next_producer_id: 0,
             parked: ParkedFetches::default(),
             sessions: FetchSessions::default(),
+            acls: Acls::default(),
+            quotas: Quotas::default(),
+            throttle_ms: BTreeMap::new(),
+            scram_iterations: BTreeMap::new(),
             random: Random::new(options.seed),
             options,
         }
@@ -170,7 +201,19 @@ impl Cluster {
     /// Payloads of produced batches are kept as slices of `body`. Call [`Cluster::poll`]
     /// afterwards: the request may have completed others.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
-        api::handle(self, now, broker_id, body)
+        self.handle_from(now, broker_id, &mut Client::default(), body)
+    }
+
+    /// The same for a connection that is kept from request to request, so that it can say who it
+    /// is and be told apart from others.
+    pub fn handle_from(
+        &mut self,
+        now: Timestamp,
+        broker_id: i32,
+        client: &mut Client,
+        body: &Bytes,
+    ) -> Outcome {
+        api::handle(self, now, broker_id, client, body)
     }
 
     /// Answers the parked requests that have what they waited for, or whose deadline has come.
@@ -255,6 +298,12 @@ impl Cluster {
         self.partition_mut(topic, partition)?.elect(broker_id)?;
         self.parked.wake(topic_id, partition);
         Ok(())
+    }
+
+    /// Makes clients of a broker wait after each Produce and Fetch, whatever the quotas say; 0 ends
+    /// it.
+    pub fn throttle(&mut self, broker_id: i32, ms: i32) {
+        self.throttle_ms.insert(broker_id, ms.max(0));
     }
 
     /// Tells clients from now on that a broker is at another address, such as that of a proxy.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kmirror_protocol::wire::Uuid;
 
-use super::{Cluster, Outcome, Timestamp, api, sessions::Context};
+use super::{Cluster, Outcome, Timestamp, api, client::Client, sessions::Context};
 
 /// Names one parked request; never used twice in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,8 @@ pub struct Ticket(u64);
 #[derive(Clone, Debug)]
 pub(super) struct ParkedFetch {
     pub(super) broker_id: i32,
+    /// Who fetches.
+    pub(super) client: Client,
     /// The frame of the request without its length.
     pub(super) body: Bytes,
     pub(super) deadline: Timestamp,

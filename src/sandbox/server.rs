@@ -25,7 +25,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Broker, Cluster, ClusterOptions, Outcome, Ticket, Timestamp};
+use super::{Broker, Client, Cluster, ClusterOptions, Outcome, Ticket, Timestamp};
 
 /// What one read takes at least; longer requests are read straight to where they stay.
 const READ_BUFFER_LEN: usize = 16 << 10;
@@ -163,9 +163,9 @@ impl Shared {
     /// Lets the cluster handle a request and answers whatever it completes.
     ///
     /// `Err` is where the request's own answer will arrive, and when to poll at the latest.
-    fn handle(&self, broker_id: i32, body: &Bytes) -> Result<Outcome, Wait> {
+    fn handle(&self, broker_id: i32, client: &mut Client, body: &Bytes) -> Result<Outcome, Wait> {
         let mut cluster = lock(&self.cluster);
-        let outcome = cluster.handle(self.now(), broker_id, body);
+        let outcome = cluster.handle_from(self.now(), broker_id, client, body);
         let result = match outcome {
             Outcome::Parked { ticket, deadline } => {
                 let (sender, answer) = oneshot::channel();
@@ -261,6 +261,7 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
     }
     let (read_half, mut write_half) = stream.into_split();
     let mut reader = BufReader::with_capacity(READ_BUFFER_LEN, read_half);
+    let mut client = Client::default();
     loop {
         let body = match read_frame(&mut reader, shared.request_len_max).await {
             Ok(Some(body)) => body,
@@ -270,7 +271,7 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
                 return;
             }
         };
-        let outcome = match shared.handle(broker_id, &body) {
+        let outcome = match shared.handle(broker_id, &mut client, &body) {
             Ok(outcome) => outcome,
             Err(wait) => wait.answer(&shared).await,
         };
@@ -278,6 +279,10 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
         match outcome {
             // An answer that nobody reads is no reason to leave the next request unhandled.
             Outcome::Reply(pieces) => drop(write_pieces(&mut write_half, pieces.into()).await),
+            Outcome::Throttled { pieces, until } => {
+                drop(write_pieces(&mut write_half, pieces.into()).await);
+                tokio::time::sleep_until(shared.instant(until)).await;
+            }
             Outcome::NoReply => {}
             Outcome::Close(reason) => {
                 tracing::warn!(%reason, broker_id, "sandbox closes a connection");

@@ -47,6 +47,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["sandbox", "--port", "65536"],
         &["sandbox", "--brokers", "0"],
         &["sandbox", "--profile", "kafka-0.8"],
+        &["sandbox", "--user", "alice"],
         &["--log", "loud", "demo"],
         &["run", "a.properties", "--offline"],
     ] {

@@ -18,9 +18,11 @@ use kmirror_protocol::{
     wire::{Records, Uuid},
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, throttled};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     parked::ParkedFetch,
+    quotas::Direction,
     sessions::{Answered, Asked, Context, PartitionKey},
     topic::{Partition, Topic},
 };
@@ -48,6 +50,13 @@ struct Budget {
     watched: Vec<(Uuid, i32)>,
 }
 
+impl Budget {
+    /// What has been read, as quotas count.
+    fn read_bytes(&self) -> f64 {
+        u32::try_from(self.read).map_or(f64::MAX, f64::from)
+    }
+}
+
 /// Answers or parks.
 pub(super) fn handle(
     cluster: &mut Cluster,
@@ -64,6 +73,7 @@ pub(super) fn handle(
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
             let ticket = cluster.parked.park(ParkedFetch {
                 broker_id: call.broker_id,
+                client: call.client.clone(),
                 body: call.body.clone(),
                 deadline,
                 context,
@@ -154,7 +164,8 @@ pub(super) fn attempt(
     let mut budget = Budget {
         rest: usize::try_from(request.max_bytes)
             .unwrap_or_default()
-            .min(FETCH_BYTES_MAX),
+            .min(FETCH_BYTES_MAX)
+            .min(quota_max(cluster, call)),
         is_empty: true,
         read: 0,
         is_urgent: false,
@@ -169,16 +180,49 @@ pub(super) fn attempt(
     if !is_enough && !must_answer {
         return Err(budget.watched);
     }
+    let throttle_time_ms = call.throttle_ms(cluster, Direction::Fetch, budget.read_bytes());
+    if throttle_time_ms > 0 && budget.read > 0 {
+        return Ok(hold_back(cluster, call, context, &budget, throttle_time_ms));
+    }
     let session_id = end(cluster, call, context, &wanted, &mut responses);
     let partitions = responses.iter().flat_map(|topic| &topic.partitions);
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);
     let node_endpoints = super::node_endpoints(cluster, leaders);
-    Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
+    let outcome = call.reply::<FetchRequest<'_>>(&FetchResponse {
+        throttle_time_ms,
         session_id,
         responses,
         node_endpoints,
         ..Default::default()
-    }))
+    });
+    Ok(throttled(outcome, call.now, throttle_time_ms))
+}
+
+/// The most bytes that the client's quota lets it read at once.
+fn quota_max(cluster: &Cluster, call: &Call<'_>) -> usize {
+    let max = cluster.quotas.bytes_max(Direction::Fetch, call.who());
+    // The conversion saturates.
+    max.map_or(usize::MAX, |max| max as usize)
+}
+
+/// Answers without records somebody who went over a quota; what was read does not count.
+fn hold_back(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    context: Context,
+    budget: &Budget,
+    throttle_time_ms: i32,
+) -> Outcome {
+    call.throttle_ms(cluster, Direction::Fetch, -budget.read_bytes());
+    let outcome = call.reply::<FetchRequest<'_>>(&FetchResponse {
+        throttle_time_ms,
+        session_id: match context {
+            Context::Incremental { session_id, .. } => session_id,
+            Context::Sessionless | Context::Full => 0,
+        },
+        ..Default::default()
+    });
+    throttled(outcome, call.now, throttle_time_ms)
 }
 
 /// Opens a session or leaves out what it need not tell; answers the session's id.
@@ -241,6 +285,13 @@ fn read_topic<'a>(
         cluster.topic_by_id(wanted.topic_id)
     } else {
         cluster.topic(wanted.topic)
+    };
+    let name = found.map_or(wanted.topic, |topic| topic.name.as_str());
+    let checked = call.check(cluster, Operation::Read, Resource::Topic(name));
+    // Whether there is such an id is no secret.
+    let found = match (checked, found) {
+        (Err(code), _) if !name.is_empty() => Err(code),
+        (_, found) => found,
     };
     let partitions = wanted.partitions.iter().map(|wanted| {
         let partition = found.and_then(|topic| Ok((topic, topic.partition(wanted.partition)?)));

@@ -18,10 +18,12 @@ use kmirror_protocol::{
     records::{Batch, LogEntry, batches},
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, throttled};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     config::{TimestampType, TopicRules},
     producers::Admission,
+    quotas::Direction,
     topic::{Partition, is_internal_topic},
     validate::{self, Rejection, Validated},
 };
@@ -71,6 +73,8 @@ pub(super) fn handle(
         }
         topics.push((topic, partitions));
     }
+    let bytes = u32::try_from(call.body.len()).map_or(f64::MAX, f64::from);
+    let throttle_time_ms = call.throttle_ms(cluster, Direction::Produce, bytes);
     if request.acks == 0 {
         return unanswered(&topics);
     }
@@ -81,11 +85,12 @@ pub(super) fn handle(
         topic_id: topic.topic_id,
         partition_responses: partitions.iter().map(response).collect(),
     });
-    call.reply::<ProduceRequest<'_>>(&ProduceResponse {
+    let outcome = call.reply::<ProduceRequest<'_>>(&ProduceResponse {
         responses: topics.collect(),
-        throttle_time_ms: 0,
+        throttle_time_ms,
         node_endpoints: endpoints,
-    })
+    });
+    throttled(outcome, call.now, throttle_time_ms)
 }
 
 /// The error of every partition when the request as a whole is at fault.
@@ -158,6 +163,9 @@ fn append(
         Ok(found) => found.name.clone(),
         Err(code) => return failed(partition.index, code),
     };
+    if let Err(code) = call.check(cluster, Operation::Write, Resource::Topic(&name)) {
+        return failed(partition.index, code);
+    }
     if is_internal_topic(&name) {
         return failed(partition.index, ErrorCode::INVALID_TOPIC_EXCEPTION);
     }

@@ -20,6 +20,7 @@ use kmirror_protocol::{
 
 use super::{ApiError, Call, Cluster, Outcome, configs::DEFAULT_CONFIG, configs::TOPIC_CONFIG};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     config::{Change, KEYS, TopicConfig},
     topic::{Partition, Topic, invalid_topic_name},
 };
@@ -48,7 +49,9 @@ pub(super) fn create(
         }
         let result = match &excess {
             Some(error) => Err(error.clone()),
-            None => new_topic(cluster, wanted),
+            None => check_creation(cluster, call, wanted.name)
+                .map_err(ApiError::from)
+                .and_then(|()| new_topic(cluster, wanted)),
         };
         topics.push((wanted.name, result));
     }
@@ -63,6 +66,16 @@ pub(super) fn create(
         }
     }
     outcome
+}
+
+/// Whether the client may create a topic: this one, or any.
+pub(super) fn check_creation(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    name: &str,
+) -> Result<(), ErrorCode> {
+    call.check(cluster, Operation::Create, Resource::Cluster)
+        .or_else(|_| call.check(cluster, Operation::Create, Resource::Topic(name)))
 }
 
 fn duplicates<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
@@ -309,7 +322,10 @@ pub(super) fn delete(
         topic_id: Uuid::ZERO,
     });
     let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter().cloned()).collect();
-    let found: Vec<_> = wanted.iter().map(|it| to_delete(cluster, it)).collect();
+    let found: Vec<_> = wanted
+        .iter()
+        .map(|it| to_delete(cluster, call, it))
+        .collect();
     let names = found.iter().flatten().map(|(name, _)| name.as_str());
     let duplicates = duplicates(names);
     let mut refused = BTreeSet::new();
@@ -355,7 +371,11 @@ type Refusal = (ErrorCode, Option<&'static str>);
 
 const DUPLICATE: Refusal = (ErrorCode::INVALID_REQUEST, Some("Duplicate topic name."));
 
-fn to_delete(cluster: &Cluster, wanted: &DeleteTopicState<'_>) -> Result<(String, Uuid), Refusal> {
+fn to_delete(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    wanted: &DeleteTopicState<'_>,
+) -> Result<(String, Uuid), Refusal> {
     let found = match (wanted.name, wanted.topic_id.is_zero()) {
         (None, true) => {
             let message = "Neither topic name nor id were specified.";
@@ -368,6 +388,9 @@ fn to_delete(cluster: &Cluster, wanted: &DeleteTopicState<'_>) -> Result<(String
         (Some(name), true) => cluster.topic(name),
         (None, false) => cluster.topic_by_id(wanted.topic_id),
     };
+    let name = found.map_or(wanted.name, |topic| Some(topic.name.as_str()));
+    let checked = name.map(|name| call.check(cluster, Operation::Delete, Resource::Topic(name)));
+    let found = checked.unwrap_or(Ok(())).and(found);
     let topic = found.map_err(|code| (code, None))?;
     Ok((topic.name.clone(), topic.id))
 }

@@ -2,10 +2,12 @@
 //!
 //! The rules that can be are probes of the conformance suite, which runs against Kafka as well.
 
+mod access;
 mod brokers;
 mod frames;
 mod profiles;
 mod retention;
+mod throttling;
 mod waiting;
 
 use std::marker::PhantomData;
