@@ -126,14 +126,17 @@ pub(super) struct Acl {
 
 impl Acl {
     /// Why it cannot be a rule, in Kafka's words.
-    fn fault(&self) -> Option<String> {
+    ///
+    /// Some faults the brokers do not expect.
+    fn fault(&self) -> Option<(ErrorCode, String)> {
+        let invalid = |message: String| Some((ErrorCode::INVALID_REQUEST, message));
         if self.resource_type == 4 && self.resource_name != CLUSTER_NAME {
-            return Some(format!(
+            return invalid(format!(
                 "The only valid name for the CLUSTER resource is {CLUSTER_NAME}"
             ));
         }
         if self.resource_name.is_empty() {
-            return Some("Invalid empty resource name".to_owned());
+            return invalid("Invalid empty resource name".to_owned());
         }
         let checks = [
             ("resourceType", self.resource_type, 2..=7),
@@ -145,10 +148,21 @@ impl Acl {
             .iter()
             .find(|(_, number, valid)| !valid.contains(number));
         if let Some((what, number, _)) = wrong {
-            return Some(format!("Invalid {what} {number}"));
+            let is_of_filters = *number == ANY || (*what == "patternType" && *number == MATCH);
+            let code = if is_of_filters {
+                ErrorCode::UNKNOWN_SERVER_ERROR
+            } else {
+                ErrorCode::INVALID_REQUEST
+            };
+            return Some((code, format!("Invalid {what} {number}")));
         }
-        (!self.principal.contains(':'))
-            .then(|| format!("Could not parse principal from `{}`", self.principal))
+        if !self.principal.contains(':') {
+            return invalid(format!(
+                "Could not parse principal from `{}`",
+                self.principal
+            ));
+        }
+        None
     }
 
     fn covers(&self, resource: Resource<'_>) -> bool {
@@ -223,8 +237,8 @@ impl Acls {
     ///
     /// # Errors
     ///
-    /// Why it cannot be a rule.
-    pub(super) fn add(&mut self, acl: Acl) -> Result<(), String> {
+    /// Why it cannot be a rule, and the code that says so.
+    pub(super) fn add(&mut self, acl: Acl) -> Result<(), (ErrorCode, String)> {
         if let Some(fault) = acl.fault() {
             return Err(fault);
         }

@@ -25,7 +25,8 @@ const FINAL_EPOCH: i32 = -1;
 /// Names no session.
 const NO_SESSION: i32 = 0;
 
-/// A partition as a fetch names it: by the topic's name, or by its id and an empty name.
+/// A partition as a fetch names it: by the topic's name and no id, or by its id. A session fills in
+/// the name that it has learnt for an id; what it keeps has none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PartitionKey {
     pub(super) topic: String,
@@ -114,6 +115,8 @@ struct Session {
     created_at: Timestamp,
     used_at: Timestamp,
     partitions: BTreeMap<PartitionKey, CachedPartition>,
+    /// The names that ids had when they were read.
+    names: BTreeMap<Uuid, String>,
     next_turn: u64,
 }
 
@@ -121,6 +124,15 @@ impl Session {
     const fn turn(&mut self) -> u64 {
         self.next_turn = self.next_turn.saturating_add(1);
         self.next_turn
+    }
+
+    /// Learns the names of ids that have one now.
+    fn learn(&mut self, names: &BTreeMap<Uuid, String>) {
+        for key in self.partitions.keys() {
+            if let Some(name) = names.get(&key.topic_id) {
+                self.names.insert(key.topic_id, name.clone());
+            }
+        }
     }
 
     fn want(&mut self, key: PartitionKey, wanted: FetchRequestPartition) {
@@ -190,28 +202,40 @@ impl FetchSessions {
         })
     }
 
-    /// What a session reads, in order.
+    /// What a session reads, in order; `names` are the topics that there are.
     ///
     /// # Errors
     ///
     /// [`ErrorCode::FETCH_SESSION_ID_NOT_FOUND`] when it has gone since the fetch began,
     /// [`ErrorCode::INVALID_FETCH_SESSION_EPOCH`] when another fetch went on with it.
     pub(super) fn partitions(
-        &self,
+        &mut self,
         broker_id: i32,
         session_id: i32,
         next_epoch: i32,
+        names: &BTreeMap<Uuid, String>,
     ) -> Result<Vec<(PartitionKey, FetchRequestPartition)>, ErrorCode> {
-        let session = self.sessions.get(&(broker_id, session_id));
+        let session = self.sessions.get_mut(&(broker_id, session_id));
         let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         if session.epoch != next_epoch {
             return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
         }
+        session.learn(names);
         let mut in_order: Vec<_> = session.partitions.iter().collect();
         in_order.sort_by_key(|(_, cached)| cached.turn);
         let in_order = in_order.into_iter();
         Ok(in_order
-            .map(|(key, cached)| (key.clone(), cached.wanted.clone()))
+            .map(|(key, cached)| {
+                let learnt = session.names.get(&key.topic_id);
+                let topic = learnt.unwrap_or(&key.topic).clone();
+                (
+                    PartitionKey {
+                        topic,
+                        ..key.clone()
+                    },
+                    cached.wanted.clone(),
+                )
+            })
             .collect())
     }
 
@@ -242,6 +266,7 @@ impl FetchSessions {
         now: Timestamp,
         random: &mut Random,
         (broker_id, uses_topic_ids): (i32, bool),
+        names: &BTreeMap<Uuid, String>,
         answered: Vec<(PartitionKey, FetchRequestPartition, Answered)>,
     ) -> i32 {
         let count = self.of_broker(broker_id).count();
@@ -260,6 +285,7 @@ impl FetchSessions {
             created_at: now,
             used_at: now,
             partitions: BTreeMap::new(),
+            names: BTreeMap::new(),
             next_turn: 0,
         };
         for (key, wanted, answered) in answered {
@@ -268,6 +294,7 @@ impl FetchSessions {
             cached.log_start_offset = answered.log_start_offset;
             session.partitions.insert(key, cached);
         }
+        session.learn(names);
         self.sessions.insert((broker_id, session_id), session);
         session_id
     }
@@ -350,7 +377,8 @@ mod tests {
             (key, wanted, QUIET)
         });
         let mut random = Random::new(u64::try_from(sessions.sessions.len()).unwrap());
-        sessions.open(now, &mut random, (0, false), partitions.collect())
+        let names = BTreeMap::new();
+        sessions.open(now, &mut random, (0, false), &names, partitions.collect())
     }
 
     #[test]
@@ -411,7 +439,7 @@ mod tests {
                 ..QUIET
             },
         );
-        let order = sessions.partitions(0, id, 1).unwrap();
+        let order = sessions.partitions(0, id, 1, &BTreeMap::new()).unwrap();
         let order: Vec<i32> = order.iter().map(|(key, _)| key.partition).collect();
         assert_eq!(order, [1, 2, 0]);
     }

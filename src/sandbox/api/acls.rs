@@ -81,7 +81,7 @@ pub(super) fn create(
     for creation in &request.creations {
         let result = checked.clone().and_then(|()| {
             let added = cluster.acls.add(acl(creation));
-            added.map_err(|message| ApiError::new(ErrorCode::INVALID_REQUEST, message))
+            added.map_err(|(code, message)| ApiError::new(code, message))
         });
         results.push(result);
     }

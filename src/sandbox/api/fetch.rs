@@ -112,9 +112,14 @@ fn asked(call: &Call<'_>, request: &FetchRequest<'_>) -> Asked {
     }
 }
 
+/// What has an id is known by it alone.
 fn key(topic: &str, topic_id: Uuid, partition: i32) -> PartitionKey {
     PartitionKey {
-        topic: topic.to_owned(),
+        topic: if topic_id.is_zero() {
+            topic.to_owned()
+        } else {
+            String::new()
+        },
         topic_id,
         partition,
     }
@@ -154,8 +159,10 @@ pub(super) fn attempt(
             session_id,
             next_epoch,
         } => {
-            let sessions = &cluster.sessions;
-            match sessions.partitions(call.broker_id, session_id, next_epoch) {
+            let Cluster {
+                sessions, names, ..
+            } = cluster;
+            match sessions.partitions(call.broker_id, session_id, next_epoch, names) {
                 Ok(partitions) => partitions,
                 Err(code) => return Ok(session_failed(call, code)),
             }
@@ -243,9 +250,12 @@ fn end(
             let answered = answered.collect();
             let kind = (call.broker_id, call.version() >= TOPIC_ID_VERSION);
             let Cluster {
-                sessions, random, ..
+                sessions,
+                names,
+                random,
+                ..
             } = cluster;
-            sessions.open(call.now, random, kind, answered)
+            sessions.open(call.now, random, kind, names, answered)
         }
         Context::Incremental { session_id, .. } => {
             for topic in responses.iter_mut() {
@@ -282,7 +292,8 @@ fn read_topic<'a>(
     budget: &mut Budget,
 ) -> FetchResponseTopic<'a> {
     let found = if call.version() >= TOPIC_ID_VERSION {
-        cluster.topic_by_id(wanted.topic_id)
+        let found = cluster.topic_by_id(wanted.topic_id);
+        found.map_err(|code| of_session(cluster, wanted.topic, code))
     } else {
         cluster.topic(wanted.topic)
     };
@@ -311,6 +322,16 @@ fn read_topic<'a>(
         topic: wanted.topic,
         topic_id: wanted.topic_id,
         partitions: partitions.collect(),
+    }
+}
+
+/// What is said of a topic that has gone since a session learnt its name; without a session there
+/// is no name (`KafkaApis.handleFetchRequest`, `ReplicaManager.getPartitionOrError`).
+fn of_session(cluster: &Cluster, learnt: &str, code: ErrorCode) -> ErrorCode {
+    match learnt {
+        "" => code,
+        name if cluster.topics.contains_key(name) => ErrorCode::INCONSISTENT_TOPIC_ID,
+        _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
     }
 }
 
