@@ -9,4 +9,5 @@ mod readme;
 mod real_kafka_harness;
 mod replicate;
 mod sandbox;
+mod schemas;
 mod support;

@@ -33,12 +33,13 @@ async fn start(broker_count: u16) -> (Server, Cluster) {
             num_partitions: 1,
             replication_factor: 1,
             ..Default::default()
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let answer = client.request(To::Any, &request).await.unwrap();
     let created = answer.decode().unwrap();
-    assert_eq!(created.topics[0].error_code, ErrorCode::NONE);
+    assert_eq!(created.topics.first().unwrap().error_code, ErrorCode::NONE);
     client.refresh_metadata(Topics::All).await.unwrap();
     (server, client)
 }
@@ -73,8 +74,10 @@ fn produce(client: &Cluster, batch: &BuiltBatch) -> ProduceRequest<'static> {
             partition_data: vec![ProduceRequestPartition {
                 index: 0,
                 records: Some(records),
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -91,8 +94,10 @@ fn fetch(client: &Cluster, offset: i64, max_wait_ms: i32) -> FetchRequest<'stati
                 fetch_offset: offset,
                 partition_max_bytes: 1 << 20,
                 ..Default::default()
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -112,7 +117,13 @@ async fn a_waiting_fetch_is_answered_by_the_produce_that_brings_its_records() {
         let request = produce(&client, &batch);
         let answer = ask(&client, Lane::Produce(0), &request).await;
         let produced = answer.decode().unwrap();
-        let partition = &produced.responses[0].partition_responses[0];
+        let partition = &produced
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         assert_eq!(
             (partition.error_code, partition.base_offset),
             (ErrorCode::NONE, 0)
@@ -125,7 +136,15 @@ async fn a_waiting_fetch_is_answered_by_the_produce_that_brings_its_records() {
     .unwrap();
 
     let fetched = answer.decode().unwrap();
-    let records = fetched.responses[0].partitions[0].records.as_ref().unwrap();
+    let records = fetched
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap()
+        .records
+        .unwrap();
     let stored = Batch::parse(records.as_slice()).unwrap();
     assert_eq!(stored.payload, &batch.payload[..]);
     assert_eq!(stored.header.crc, batch.header.crc);
@@ -138,7 +157,13 @@ async fn a_fetch_that_nothing_arrives_for_is_answered_at_its_deadline() {
     let request = fetch(&client, 0, 1);
     let answer = ask(&client, Lane::Fetch(0), &request).await;
     let fetched = answer.decode().unwrap();
-    let partition = &fetched.responses[0].partitions[0];
+    let partition = &fetched
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap();
     assert_eq!(partition.error_code, ErrorCode::NONE);
     assert_eq!(partition.records, Some(Records::Slice(&[])));
 }

@@ -16,6 +16,8 @@
 pub mod api;
 pub mod error_code;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(feature = "generate")]
 pub mod generate;
 pub mod header;

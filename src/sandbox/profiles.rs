@@ -79,6 +79,7 @@ const NEWEST: &[(ApiKey, [i16; 6])] = &[
     (ApiKey::SaslAuthenticate,             [0,    2,    2,    2,    2,    1]),
     (ApiKey::CreatePartitions,             [1,    3,    3,    3,    3,    1]),
     (ApiKey::DeleteGroups,                 [1,    2,    2,    2,    2,    0]),
+    (ApiKey::ElectLeaders,                 [NONE, 2,    2,    2,    NONE, NONE]),
     (ApiKey::IncrementalAlterConfigs,      [NONE, 1,    1,    1,    1,    NONE]),
     (ApiKey::OffsetDelete,                 [NONE, 0,    0,    0,    0,    NONE]),
     (ApiKey::DescribeClientQuotas,         [NONE, 1,    1,    1,    1,    NONE]),

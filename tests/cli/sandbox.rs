@@ -80,10 +80,13 @@ impl Drop for Sandbox {
 /// Asks for a topic's metadata as a producer does: error code and how many partitions.
 async fn ask_for(client: &Cluster, topic: &str) -> (i16, usize) {
     let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some(topic),
-            ..Default::default()
-        }]),
+        topics: Some(
+            [MetadataRequestTopic {
+                name: Some(topic),
+                ..Default::default()
+            }]
+            .into(),
+        ),
         ..Default::default()
     };
     let answer = client.request(To::Any, &request).await.unwrap();

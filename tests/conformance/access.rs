@@ -44,7 +44,7 @@ fn rule<'a>(
 /// Error code of each rule.
 async fn create(broker: &mut Broker, rules: &[AclCreation<'_>]) -> Vec<i16> {
     let request = CreateAclsRequest {
-        creations: rules.to_vec(),
+        creations: rules.to_vec().into(),
     };
     let answer = broker.ask(&request).await;
     let answer = answer.decode();
@@ -54,18 +54,19 @@ async fn create(broker: &mut Broker, rules: &[AclCreation<'_>]) -> Vec<i16> {
 /// Removes the rules about topics of a name: error code and how many there were.
 async fn delete(broker: &mut Broker, name: &str, pattern_type: i8) -> (i16, usize) {
     let request = DeleteAclsRequest {
-        filters: vec![DeleteAclsFilter {
+        filters: [DeleteAclsFilter {
             resource_type_filter: TOPIC,
             resource_name_filter: Some(name),
             pattern_type_filter: pattern_type,
             operation: 1,
             permission_type: 1,
             ..Default::default()
-        }],
+        }]
+        .into(),
     };
     let answer = broker.ask(&request).await;
     let answer = answer.decode();
-    let result = &answer.filter_results[0];
+    let result = answer.filter_results.first().unwrap();
     (result.error_code.0, result.matching_acls.len())
 }
 
@@ -82,8 +83,8 @@ async fn describe(broker: &mut Broker, name: &str, pattern_type: i8) -> (i16, Ve
     let answer = broker.ask(&request).await;
     let answer = answer.decode();
     let rules = answer.resources.iter().flat_map(|resource| {
-        let acls = resource.acls.iter();
-        acls.map(|it| (resource.pattern_type, it.operation, it.permission_type))
+        let acls = resource.acls.into_iter();
+        acls.map(move |it| (resource.pattern_type, it.operation, it.permission_type))
     });
     let mut rules: Vec<_> = rules.collect();
     rules.sort_unstable();
@@ -165,15 +166,18 @@ async fn tried(broker: &mut Broker, topic: &Topic) -> [i16; 4] {
     let fetched = broker.fetch(topic, 0).await.code.0;
     let listed = broker.list_offset(topic.name, -1).await.error_code.0;
     let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some(topic.name),
-            ..Default::default()
-        }]),
+        topics: Some(
+            [MetadataRequestTopic {
+                name: Some(topic.name),
+                ..Default::default()
+            }]
+            .into(),
+        ),
         allow_auto_topic_creation: false,
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
-    let described = answer.decode().topics[0].error_code.0;
+    let described = answer.decode().topics.first().unwrap().error_code.0;
     [produced, fetched, listed, described]
 }
 

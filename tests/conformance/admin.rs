@@ -104,17 +104,18 @@ pub(super) async fn versions_and_features_are_those_of_kafka_4_3(bootstrap: &str
 /// Creates a topic of several partitions and waits until the broker leads them.
 async fn create_wide(broker: &mut Broker, name: &'static str, count: i32) {
     let request = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
+        topics: [CreatableTopic {
             name,
             num_partitions: count,
             replication_factor: 1,
             ..Default::default()
-        }],
+        }]
+        .into(),
         timeout_ms: 30_000,
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
-    assert_eq!(answer.decode().topics[0].error_code.0, 0);
+    assert_eq!(answer.decode().topics.first().unwrap().error_code.0, 0);
     broker.wait_for_topic(name).await;
 }
 
@@ -224,11 +225,12 @@ pub(super) async fn resources_with_configs_are_listed_by_type(bootstrap: &str) {
 /// What is set on a topic itself, as one line.
 async fn set_configs(broker: &mut Broker, topic: &str) -> String {
     let request = DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource {
+        resources: [DescribeConfigsResource {
             resource_type: 2,
             resource_name: topic,
             configuration_keys: None,
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
@@ -259,7 +261,7 @@ pub(super) async fn configs_can_be_replaced_as_a_whole(bootstrap: &str) {
     for (name, configs, expected, then) in cases {
         let configs = configs.iter();
         let request = AlterConfigsRequest {
-            resources: vec![AlterConfigsResource {
+            resources: [AlterConfigsResource {
                 resource_type: 2,
                 resource_name: name,
                 configs: configs
@@ -268,12 +270,13 @@ pub(super) async fn configs_can_be_replaced_as_a_whole(bootstrap: &str) {
                         value: *value,
                     })
                     .collect(),
-            }],
+            }]
+            .into(),
             validate_only: false,
         };
         let answer = broker.ask(&request).await;
         assert_eq!(
-            answer.decode().responses[0].error_code.0,
+            answer.decode().responses.first().unwrap().error_code.0,
             expected,
             "{then}"
         );
@@ -287,10 +290,13 @@ pub(super) async fn log_dirs_tell_how_much_partitions_hold(bootstrap: &str) {
     let made = batch(Compression::None, 3).to_vec();
     for count in 0..3 {
         let ask_for = |partitions: Vec<i32>| DescribeLogDirsRequest {
-            topics: Some(vec![DescribableLogDirTopic {
-                topic: topic.name,
-                partitions,
-            }]),
+            topics: Some(
+                [DescribableLogDirTopic {
+                    topic: topic.name,
+                    partitions: partitions.into(),
+                }]
+                .into(),
+            ),
         };
         for version in 1..=4 {
             let answer = broker.ask_in(version, &ask_for(vec![0, 7])).await;
@@ -315,10 +321,10 @@ pub(super) async fn log_dirs_tell_how_much_partitions_hold(bootstrap: &str) {
         assert_eq!(broker.produce(&topic, &made).await.code.0, 0);
     }
     let none = DescribeLogDirsRequest {
-        topics: Some(vec![]),
+        topics: Some([].into()),
     };
     let answer = broker.ask(&none).await;
-    assert_eq!(answer.decode().results[0].topics.len(), 0);
+    assert_eq!(answer.decode().results.first().unwrap().topics.len(), 0);
 }
 
 /// Changes quotas of a user: key, and a value or none to remove it. Answers the error code.
@@ -337,16 +343,17 @@ async fn alter_quotas(
         remove: value.is_none(),
     });
     let request = AlterClientQuotasRequest {
-        entries: vec![EntryData {
+        entries: [EntryData {
             entity: entity.collect(),
             ops: ops.collect(),
-        }],
+        }]
+        .into(),
         validate_only: false,
     };
     let answer = broker.ask(&request).await;
     let answer = answer.decode();
     assert_eq!(answer.entries.len(), 1);
-    answer.entries[0].error_code.0
+    answer.entries.first().unwrap().error_code.0
 }
 
 /// Error code, and entities with their quotas, as one line each.

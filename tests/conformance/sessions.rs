@@ -38,11 +38,12 @@ fn request<'a>(session: (i32, i32), wanted: &[(Topic, i64)]) -> FetchRequest<'a>
         .map(|(topic, fetch_offset)| FetchRequestTopic {
             topic: topic.name,
             topic_id: topic.id,
-            partitions: vec![FetchRequestPartition {
+            partitions: [FetchRequestPartition {
                 fetch_offset: *fetch_offset,
                 partition_max_bytes: 1 << 20,
                 ..Default::default()
-            }],
+            }]
+            .into(),
         });
     FetchRequest {
         session_id: session.0,
@@ -56,8 +57,8 @@ async fn ask_in(broker: &mut Broker, version: i16, request: &FetchRequest<'_>) -
     let answer = broker.ask_in(version, request).await;
     let answer = answer.decode();
     let topics = answer.responses.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|it| {
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |it| {
             let len = it.records.as_ref().map_or(0, |records| records.len());
             (topic.topic_id, it.error_code.0, len > 0)
         })
@@ -124,11 +125,12 @@ pub(super) async fn partitions_come_and_go_in_a_session(bootstrap: &str) {
     let told = ask(broker, (id, 1), &[(second, 0)]).await;
     assert_eq!(told.brief(), (0, sorted(&[first, second])));
     let forget = |epoch, topic: Topic| FetchRequest {
-        forgotten_topics_data: vec![FetchRequestForgottenTopic {
+        forgotten_topics_data: [FetchRequestForgottenTopic {
             topic: topic.name,
             topic_id: topic.id,
-            partitions: vec![0],
-        }],
+            partitions: [0].into(),
+        }]
+        .into(),
         ..request((id, epoch), &[])
     };
     let told = ask_in(broker, 17, &forget(2, first)).await;
@@ -215,17 +217,31 @@ pub(super) async fn a_log_that_begins_elsewhere_is_told(bootstrap: &str) {
     produce(broker, &topic).await;
     let id = open(broker, &[(topic, 2)]).await;
     let delete = DeleteRecordsRequest {
-        topics: vec![DeleteRecordsTopic {
+        topics: [DeleteRecordsTopic {
             name: topic.name,
-            partitions: vec![DeleteRecordsPartition {
+            partitions: [DeleteRecordsPartition {
                 partition_index: 0,
                 offset: 1,
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         timeout_ms: 30_000,
     };
     let answer = broker.ask(&delete).await;
-    assert_eq!(answer.decode().topics[0].partitions[0].error_code.0, 0);
+    assert_eq!(
+        answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .error_code
+            .0,
+        0
+    );
     assert_eq!(
         ask(broker, (id, 1), &[]).await.partitions,
         [(topic.id, 0, false)]
@@ -238,15 +254,16 @@ pub(super) async fn a_topic_that_is_gone_or_another_is_noticed(bootstrap: &str) 
     let topic = broker.create_topic("sessions-anew", &[]).await;
     let id = open(broker, &[(topic, 0)]).await;
     let delete = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
+        topics: [DeleteTopicState {
             name: Some(topic.name),
             topic_id: Uuid::ZERO,
-        }],
+        }]
+        .into(),
         timeout_ms: 30_000,
         ..Default::default()
     };
     let answer = broker.ask(&delete).await;
-    assert_eq!(answer.decode().responses[0].error_code.0, 0);
+    assert_eq!(answer.decode().responses.first().unwrap().error_code.0, 0);
     let mut epoch = 1;
     let mut told = Vec::new();
     eventually(async || {

@@ -282,15 +282,25 @@ impl JavaClient {
     }
 
     fn call(&self, mut command: Value) -> Value {
-        static TOOL: OnceLock<Mutex<Tool>> = OnceLock::new();
         command["bootstrap"] = Value::from(self.bootstrap.as_str());
-        let tool = TOOL.get_or_init(|| Mutex::new(Tool::start(self.installation)));
-        let mut answer = tool.lock().unwrap().exchange(&command);
-        if let Some(error) = answer.get("error") {
-            panic!("{} of {}: {error}", command["command"], command["topic"]);
-        }
-        answer["ok"].take()
+        call(self.installation, &command)
     }
+}
+
+/// What Kafka's own jar says the protocol is: "schemas" of messages, or "errors"; `None` skips the test.
+pub(crate) fn definitions(of: &str) -> Option<Value> {
+    let installation = Installation::or_skip()?;
+    Some(call(installation, &json!({"command": of})))
+}
+
+fn call(installation: &'static Installation, command: &Value) -> Value {
+    static TOOL: OnceLock<Mutex<Tool>> = OnceLock::new();
+    let tool = TOOL.get_or_init(|| Mutex::new(Tool::start(installation)));
+    let mut answer = tool.lock().unwrap().exchange(command);
+    if let Some(error) = answer.get("error") {
+        panic!("{} of {}: {error}", command["command"], command["topic"]);
+    }
+    answer["ok"].take()
 }
 
 impl Isolation {

@@ -80,7 +80,7 @@ pub(super) fn create(
     let mut results = Vec::with_capacity(request.creations.len());
     for creation in &request.creations {
         let result = checked.clone().and_then(|()| {
-            let added = cluster.acls.add(acl(creation));
+            let added = cluster.acls.add(acl(&creation));
             added.map_err(|(code, message)| ApiError::new(code, message))
         });
         results.push(result);
@@ -119,7 +119,7 @@ pub(super) fn delete(
     let mut results = Vec::with_capacity(request.filters.len());
     for wanted in &request.filters {
         let result = checked.clone();
-        results.push(result.map(|()| cluster.acls.remove(&filter(wanted))));
+        results.push(result.map(|()| cluster.acls.remove(&filter(&wanted))));
     }
     let results = results.iter().map(|result| {
         let (error_code, error_message) = code_and_message(result);

@@ -44,7 +44,10 @@ pub(super) fn describe(
     let described: Vec<_> = request
         .resources
         .iter()
-        .map(|resource| (resource, configs(cluster, call, request, resource)))
+        .map(|resource| {
+            let configs = configs(cluster, call, request, &resource);
+            (resource, configs)
+        })
         .collect();
     let results = described.iter().map(|(resource, configs)| {
         let (error_code, error_message) = code_and_message(configs);
@@ -53,7 +56,7 @@ pub(super) fn describe(
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
-            configs: configs.as_ref().cloned().unwrap_or_default(),
+            configs: configs.iter().flatten().cloned().collect(),
         }
     });
     call.reply::<DescribeConfigsRequest<'_>>(&DescribeConfigsResponse {
@@ -71,7 +74,7 @@ fn configs<'a>(
     let (name, broker_id) = (resource.resource_name, call.broker_id);
     let is_wanted = |config: &DescribeConfigsResourceResult<'_>| {
         let keys = resource.configuration_keys.as_ref();
-        keys.is_none_or(|keys| keys.is_empty() || keys.contains(&config.name))
+        keys.is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == config.name))
     };
     let keep_synonyms = request.include_synonyms;
     call.check(
@@ -136,7 +139,11 @@ fn topic_config<'a>(
         config_source: synonyms
             .first()
             .map_or(DEFAULT_CONFIG, |first| first.source),
-        synonyms: if keep_synonyms { synonyms } else { Vec::new() },
+        synonyms: if keep_synonyms {
+            synonyms.into()
+        } else {
+            Vec::new().into()
+        },
         config_type: key.kind.number(),
         documentation: None,
         ..Default::default()
@@ -177,7 +184,7 @@ pub(super) fn alter(
 ) -> Outcome {
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let is_same = |other: &&IncrementalAlterConfigsResource<'_>| {
+        let is_same = |other: &IncrementalAlterConfigsResource<'_>| {
             other.resource_type == resource.resource_type
                 && other.resource_name == resource.resource_name
         };
@@ -187,7 +194,7 @@ pub(super) fn alter(
                 "Duplicate resource.",
             ))
         } else {
-            changes(resource).and_then(|changes| {
+            changes(&resource).and_then(|changes| {
                 let (kind, name) = (resource.resource_type, resource.resource_name);
                 alter_one(cluster, call, (kind, name), changes, request.validate_only)
             })
@@ -290,7 +297,7 @@ pub(super) fn replace(
 ) -> Outcome {
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let is_same = |other: &&AlterConfigsResource<'_>| {
+        let is_same = |other: &AlterConfigsResource<'_>| {
             other.resource_type == resource.resource_type
                 && other.resource_name == resource.resource_name
         };
@@ -300,7 +307,7 @@ pub(super) fn replace(
                 "Each resource must appear at most once.",
             ))
         } else {
-            replace_one(cluster, call, resource, request.validate_only)
+            replace_one(cluster, call, &resource, request.validate_only)
         };
         results.push((resource, result));
     }

@@ -13,11 +13,13 @@ use kmirror_protocol::{
             Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
         },
     },
+    wire::Array,
 };
 
 use super::{Call, Cluster, Outcome, metadata};
 use crate::sandbox::{
     acls::{Operation, Resource},
+    replica::Replica,
     topic::{Partition, Topic, invalid_topic_name, is_internal_topic},
 };
 
@@ -137,23 +139,33 @@ fn described<'a>(
     topic: &'a Topic,
     partitions: Vec<&Partition>,
 ) -> DescribeTopicPartitionsResponseTopic<'a> {
-    let partition = |partition: &Partition| DescribeTopicPartitionsResponsePartition {
-        error_code: ErrorCode::NONE,
-        partition_index: partition.index,
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.replicas.clone(),
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
-    };
     DescribeTopicPartitionsResponseTopic {
         error_code: ErrorCode::NONE,
         name: Some(&topic.name),
         topic_id: topic.id,
         is_internal: is_internal_topic(&topic.name),
-        partitions: partitions.into_iter().map(partition).collect(),
+        partitions: partitions.into_iter().map(described_partition).collect(),
         topic_authorized_operations: metadata::topic_operations(cluster, call, &topic.name),
+    }
+}
+
+fn described_partition(partition: &Partition) -> DescribeTopicPartitionsResponsePartition<'static> {
+    let replicas = |is_wanted: fn(&Replica) -> bool| {
+        let replicas = partition.replicas.iter().filter(|it| is_wanted(it));
+        replicas.map(|replica| replica.broker_id).collect()
+    };
+    DescribeTopicPartitionsResponsePartition {
+        error_code: match partition.leader {
+            -1 => ErrorCode::LEADER_NOT_AVAILABLE,
+            _ => ErrorCode::NONE,
+        },
+        partition_index: partition.index,
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: replicas(|_| true),
+        isr_nodes: partition.isr.clone().into(),
+        eligible_leader_replicas: Some(partition.elr.clone().into()),
+        last_known_elr: Some(Array::default()),
+        offline_replicas: replicas(|replica| !replica.is_online),
     }
 }

@@ -15,13 +15,14 @@ use kmirror_protocol::{
         leaders::LeaderIdAndEpoch,
     },
     records::Compression,
-    wire::{Records, Uuid},
+    wire::{Array, Records, Uuid},
 };
 
 use super::{Call, Cluster, Outcome, throttled};
 use crate::sandbox::{
     acls::{Operation, Resource},
-    parked::ParkedFetch,
+    log::Log,
+    parked::{Parked, Waiting},
     quotas::Direction,
     sessions::{Answered, Asked, Context, PartitionKey},
     topic::{Partition, Topic},
@@ -71,15 +72,14 @@ pub(super) fn handle(
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
-            let ticket = cluster.parked.park(ParkedFetch {
+            cluster.parked.park(Parked {
                 broker_id: call.broker_id,
                 client: call.client.clone(),
                 body: call.body.clone(),
                 deadline,
-                context,
                 watched,
-            });
-            Outcome::Parked { ticket, deadline }
+                waiting: Waiting::Fetch(context),
+            })
         }
     }
 }
@@ -94,13 +94,12 @@ fn session_failed(call: &Call<'_>, error_code: ErrorCode) -> Outcome {
 /// What a request says about its session.
 fn asked(call: &Call<'_>, request: &FetchRequest<'_>) -> Asked {
     let partitions = request.topics.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        let key = |it: &FetchRequestPartition| key(topic.topic, topic.topic_id, it.partition);
-        partitions.map(move |it| (key(it), it.clone()))
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |it| (key(topic.topic, topic.topic_id, it.partition), it))
     });
     let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|partition| key(topic.topic, topic.topic_id, *partition))
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |partition| key(topic.topic, topic.topic_id, partition))
     });
     Asked {
         broker_id: call.broker_id,
@@ -198,8 +197,8 @@ pub(super) fn attempt(
     let outcome = call.reply::<FetchRequest<'_>>(&FetchResponse {
         throttle_time_ms,
         session_id,
-        responses,
-        node_endpoints,
+        responses: responses.into(),
+        node_endpoints: node_endpoints.into(),
         ..Default::default()
     });
     Ok(throttled(outcome, call.now, throttle_time_ms))
@@ -246,7 +245,7 @@ fn end(
             let answers = responses.iter().flat_map(|topic| &topic.partitions);
             let answered = wanted.iter().zip(answers);
             let answered = answered
-                .map(|((key, wanted), answer)| (key.clone(), wanted.clone(), answered_by(answer)));
+                .map(|((key, wanted), answer)| (key.clone(), wanted.clone(), answered_by(&answer)));
             let answered = answered.collect();
             let kind = (call.broker_id, call.version() >= TOPIC_ID_VERSION);
             let Cluster {
@@ -260,7 +259,7 @@ fn end(
         Context::Incremental { session_id, .. } => {
             for topic in responses.iter_mut() {
                 let (name, id) = (topic.topic, topic.topic_id);
-                topic.partitions.retain(|answer| {
+                topic.partitions.to_mut().retain(|answer| {
                     let key = key(name, id, answer.partition_index);
                     let answered = answered_by(answer);
                     let sessions = &mut cluster.sessions;
@@ -311,7 +310,7 @@ fn read_topic<'a>(
             Err(code) => failed(wanted.partition, code),
             Ok((topic, partition)) => {
                 budget.watched.push((topic.id, partition.index));
-                let response = read_partition(call, request, topic, partition, wanted, budget);
+                let response = read_partition(call, request, topic, partition, &wanted, budget);
                 budget.is_urgent |= !response.error_code.is_ok()
                     || response.diverging_epoch != FetchResponseEpochEndOffset::default();
                 response
@@ -340,7 +339,7 @@ fn failed<'a>(partition_index: i32, error_code: ErrorCode) -> FetchResponseParti
         partition_index,
         error_code,
         high_watermark: -1,
-        aborted_transactions: Some(Vec::new()),
+        aborted_transactions: Some(Vec::new().into()),
         preferred_read_replica: -1,
         records: Some(Records::Gathered(Vec::new())),
         ..Default::default()
@@ -356,39 +355,23 @@ fn read_partition<'a>(
     budget: &mut Budget,
 ) -> FetchResponsePartition<'a> {
     let epoch = wanted.current_leader_epoch;
-    let access = if call.version() >= FROM_FOLLOWER_VERSION {
-        partition.ensure_replica(call.broker_id, epoch)
+    let log = if call.version() >= FROM_FOLLOWER_VERSION {
+        partition.local_log(call.broker_id, epoch)
     } else {
-        partition.ensure_leader(call.broker_id, epoch)
+        partition.led_log(call.broker_id, epoch)
     };
-    if let Err(code) = access {
-        let leader = LeaderIdAndEpoch {
-            leader_id: partition.leader,
-            leader_epoch: partition.leader_epoch,
-        };
-        let tells_leader = call.version() >= 16
-            && matches!(
-                code,
-                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
-            );
-        return FetchResponsePartition {
-            current_leader: if tells_leader {
-                leader
-            } else {
-                LeaderIdAndEpoch::default()
-            },
-            ..failed(wanted.partition, code)
-        };
-    }
+    let log = match log {
+        Ok(log) => log,
+        Err(code) => return not_here(call.version(), partition, code),
+    };
     if call.version() < 10 && topic.config.rules().compression == Some(Compression::Zstd) {
         return failed(wanted.partition, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
     }
-    let log = &partition.log;
-    let (diverging_epoch, pieces) = match diverging_epoch(partition, wanted) {
+    let (diverging_epoch, pieces) = match diverging_epoch(log, wanted) {
         Ok(Some(diverging)) => (diverging, Ok(Vec::new())),
         Ok(None) => (
             FetchResponseEpochEndOffset::default(),
-            read(partition, wanted, budget),
+            read(log, wanted, budget),
         ),
         Err(code) => (FetchResponseEpochEndOffset::default(), Err(code)),
     };
@@ -399,7 +382,7 @@ fn read_partition<'a>(
             high_watermark: log.high_watermark(),
             last_stable_offset: log.high_watermark(),
             log_start_offset: log.start_offset(),
-            aborted_transactions: (request.isolation_level == 1).then(Vec::new),
+            aborted_transactions: (request.isolation_level == 1).then(Array::default),
             preferred_read_replica: -1,
             records: Some(Records::Gathered(pieces)),
             diverging_epoch,
@@ -408,14 +391,37 @@ fn read_partition<'a>(
     }
 }
 
-fn read(
+/// The answer of a broker that may not answer for a partition; it names the leader (KIP-951).
+fn not_here<'a>(
+    version: i16,
     partition: &Partition,
+    code: ErrorCode,
+) -> FetchResponsePartition<'a> {
+    let tells_leader = version >= 16
+        && matches!(
+            code,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
+        );
+    FetchResponsePartition {
+        current_leader: if tells_leader {
+            LeaderIdAndEpoch {
+                leader_id: partition.leader,
+                leader_epoch: partition.leader_epoch,
+            }
+        } else {
+            LeaderIdAndEpoch::default()
+        },
+        ..failed(partition.index, code)
+    }
+}
+
+fn read(
+    log: &Log,
     wanted: &FetchRequestPartition,
     budget: &mut Budget,
 ) -> Result<Vec<Bytes>, ErrorCode> {
     let len_max = usize::try_from(wanted.partition_max_bytes).unwrap_or_default();
     let len_max = len_max.min(budget.rest);
-    let log = &partition.log;
     let pieces = log.read(wanted.fetch_offset, len_max, budget.is_empty)?;
     let len = pieces.iter().map(Bytes::len).sum::<usize>();
     budget.is_empty &= len == 0;
@@ -426,13 +432,12 @@ fn read(
 
 /// Where this log and the one that the client has read part, if they do (KIP-595).
 fn diverging_epoch(
-    partition: &Partition,
+    log: &Log,
     wanted: &FetchRequestPartition,
 ) -> Result<Option<FetchResponseEpochEndOffset>, ErrorCode> {
     if wanted.last_fetched_epoch == -1 {
         return Ok(None);
     }
-    let log = &partition.log;
     let end = log
         .epochs
         .end_of(wanted.last_fetched_epoch, log.end_offset());

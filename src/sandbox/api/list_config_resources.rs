@@ -26,12 +26,12 @@ const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 pub(super) fn handle(
     cluster: &mut Cluster,
     call: &Call<'_>,
-    request: &ListConfigResourcesRequest,
+    request: &ListConfigResourcesRequest<'_>,
 ) -> Outcome {
     let types: BTreeSet<i8> = match request.resource_types.len() {
         _ if call.version() == 0 => [CLIENT_METRICS].into(),
         0 => ALL.into(),
-        _ => request.resource_types.iter().copied().collect(),
+        _ => request.resource_types.iter().collect(),
     };
     let checked = call.check(cluster, Operation::DescribeConfigs, Resource::Cluster);
     let error_code = match checked {
@@ -57,7 +57,7 @@ pub(super) fn handle(
         };
         config_resources.extend(names.into_iter().map(resource));
     }
-    call.reply::<ListConfigResourcesRequest>(&ListConfigResourcesResponse {
+    call.reply::<ListConfigResourcesRequest<'_>>(&ListConfigResourcesResponse {
         throttle_time_ms: 0,
         error_code,
         config_resources: config_resources.into_iter().collect(),

@@ -41,30 +41,32 @@ pub(super) fn handle(
     };
     let mut topics = Vec::new();
     for topic in cluster.topics.values() {
-        let held = topic.partitions.iter().filter(|partition| {
-            partition.replicas.contains(&call.broker_id) && is_wanted(&topic.name, partition.index)
+        let held = topic.partitions.iter().filter_map(|partition| {
+            let replica = partition.replica(call.broker_id)?;
+            is_wanted(&topic.name, partition.index).then_some((partition.index, &replica.log))
         });
         let partitions: Vec<_> = held
-            .map(|partition| DescribeLogDirsPartition {
-                partition_index: partition.index,
-                partition_size: i64::try_from(partition.log.size()).unwrap_or(i64::MAX),
-                offset_lag: 0,
+            .map(|(partition_index, log)| DescribeLogDirsPartition {
+                partition_index,
+                partition_size: i64::try_from(log.size()).unwrap_or(i64::MAX),
+                offset_lag: log.high_watermark().saturating_sub(log.end_offset()).max(0),
                 is_future_key: false,
             })
             .collect();
         if !partitions.is_empty() {
             topics.push(DescribeLogDirsTopic {
                 name: &topic.name,
-                partitions,
+                partitions: partitions.into(),
             });
         }
     }
     call.reply::<DescribeLogDirsRequest<'_>>(&DescribeLogDirsResponse {
-        results: vec![DescribeLogDirsResult {
+        results: [DescribeLogDirsResult {
             log_dir: LOG_DIR,
-            topics,
+            topics: topics.into(),
             ..Default::default()
-        }],
+        }]
+        .into(),
         ..Default::default()
     })
 }

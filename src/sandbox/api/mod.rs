@@ -9,6 +9,7 @@ mod auto_create;
 mod configs;
 mod delete_records;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod list_config_resources;
 mod list_offsets;
@@ -37,10 +38,12 @@ use super::{
     Cluster, Outcome, Timestamp,
     acls::{Operation, Resource},
     client::{Client, Sasl},
-    parked::ParkedFetch,
+    parked::{Parked, Waiting},
     profiles::Profile,
     quotas::Direction,
 };
+
+pub(super) use produce::Appended;
 
 /// The APIs that are served, in the versions of the cluster's profile.
 const SERVED: &[ApiKey] = &[
@@ -63,6 +66,7 @@ const SERVED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
@@ -139,7 +143,7 @@ impl<'a> Call<'a> {
         (user, self.header.client_id.unwrap_or_default())
     }
 
-    /// The message.
+    /// The message; bytes after it are passed over, as librdkafka sends them.
     ///
     /// # Errors
     ///
@@ -154,8 +158,7 @@ impl<'a> Call<'a> {
             if version.flexible {
                 reader.skip_tagged_fields()?;
             }
-            let request = R::read(reader, version)?;
-            reader.end().map(|()| request)
+            R::read(reader, version)
         };
         read(&mut reader).map_err(|fault| format!("{} v{}: {fault}", R::KEY, version.number))
     }
@@ -277,6 +280,7 @@ fn dispatch(
         }
         ApiKey::DescribeConfigs => configs::describe(cluster, call, &call.decode()?),
         ApiKey::CreatePartitions => partitions::create(cluster, call, &call.decode()?),
+        ApiKey::ElectLeaders => elect_leaders::handle(cluster, call, &call.decode()?),
         ApiKey::IncrementalAlterConfigs => configs::alter(cluster, call, &call.decode()?),
         ApiKey::DescribeCluster => metadata::describe_cluster(cluster, call, &call.decode()?),
         ApiKey::DescribeProducers => producers::describe(cluster, call, &call.decode()?),
@@ -310,19 +314,36 @@ fn dispatch(
     })
 }
 
-/// Tries a parked fetch again; `None` if it goes on waiting, which an expired one never does.
-pub(super) fn retry_fetch(
+/// Tries a parked request again; `None` if it goes on waiting, which an expired one never does.
+pub(super) fn retry(
     cluster: &mut Cluster,
     now: Timestamp,
-    parked: &ParkedFetch,
+    parked: &mut Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
-    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body)
-        .expect("a fetch is parked only after its header has been read");
-    let request = call
-        .decode()
-        .expect("a fetch is parked only after it has been decoded");
-    fetch::attempt(cluster, &call, &request, parked.context, is_expired).ok()
+    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body);
+    let call = call.expect("a request is parked only after its header has been read");
+    let decoded = "a request is parked only after it has been decoded";
+    match &mut parked.waiting {
+        Waiting::Fetch(context) => {
+            let request = call.decode().expect(decoded);
+            fetch::attempt(cluster, &call, &request, *context, is_expired).ok()
+        }
+        Waiting::Acks {
+            topics,
+            throttle_time_ms,
+        } => {
+            let request = call.decode().expect(decoded);
+            let outcome = produce::acknowledge(
+                cluster,
+                &call,
+                &request,
+                (topics, *throttle_time_ms),
+                is_expired,
+            );
+            outcome.map(|outcome| throttled(outcome, now, *throttle_time_ms))
+        }
+    }
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.

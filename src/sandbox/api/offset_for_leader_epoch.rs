@@ -21,7 +21,7 @@ pub(super) fn handle(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let partition = wanted.partition;
-            match find(cluster, call, topic.topic, wanted) {
+            match find(cluster, call, topic.topic, &wanted) {
                 Ok(Some((leader_epoch, end_offset))) => OffsetForLeaderEpochEndOffset {
                     error_code: ErrorCode::NONE,
                     partition,
@@ -59,7 +59,6 @@ fn find(
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
     call.check(cluster, Operation::Describe, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, wanted.partition)?;
-    partition.ensure_leader(call.broker_id, wanted.current_leader_epoch)?;
-    let log = &partition.log;
+    let log = partition.led_log(call.broker_id, wanted.current_leader_epoch)?;
     Ok(log.epochs.end_of(wanted.leader_epoch, log.end_offset()))
 }

@@ -40,7 +40,7 @@ pub(super) fn create(
         } else {
             call.check(cluster, Operation::Alter, Resource::Topic(wanted.name))
                 .map_err(ApiError::from)
-                .and_then(|()| add(cluster, wanted, request.validate_only))
+                .and_then(|()| add(cluster, &wanted, request.validate_only))
         };
         results.push((wanted.name, added));
     }
@@ -83,11 +83,15 @@ fn add(
             }
             let factor = usize::try_from(replication_factor).ok();
             for assignment in assignments {
-                topics::check_replicas(cluster, &assignment.broker_ids, factor)?;
+                let broker_ids: Vec<_> = assignment.broker_ids.iter().collect();
+                topics::check_replicas(cluster, &broker_ids, factor)?;
             }
             let assigned = (current..).zip(assignments);
+            let is_online = |id| cluster.is_running(id);
             assigned
-                .map(|(index, it)| Partition::new(index, it.broker_ids.clone()))
+                .map(|(index, it)| {
+                    Partition::new(index, it.broker_ids.iter().collect::<Vec<_>>(), is_online)
+                })
                 .collect()
         }
     };

@@ -71,8 +71,8 @@ pub(super) fn describe(
     for topic in &request.topics {
         let indexes = topic.partition_indexes.iter();
         let partitions = indexes.map(|index| {
-            let producers = active_producers(cluster, call, topic.name, *index);
-            (*index, producers)
+            let producers = active_producers(cluster, call, topic.name, index);
+            (index, producers)
         });
         topics.push((topic.name, partitions.collect::<Vec<_>>()));
     }
@@ -87,7 +87,7 @@ pub(super) fn describe(
                     partition_index: *partition_index,
                     error_code,
                     error_message,
-                    active_producers: producers.as_ref().cloned().unwrap_or_default(),
+                    active_producers: producers.iter().flatten().cloned().collect(),
                 }
             })
             .collect(),
@@ -98,7 +98,7 @@ pub(super) fn describe(
     })
 }
 
-/// Any replica may answer: all have the same log (`ReplicaManager.activeProducerState`).
+/// Any replica answers, of its own log (`ReplicaManager.activeProducerState`).
 fn active_producers(
     cluster: &Cluster,
     call: &Call<'_>,
@@ -110,8 +110,8 @@ fn active_producers(
     }
     call.check(cluster, Operation::Read, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, partition)?;
-    partition.ensure_replica(call.broker_id, -1)?;
-    let producers = partition.log.producers.iter();
+    let log = partition.local_log(call.broker_id, -1)?;
+    let producers = log.producers.iter();
     let producers = producers.map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.epoch),

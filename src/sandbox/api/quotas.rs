@@ -121,7 +121,7 @@ pub(super) fn alter(
     for entry in &request.entries {
         let result = match checked {
             Err(code) => Err(ApiError::from(code)),
-            Ok(()) => alter_one(cluster, entry, request.validate_only)
+            Ok(()) => alter_one(cluster, &entry, request.validate_only)
                 .map_err(|message| ApiError::new(ErrorCode::INVALID_REQUEST, message)),
         };
         results.push((entry, result));

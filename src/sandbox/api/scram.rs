@@ -114,10 +114,10 @@ pub(super) fn alter(
 ) -> Outcome {
     let checked = call.check(cluster, Operation::Alter, Resource::Cluster);
     let deletions = request.deletions.iter();
-    let deletions = deletions.map(|it: &ScramCredentialDeletion<'_>| (it.name, it.mechanism, None));
+    let deletions = deletions.map(|it: ScramCredentialDeletion<'_>| (it.name, it.mechanism, None));
     let upsertions = request.upsertions.iter();
     let upsertions = upsertions
-        .map(|it: &ScramCredentialUpsertion<'_>| (it.name, it.mechanism, Some(it.iterations)));
+        .map(|it: ScramCredentialUpsertion<'_>| (it.name, it.mechanism, Some(it.iterations)));
     let mut results: BTreeMap<&str, Result<Change<'_>, ApiError>> = BTreeMap::new();
     for change in deletions.chain(upsertions) {
         let result = match checked {

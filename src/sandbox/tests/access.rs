@@ -21,7 +21,7 @@ fn restricted() -> Sandbox {
     let authorizer = sandbox.cluster.options.authorizer.take();
     sandbox.create_topic(1, &[]);
     sandbox.cluster.options.authorizer = authorizer.map(|_| AuthorizerOptions {
-        super_users: vec!["User:root".to_owned()],
+        super_users: ["User:root".to_owned()].into(),
         allow_everyone_if_no_acl_found: false,
     });
     sandbox
@@ -40,7 +40,7 @@ fn ask_as<R: Request>(sandbox: &mut Sandbox, principal: &str, request: &R) -> An
 /// Lets alice do something to topic `t`, said by root.
 fn let_alice(sandbox: &mut Sandbox, operation: i8) {
     let request = CreateAclsRequest {
-        creations: vec![AclCreation {
+        creations: [AclCreation {
             resource_type: 2,
             resource_name: "t",
             principal: "User:alice",
@@ -53,7 +53,7 @@ fn let_alice(sandbox: &mut Sandbox, operation: i8) {
     for (principal, expected) in [("User:alice", 31), ("User:root", 0)] {
         let answer = ask_as(sandbox, principal, &request);
         assert_eq!(
-            answer.decode().results[0].error_code.0,
+            answer.decode().results.first().unwrap().error_code.0,
             expected,
             "{principal}"
         );
@@ -67,13 +67,29 @@ fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
     let blob = batch(3);
     let produced = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &produce(topic_id, &blob));
-        answer.decode().responses[0].partition_responses[0]
+        answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
             .error_code
             .0
     };
     let fetched = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &fetch(topic_id, 0, 0));
-        answer.decode().responses[0].partitions[0].error_code.0
+        answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .error_code
+            .0
     };
     let producer_id = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &InitProducerIdRequest::default());
@@ -82,17 +98,28 @@ fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
     let listed = |sandbox: &mut Sandbox| {
         let request = ListOffsetsRequest {
             replica_id: -1,
-            topics: vec![ListOffsetsRequestTopic {
+            topics: [ListOffsetsRequestTopic {
                 name: "t",
-                partitions: vec![ListOffsetsRequestPartition {
+                partitions: [ListOffsetsRequestPartition {
                     timestamp: -1,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = ask_as(sandbox, "User:alice", &request);
-        answer.decode().topics[0].partitions[0].error_code.0
+        answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .error_code
+            .0
     };
     let found = |sandbox: &mut Sandbox| {
         [
@@ -116,10 +143,13 @@ fn topics_that_may_not_be_seen_are_hidden_unless_they_are_named() {
     let mut sandbox = restricted();
     let all = MetadataRequest::default();
     let named = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some("t"),
-            ..Default::default()
-        }]),
+        topics: Some(
+            [MetadataRequestTopic {
+                name: Some("t"),
+                ..Default::default()
+            }]
+            .into(),
+        ),
         ..Default::default()
     };
     let mut found = |principal: &str, request: &MetadataRequest<'_>| {
@@ -136,10 +166,11 @@ fn topics_that_may_not_be_seen_are_hidden_unless_they_are_named() {
 /// A cluster that asks who somebody is, and a connection of it.
 fn with_alice() -> (Sandbox, Client) {
     let sandbox = Sandbox::with(ClusterOptions {
-        users: vec![User {
+        users: [User {
             name: "alice".to_owned(),
             password: "hunter2".to_owned(),
-        }],
+        }]
+        .into(),
         ..ClusterOptions::new("test", 1)
     });
     (sandbox, Client::default())

@@ -145,7 +145,15 @@ fn transactions_are_refused_and_nothing_is_stored() {
     };
     for (version, expected) in [(10, 48), (11, 120)] {
         let answer = sandbox.ask_in(version, 0, &request);
-        let code = answer.decode().responses[0].partition_responses[0].error_code;
+        let code = answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
+            .error_code;
         assert_eq!(code.0, expected, "version {version}");
     }
     assert_eq!(sandbox.cluster.log_range("t", 0), Some(0..0));

@@ -12,21 +12,27 @@ fn limited(key: &'static str, bytes_per_second: f64) -> Sandbox {
     let mut sandbox = Sandbox::new(1);
     sandbox.create_topic(1, &[]);
     let request = AlterClientQuotasRequest {
-        entries: vec![EntryData {
-            entity: vec![EntityData {
+        entries: [EntryData {
+            entity: [EntityData {
                 entity_type: "client-id",
                 entity_name: None,
-            }],
-            ops: vec![OpData {
+            }]
+            .into(),
+            ops: [OpData {
                 key,
                 value: bytes_per_second,
                 remove: false,
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         validate_only: false,
     };
     let answer = sandbox.ask(0, &request);
-    assert_eq!(answer.decode().entries[0].error_code, ErrorCode::NONE);
+    assert_eq!(
+        answer.decode().entries.first().unwrap().error_code,
+        ErrorCode::NONE
+    );
     sandbox
 }
 
@@ -52,7 +58,14 @@ fn a_producer_over_its_quota_is_served_and_then_waits() {
         let (answer, muted_ms) = answered::<ProduceRequest<'_>>(outcome);
         let answer = answer.decode();
         assert_eq!(
-            answer.responses[0].partition_responses[0].base_offset,
+            answer
+                .responses
+                .first()
+                .unwrap()
+                .partition_responses
+                .first()
+                .unwrap()
+                .base_offset,
             number
         );
         assert_eq!(i64::from(answer.throttle_time_ms), muted_ms);

@@ -1,11 +1,6 @@
 //! Record batches against an independent codec, and properties of reading, readdressing and
 //! building them.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "test code; the setting for tests does not reach helper functions"
-)]
-
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     indexmap::IndexMap,
