@@ -17,6 +17,7 @@ use kmirror_protocol::{
     records::{Batch, BatchBuilder, BuiltBatch, Compression, NewRecord},
     wire::Records,
 };
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 const STARTED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -166,4 +167,20 @@ async fn a_fetch_that_nothing_arrives_for_is_answered_at_its_deadline() {
         .unwrap();
     assert_eq!(partition.error_code, ErrorCode::NONE);
     assert_eq!(partition.records, Some(Records::Slice(&[])));
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_closes_its_connections_and_its_port() {
+    let (server, _client) = start(2).await;
+    let address = server.addresses().nth(1).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    server.stop_broker(1).await;
+    // Closed or reset, whichever the system tells first.
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut [0; 1])).await;
+    assert!(matches!(read.unwrap(), Ok(0) | Err(_)));
+    assert!(TcpStream::connect(address).await.is_err());
+    server.start_broker(1).await.unwrap();
+    TcpStream::connect(address).await.unwrap();
+    // One that runs is not started again.
+    server.start_broker(1).await.unwrap();
 }

@@ -113,7 +113,7 @@ impl AsyncRead for Cut<'_> {
     ) -> Poll<io::Result<()>> {
         let turn = self.turn;
         self.turn = turn.wrapping_add(1);
-        if turn % 2 == 0 && self.pause.rotate_right(turn / 2) & 1 == 1 {
+        if turn.is_multiple_of(2) && self.pause.rotate_right(turn / 2) & 1 == 1 {
             return Poll::Pending;
         }
         let len = self.step.min(buffer.remaining()).min(self.rest.len());

@@ -130,6 +130,7 @@ impl Partition {
                 self.leader_epoch = self.leader_epoch.saturating_add(1);
             }
         }
+        self.replicate(rules);
     }
 
     /// A broker is back: its replica catches up with the leader, or leads if nobody does.

@@ -231,10 +231,12 @@ impl Log {
     }
 
     /// Cuts off the end of the log at `offset`; what was known of producers is found out again
-    /// from the newest snapshot and the batches that remain.
+    /// from the newest snapshot and the batches that remain. An epoch that began at `offset` is
+    /// forgotten even if no batch goes.
     ///
     /// Source: `UnifiedLog.truncateTo`, `ProducerStateManager.truncateAndReload`.
     pub(super) fn truncate_to(&mut self, offset: i64) {
+        self.epochs.truncate_from_end(offset);
         if offset >= self.end_offset {
             return;
         }
@@ -250,7 +252,6 @@ impl Log {
         }
         self.end_offset = offset;
         self.high_watermark = self.high_watermark.min(offset);
-        self.epochs.truncate_from_end(offset);
         self.reload_producers();
     }
 

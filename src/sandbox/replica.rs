@@ -65,16 +65,18 @@ fn truncate_to_common(log: &mut Log, leader: &Log) {
         && let Some((epoch, end_offset)) = leader.epochs.end_of(latest, leader.end_offset())
         && (epoch < latest || end_offset < log.end_offset())
     {
-        let before = log.end_offset();
-        match log.epochs.end_of(epoch, before) {
+        let before = (log.end_offset(), latest);
+        match log.epochs.end_of(epoch, log.end_offset()) {
             // An epoch below the one that the leader named: it is asked about that one next.
             Some((known, own_end)) if known != epoch => log.truncate_to(own_end),
             Some((_, own_end)) => log.truncate_to(own_end.min(end_offset)),
             None => log.truncate_to(end_offset),
         }
-        if log.end_offset() == before {
+        if Some(before) == log.epochs.latest().map(|latest| (log.end_offset(), latest)) {
             break;
         }
     }
-    log.truncate_to(leader.end_offset());
+    if log.end_offset() > leader.end_offset() {
+        log.truncate_to(leader.end_offset());
+    }
 }

@@ -235,7 +235,7 @@ async fn set_configs(broker: &mut Broker, topic: &str) -> String {
     };
     let answer = broker.ask(&request).await;
     let answer = answer.decode();
-    let configs = answer.results.iter().flat_map(|it| it.configs.iter());
+    let configs = answer.results.iter().flat_map(|it| it.configs);
     let set = configs.filter(|it| it.config_source == 1);
     let mut set: Vec<String> = set
         .map(|it| format!("{}={}", it.name, it.value.unwrap_or("null")))
@@ -302,10 +302,10 @@ pub(super) async fn log_dirs_tell_how_much_partitions_hold(bootstrap: &str) {
             let answer = broker.ask_in(version, &ask_for(vec![0, 7])).await;
             let answer = answer.decode();
             assert_eq!(answer.error_code.0, 0);
-            let dirs = answer.results.iter().flat_map(|it| it.topics.iter());
+            let dirs = answer.results.iter().flat_map(|it| it.topics);
             let sizes = dirs.flat_map(|topic| {
-                let partitions = topic.partitions.iter();
-                partitions.map(|it| {
+                let partitions = topic.partitions.into_iter();
+                partitions.map(move |it| {
                     (
                         topic.name,
                         it.partition_index,

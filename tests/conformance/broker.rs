@@ -332,12 +332,21 @@ impl Broker {
             replica_id,
             topics: vec![ListOffsetsRequestTopic {
                 name: topic,
-                partitions: vec![partition],
-            }],
+                partitions: vec![partition].into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;
-        answer.decode().topics[0].partitions[0].clone()
+        answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .clone()
     }
 
     /// Where an epoch of partition 0 ends, for somebody who believes in a current leader epoch:
@@ -356,11 +365,21 @@ impl Broker {
                     partition: 0,
                     current_leader_epoch,
                     leader_epoch,
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
         };
         let answer = self.ask(&request).await;
-        let end = answer.decode().topics[0].partitions[0].clone();
+        let end = answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .clone();
         (end.error_code.0, end.leader_epoch, end.end_offset)
     }
 

@@ -10,6 +10,7 @@ use kmirror_protocol::{
         create_topics::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
         metadata::MetadataRequestTopic,
     },
+    wire::Array,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -167,20 +168,21 @@ impl Brokers {
         });
         let assignment = CreatableReplicaAssignment {
             partition_index: 0,
-            broker_ids: replicas.to_vec(),
+            broker_ids: replicas.to_vec().into(),
         };
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name,
                 num_partitions: -1,
                 replication_factor: -1,
-                assignments: vec![assignment],
+                assignments: vec![assignment].into(),
                 configs: configs.collect(),
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(replicas[0], &request).await;
-        let created = answer.decode().topics[0].clone();
+        let created = answer.decode().topics.first().unwrap().clone();
         assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
         let id = created.topic_id;
         let topic = Topic { name, id };
@@ -218,18 +220,21 @@ impl Brokers {
     /// What a broker tells of a topic's partition; `None` while it does not know the topic.
     pub(super) async fn view(&self, id: i32, topic: &Topic) -> Option<Led> {
         let request = MetadataRequest {
-            topics: Some(vec![MetadataRequestTopic {
-                topic_id: topic.id,
-                name: None,
-            }]),
+            topics: Some(
+                vec![MetadataRequestTopic {
+                    topic_id: topic.id,
+                    name: None,
+                }]
+                .into(),
+            ),
             ..Default::default()
         };
         let answer = self.ask(id, &request).await;
         let metadata = answer.decode();
-        let mut partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
-        let partition = partitions.next()?.clone();
-        let sorted = |ids: Vec<i32>| {
-            let mut ids = ids;
+        let mut partitions = metadata.topics.iter().flat_map(|topic| topic.partitions);
+        let partition = partitions.next()?;
+        let sorted = |ids: Array<'_, i32>| {
+            let mut ids: Vec<_> = ids.into_iter().collect();
             ids.sort_unstable();
             ids
         };

@@ -279,16 +279,19 @@ async fn elect(
 ) -> (i16, i16) {
     let request = ElectLeadersRequest {
         election_type,
-        topic_partitions: Some(vec![TopicPartitions {
-            topic,
-            partitions: vec![index],
-        }]),
+        topic_partitions: Some(
+            vec![TopicPartitions {
+                topic,
+                partitions: vec![index].into(),
+            }]
+            .into(),
+        ),
         ..Default::default()
     };
     let answer = brokers.ask(id, &request).await;
     let answer = answer.decode();
     let results = answer.replica_election_results.iter();
-    let result = results.flat_map(|topic| &topic.partition_result).next();
+    let result = results.flat_map(|topic| topic.partition_result).next();
     let code = result.map_or(-99, |result| {
         assert_eq!(
             result.error_message.is_some(),

@@ -144,7 +144,7 @@ pub(super) async fn a_stopped_broker_is_no_part_of_the_cluster(brokers: &mut Bro
         .await;
     let listed = async |brokers: &Brokers| {
         let none = MetadataRequest {
-            topics: Some(Vec::new()),
+            topics: Some(Vec::new().into()),
             ..Default::default()
         };
         let answer = brokers.ask(2, &none).await;
@@ -172,7 +172,7 @@ pub(super) async fn a_stopped_broker_is_no_part_of_the_cluster(brokers: &mut Bro
             .into_iter()
             .map(|ids| CreatableReplicaAssignment {
                 partition_index: 0,
-                broker_ids: ids.to_vec(),
+                broker_ids: ids.to_vec().into(),
             })
             .collect(),
         ..Default::default()
@@ -186,12 +186,12 @@ pub(super) async fn a_stopped_broker_is_no_part_of_the_cluster(brokers: &mut Bro
     for (topic, expected) in cases {
         let name = topic.name;
         let request = CreateTopicsRequest {
-            topics: vec![topic],
+            topics: vec![topic].into(),
             validate_only: true,
             ..Default::default()
         };
         let answer = brokers.ask(2, &request).await;
-        let code = answer.decode().topics[0].error_code;
+        let code = answer.decode().topics.first().unwrap().error_code;
         assert_eq!(code.0, expected, "{name}");
     }
     brokers.start(3).await;

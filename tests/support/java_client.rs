@@ -281,6 +281,19 @@ impl JavaClient {
         partitions.collect()
     }
 
+    /// Runs one of Kafka's command line tools; `class` is what its script in `bin` names.
+    ///
+    /// `--bootstrap-server` is added. Answers what it printed; panics unless it ends well.
+    pub(crate) fn tool(&self, class: &str, arguments: &[&str], input: &str) -> String {
+        let arguments = [&["--bootstrap-server", &self.bootstrap], arguments].concat();
+        let command = json!({
+            "command": "tool", "class": class, "arguments": arguments, "input": input,
+        });
+        let answer = self.call(command);
+        assert_eq!(answer["status"], 0, "{class} {arguments:?}: {answer:#}");
+        text(&answer["out"])
+    }
+
     fn call(&self, mut command: Value) -> Value {
         command["bootstrap"] = Value::from(self.bootstrap.as_str());
         call(self.installation, &command)

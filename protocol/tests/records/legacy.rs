@@ -3,8 +3,9 @@
 use kmirror_protocol::{
     Malformed,
     records::{
-        Batch, BuiltBatch, Compression, CompressionError, ConvertLimits, LegacyConverter,
-        LegacyError, LegacyMessage, LogEntry, NO_TIMESTAMP, batches, compress, records,
+        Batch, BuildError, BuiltBatch, Compression, CompressionError, ConvertLimits,
+        LegacyConverter, LegacyError, LegacyMessage, LogEntry, NO_TIMESTAMP, batches, compress,
+        records,
     },
     wire::Why,
 };
@@ -403,6 +404,30 @@ fn what_came_before_a_damaged_message_is_still_handed_out() {
     assert!(converter.push(&only(&damaged)).is_err());
     let built = converter.finish().unwrap().unwrap();
     assert_eq!(built.header.next_offset(), 2);
+}
+
+#[test]
+fn a_wrapper_too_far_from_its_messages_is_refused_and_takes_nothing_with_it() {
+    let mut converter = LegacyConverter::new(LIMITS);
+    let plain = Message::new(0, 5).to_bytes();
+    assert!(converter.push(&only(&plain)).unwrap().is_none());
+    // The offset lies outside the checksum.
+    let inner = [Message::new(0, 6), Message::new(0, 6 + (1 << 31))].map(|m| m.to_bytes());
+    let far = Message::wrapper(0, 1 << 40, Compression::Gzip, &inner[0]).to_bytes();
+    let wide = Message::wrapper(0, 6 + (1 << 31), Compression::Gzip, &inner.concat()).to_bytes();
+    for bytes in [far, wide] {
+        let error = converter.push(&only(&bytes)).unwrap_err();
+        let LegacyError::Build(BuildError::TooManyRecords) = error else {
+            panic!("{error}");
+        };
+    }
+    let next = Message::new(0, 6).to_bytes();
+    assert!(converter.push(&only(&next)).unwrap().is_none());
+    let built = converter.finish().unwrap().unwrap();
+    assert_eq!(
+        (built.header.base_offset, built.header.record_count),
+        (5, 2)
+    );
 }
 
 fn field() -> impl Strategy<Value = Option<Vec<u8>>> {

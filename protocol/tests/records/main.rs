@@ -6,6 +6,8 @@
 )]
 
 mod batches;
+mod bounds;
 mod describe;
 mod golden;
 mod legacy;
+mod payloads;

@@ -48,7 +48,8 @@ fn let_alice(sandbox: &mut Sandbox, operation: i8) {
             operation,
             permission_type: 3,
             ..Default::default()
-        }],
+        }]
+        .into(),
     };
     for (principal, expected) in [("User:alice", 31), ("User:root", 0)] {
         let answer = ask_as(sandbox, principal, &request);

@@ -4,8 +4,11 @@
 
 mod access;
 mod brokers;
+mod compaction;
+mod faults;
 mod frames;
 mod profiles;
+mod replication;
 mod retention;
 mod throttling;
 mod waiting;

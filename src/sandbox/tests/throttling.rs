@@ -89,7 +89,7 @@ fn a_consumer_over_its_quota_gets_nothing_and_waits() {
         let (answer, muted_ms) = answered::<FetchRequest<'_>>(sandbox.start_fetch(&request));
         let answer = answer.decode();
         let topics = answer.responses.iter();
-        let partitions = topics.flat_map(|topic| topic.partitions.iter());
+        let partitions = topics.flat_map(|topic| topic.partitions);
         let lens = partitions.map(|it| it.records.as_ref().unwrap().len());
         (lens.sum::<usize>(), answer.throttle_time_ms, muted_ms)
     };

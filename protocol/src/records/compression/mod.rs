@@ -4,6 +4,10 @@
 //! that the caller sets, long before a decompression bomb fills the memory. Each codec is a Cargo
 //! feature of its name; what is compiled out is refused, not misread. Codec ids and framing:
 //! `CompressionType` and the stream classes in Kafka's `common.compress` package.
+//!
+//! What Kafka's readers accept is accepted, with few exceptions: bytes behind the end of a gzip member
+//! or an LZ4 frame, or after the last block of snappy, which Kafka drops in silence, are refused, and
+//! so is an LZ4 frame whose content checksum or content size is wrong, which Kafka does not check.
 
 #[cfg(feature = "gzip")]
 mod gzip;

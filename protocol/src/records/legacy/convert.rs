@@ -24,8 +24,9 @@ pub struct ConvertLimits {
 /// of its codec; messages that follow each other uncompressed share a batch. Every record keeps its
 /// offset, key, value and visible timestamp: an append time becomes the record's own time.
 ///
-/// Nothing is lost between [`push`](Self::push) and [`finish`](Self::finish): a batch that an
-/// error interrupts is still handed out by the next call.
+/// A message that is refused takes nothing with it: what came before is still handed out. Only when a
+/// batch itself cannot be built is it gone, and nothing after it may be used: start over at its base
+/// offset.
 #[derive(Clone, Debug)]
 pub struct LegacyConverter {
     limits: ConvertLimits,
@@ -49,8 +50,8 @@ impl LegacyConverter {
     ///
     /// # Errors
     ///
-    /// [`LegacyError`] when the message is damaged or its offsets do not ascend, and it is left out;
-    /// what came before it is kept.
+    /// [`LegacyError`] when the message is damaged, or its offsets do not ascend or are too far apart
+    /// for one batch, and it is left out; or when the batch before it cannot be built.
     pub fn push(&mut self, message: &LegacyMessage<'_>) -> Result<Option<BuiltBatch>, LegacyError> {
         let records = message.records(self.limits.output_len_max)?;
         if first_offset(&records)? < self.next_offset {
@@ -59,17 +60,17 @@ impl LegacyConverter {
         let done = match &mut self.pending {
             Some(pending) if pending.takes(&records, self.limits.batch_len) => {
                 pending.append(&records)?;
-                Ok(None)
+                None
             }
             _ => {
                 let next = Pending::new(&records)?;
-                let done = self.finish();
+                let done = self.finish()?;
                 self.pending = Some(next);
                 done
             }
         };
         self.next_offset = records.last_offset().saturating_add(1);
-        done
+        Ok(done)
     }
 
     /// Hands out the last batch.
@@ -129,6 +130,7 @@ impl Pending {
             pushed.map_err(LegacyError::Build)?;
             self.last_offset = record.offset;
         }
+        self.delta(records.last_offset())?;
         self.last_offset = self.last_offset.max(records.last_offset());
         Ok(())
     }
