@@ -338,15 +338,8 @@ impl Broker {
             ..Default::default()
         };
         let answer = self.ask(&request).await;
-        answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .clone()
+        let topic = answer.decode().topics.first().unwrap();
+        topic.partitions.first().unwrap()
     }
 
     /// Where an epoch of partition 0 ends, for somebody who believes in a current leader epoch:
@@ -371,15 +364,8 @@ impl Broker {
             .into(),
         };
         let answer = self.ask(&request).await;
-        let end = answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .clone();
+        let topic = answer.decode().topics.first().unwrap();
+        let end = topic.partitions.first().unwrap();
         (end.error_code.0, end.leader_epoch, end.end_offset)
     }
 

@@ -182,7 +182,7 @@ impl Brokers {
             ..Default::default()
         };
         let answer = self.ask(replicas[0], &request).await;
-        let created = answer.decode().topics.first().unwrap().clone();
+        let created = answer.decode().topics.first().unwrap();
         assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
         let id = created.topic_id;
         let topic = Topic { name, id };
@@ -220,21 +220,17 @@ impl Brokers {
     /// What a broker tells of a topic's partition; `None` while it does not know the topic.
     pub(super) async fn view(&self, id: i32, topic: &Topic) -> Option<Led> {
         let request = MetadataRequest {
-            topics: Some(
-                vec![MetadataRequestTopic {
-                    topic_id: topic.id,
-                    name: None,
-                }]
-                .into(),
-            ),
+            topics: Some(Array::from([MetadataRequestTopic {
+                topic_id: topic.id,
+                name: None,
+            }])),
             ..Default::default()
         };
         let answer = self.ask(id, &request).await;
         let metadata = answer.decode();
-        let mut partitions = metadata.topics.iter().flat_map(|topic| topic.partitions);
-        let partition = partitions.next()?;
-        let sorted = |ids: Array<'_, i32>| {
-            let mut ids: Vec<_> = ids.into_iter().collect();
+        let partition = metadata.topics.first()?.partitions.first()?;
+        let sorted = |ids: &Array<'_, i32>| {
+            let mut ids: Vec<i32> = ids.iter().collect();
             ids.sort_unstable();
             ids
         };
@@ -242,8 +238,8 @@ impl Brokers {
             code: partition.error_code.0,
             leader: partition.leader_id,
             leader_epoch: partition.leader_epoch,
-            isr: sorted(partition.isr_nodes),
-            offline: sorted(partition.offline_replicas),
+            isr: sorted(&partition.isr_nodes),
+            offline: sorted(&partition.offline_replicas),
         })
     }
 }

@@ -6,6 +6,7 @@ use kmirror_protocol::{
         ElectLeadersRequest, FetchRequest, elect_leaders::TopicPartitions,
         fetch::FetchRequestPartition, list_offsets::ListOffsetsRequestPartition,
     },
+    wire::Array,
 };
 
 use super::{
@@ -279,19 +280,16 @@ async fn elect(
 ) -> (i16, i16) {
     let request = ElectLeadersRequest {
         election_type,
-        topic_partitions: Some(
-            vec![TopicPartitions {
-                topic,
-                partitions: vec![index].into(),
-            }]
-            .into(),
-        ),
+        topic_partitions: Some(Array::from([TopicPartitions {
+            topic,
+            partitions: Array::from([index]),
+        }])),
         ..Default::default()
     };
     let answer = brokers.ask(id, &request).await;
     let answer = answer.decode();
-    let results = answer.replica_election_results.iter();
-    let result = results.flat_map(|topic| topic.partition_result).next();
+    let topic = answer.replica_election_results.first();
+    let result = topic.and_then(|topic| topic.partition_result.first());
     let code = result.map_or(-99, |result| {
         assert_eq!(
             result.error_message.is_some(),

@@ -7,6 +7,7 @@ use kmirror_protocol::{
         create_topics::{CreatableReplicaAssignment, CreatableTopic},
     },
     records::Compression,
+    wire::Array,
 };
 
 use super::{
@@ -144,7 +145,7 @@ pub(super) async fn a_stopped_broker_is_no_part_of_the_cluster(brokers: &mut Bro
         .await;
     let listed = async |brokers: &Brokers| {
         let none = MetadataRequest {
-            topics: Some(Vec::new().into()),
+            topics: Some(Array::default()),
             ..Default::default()
         };
         let answer = brokers.ask(2, &none).await;

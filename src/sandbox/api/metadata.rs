@@ -180,7 +180,7 @@ fn described(topic: &Topic) -> MetadataResponseTopic<'_> {
     }
 }
 
-fn described_partition(partition: &Partition) -> MetadataResponsePartition<'static> {
+fn described_partition<'a>(partition: &Partition) -> MetadataResponsePartition<'a> {
     let replicas = partition.replicas.iter();
     let offline = replicas.clone().filter(|replica| !replica.is_online);
     MetadataResponsePartition {

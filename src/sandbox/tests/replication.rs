@@ -1,9 +1,12 @@
 //! Followers that lag, and what that means for producers and readers.
 
-use kmirror_protocol::messages::{
-    DescribeProducersRequest, ListOffsetsRequest,
-    describe_producers::DescribeProducersRequestTopic,
-    list_offsets::{ListOffsetsRequestPartition, ListOffsetsRequestTopic},
+use kmirror_protocol::{
+    messages::{
+        DescribeProducersRequest, ListOffsetsRequest,
+        describe_producers::DescribeProducersRequestTopic,
+        list_offsets::{ListOffsetsRequestPartition, ListOffsetsRequestTopic},
+    },
+    wire::Array,
 };
 
 use super::*;
@@ -62,11 +65,8 @@ impl Sandbox {
             let version = latest::<ProduceRequest<'_>>();
             let answer: Answer<ProduceRequest<'_>> = Answer::new(outcome, version);
             let response = answer.decode();
-            let mut partitions = response
-                .responses
-                .iter()
-                .flat_map(|it| &it.partition_responses);
-            let partition = partitions.next().unwrap();
+            let topic = response.responses.first().unwrap();
+            let partition = topic.partition_responses.first().unwrap();
             let leader = partition.current_leader.leader_id;
             (
                 ticket,
@@ -86,34 +86,35 @@ impl Sandbox {
     fn latest_in(&mut self, version: i16, broker_id: i32, replica_id: i32) -> (i16, i64) {
         let request = ListOffsetsRequest {
             replica_id,
-            topics: vec![ListOffsetsRequestTopic {
+            topics: Array::from([ListOffsetsRequestTopic {
                 name: "t",
-                partitions: vec![ListOffsetsRequestPartition {
+                partitions: Array::from([ListOffsetsRequestPartition {
                     timestamp: -1,
                     ..Default::default()
-                }],
-            }],
+                }]),
+            }]),
             ..Default::default()
         };
         let answer = self.ask_in(version, broker_id, &request);
         let response = answer.decode();
-        let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-        let partition = partitions.next().unwrap();
+        let topic = response.topics.first().unwrap();
+        let partition = topic.partitions.first().unwrap();
         (partition.error_code.0, partition.offset)
     }
 
     /// Last sequence of every producer that a broker remembers.
     fn last_sequences(&mut self, broker_id: i32) -> Vec<i32> {
         let request = DescribeProducersRequest {
-            topics: vec![DescribeProducersRequestTopic {
+            topics: Array::from([DescribeProducersRequestTopic {
                 name: "t",
-                partition_indexes: vec![0],
-            }],
+                partition_indexes: Array::from([0]),
+            }]),
         };
         let answer = self.ask(broker_id, &request);
         let response = answer.decode();
-        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-        let producers = partitions.flat_map(|partition| &partition.active_producers);
+        let topic = response.topics.first().unwrap();
+        let partition = topic.partitions.first().unwrap();
+        let producers = partition.active_producers.iter();
         producers.map(|producer| producer.last_sequence).collect()
     }
 }
@@ -174,8 +175,9 @@ fn acks_of_one_wait_for_nobody() {
         ..produce(sandbox.topic_id(), &blob)
     };
     let answer = sandbox.ask(0, &request);
-    let code = answer.decode().responses[0].partition_responses[0].error_code;
-    assert_eq!(code, ErrorCode::NONE);
+    let topic = answer.decode().responses.first().unwrap();
+    let partition = topic.partition_responses.first().unwrap();
+    assert_eq!(partition.error_code, ErrorCode::NONE);
     assert_eq!(sandbox.cluster.log_range("t", 0), Some(0..3));
 }
 
@@ -221,8 +223,8 @@ fn consumers_see_what_is_committed_and_the_curious_see_all() {
     for (broker_id, log_end) in [(0, 3), (1, 2), (2, 3)] {
         assert_eq!(sandbox.latest(broker_id, -2), (0, log_end), "{broker_id}");
         let answer = sandbox.ask(broker_id, &fetch(topic_id, 0, 0));
-        let response = answer.decode();
-        let partition = &response.responses[0].partitions[0];
+        let topic = answer.decode().responses.first().unwrap();
+        let partition = topic.partitions.first().unwrap();
         let read = partition.records.as_ref().unwrap().len();
         assert_eq!(read, numbered(0).len() * 2, "{broker_id}");
         assert_eq!(partition.high_watermark, 2, "{broker_id}");
