@@ -22,14 +22,14 @@
 //!   returns is not suspected to have lost what it had: it stays an eligible leader. Nothing that
 //!   it had deleted comes back; in Kafka it does when the broker crashes soon after DeleteRecords.
 //! * DeleteRecords does not wait for followers that are held back.
-//! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
-//! * Topics are never created by asking for their metadata.
 //! * No groups and no transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
+mod acls;
 mod api;
+mod client;
 mod commands;
 mod compaction;
 mod config;
@@ -38,9 +38,12 @@ mod leader_epochs;
 mod log;
 mod parked;
 mod producers;
+mod profiles;
+mod quotas;
 mod random;
 mod replica;
 pub mod server;
+mod sessions;
 mod topic;
 mod validate;
 
@@ -52,10 +55,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
+pub use acls::AuthorizerOptions;
+pub use client::{Client, User};
 pub use parked::Ticket;
+pub use profiles::{Feature, Profile};
 
+use acls::Acls;
 use parked::ParkedRequests;
+use quotas::Quotas;
 use random::Random;
+use sessions::FetchSessions;
 use topic::{Partition, Topic};
 
 /// A moment, in milliseconds since 1970: the only notion of time in the cluster.
@@ -95,6 +104,16 @@ pub struct ClusterOptions {
     /// How long a partition remembers a producer after its newest record
     /// (`producer.id.expiration.ms`), in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// The broker to pass for.
+    pub profile: Profile,
+    /// Whether asking for the metadata of a topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// How many partitions a topic gets whose creator does not say (`num.partitions`), at least 1.
+    pub partition_count_default: i32,
+    /// Who may connect; if there is anybody, clients must say who they are with SASL PLAIN.
+    pub users: Vec<User>,
+    /// Whether access is restricted by rules; without it everybody may do everything.
+    pub authorizer: Option<AuthorizerOptions>,
 }
 
 impl ClusterOptions {
@@ -114,6 +133,11 @@ impl ClusterOptions {
             seed: 0,
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
+            profile: Profile::default(),
+            auto_create_topics: false,
+            partition_count_default: 1,
+            users: Vec::new(),
+            authorizer: None,
         }
     }
 }
@@ -130,6 +154,14 @@ pub enum Outcome {
         /// When to call [`Cluster::poll`] at the latest.
         deadline: Timestamp,
     },
+    /// The same, from somebody who went over a quota: nothing more of the connection may be read
+    /// until then.
+    Throttled {
+        /// The answer.
+        pieces: Vec<Bytes>,
+        /// When reading may go on.
+        until: Timestamp,
+    },
     /// It is never answered (Produce with `acks` 0).
     NoReply,
     /// The connection must be closed, for this reason.
@@ -144,6 +176,13 @@ pub struct Cluster {
     names: BTreeMap<Uuid, String>,
     next_producer_id: i64,
     parked: ParkedRequests,
+    sessions: FetchSessions,
+    acls: Acls,
+    quotas: Quotas,
+    /// How long clients of a broker must wait after each Produce and Fetch, in milliseconds.
+    throttle_ms: BTreeMap<i32, i32>,
+    /// Iterations by user and SCRAM mechanism.
+    scram_iterations: BTreeMap<(String, i8), i32>,
     random: Random,
     /// The brokers that are down.
     stopped: BTreeSet<i32>,
@@ -158,6 +197,11 @@ impl Cluster {
             names: BTreeMap::new(),
             next_producer_id: 0,
             parked: ParkedRequests::default(),
+            sessions: FetchSessions::default(),
+            acls: Acls::default(),
+            quotas: Quotas::default(),
+            throttle_ms: BTreeMap::new(),
+            scram_iterations: BTreeMap::new(),
             random: Random::new(options.seed),
             stopped: BTreeSet::new(),
             options,
@@ -170,10 +214,22 @@ impl Cluster {
     /// afterwards: the request may have completed others.
     /// A broker that is down closes the connection.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
+        self.handle_from(now, broker_id, &mut Client::default(), body)
+    }
+
+    /// The same for a connection that is kept from request to request, so that it can say who it
+    /// is and be told apart from others.
+    pub fn handle_from(
+        &mut self,
+        now: Timestamp,
+        broker_id: i32,
+        client: &mut Client,
+        body: &Bytes,
+    ) -> Outcome {
         if !self.is_running(broker_id) {
             return Outcome::Close(format!("broker {broker_id} is down"));
         }
-        api::handle(self, now, broker_id, body)
+        api::handle(self, now, broker_id, client, body)
     }
 
     /// Answers the parked requests that have what they waited for, or whose deadline has come.
@@ -222,6 +278,12 @@ impl Cluster {
     pub fn log_range(&self, topic: &str, partition: i32) -> Option<std::ops::Range<i64>> {
         let log = self.partition(topic, partition).ok()?.log()?;
         Some(log.start_offset()..log.end_offset())
+    }
+
+    /// Makes clients of a broker wait after each Produce and Fetch, whatever the quotas say; 0 ends
+    /// it.
+    pub fn throttle(&mut self, broker_id: i32, ms: i32) {
+        self.throttle_ms.insert(broker_id, ms.max(0));
     }
 
     /// Tells clients from now on that a broker is at another address, such as that of a proxy.

@@ -15,7 +15,10 @@ use kmirror_protocol::{
 };
 
 use super::{ApiError, Call, Cluster, Outcome, code_and_message};
-use crate::sandbox::topic::invalid_topic_name;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    topic::invalid_topic_name,
+};
 
 pub(super) fn init(
     cluster: &mut Cluster,
@@ -26,8 +29,13 @@ pub(super) fn init(
     let error_code = match request.transactional_id {
         _ if has_half => ErrorCode::INVALID_REQUEST,
         Some("") => ErrorCode::INVALID_REQUEST,
-        Some(_) => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-        None => ErrorCode::NONE,
+        Some(id) => {
+            let checked = call.check(cluster, Operation::Write, Resource::TransactionalId(id));
+            checked
+                .err()
+                .unwrap_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+        }
+        None => may_be_idempotent(cluster, call).err().unwrap_or_default(),
     };
     let response = if error_code.is_ok() {
         let producer_id = cluster.next_producer_id;
@@ -46,6 +54,14 @@ pub(super) fn init(
     call.reply::<InitProducerIdRequest<'_>>(&response)
 }
 
+/// Whoever may write to some topic may do so without duplicates (KIP-679).
+fn may_be_idempotent(cluster: &Cluster, call: &Call<'_>) -> Result<(), ErrorCode> {
+    if cluster.may_with_any_topic(call.client, Operation::Write) {
+        return Ok(());
+    }
+    call.check(cluster, Operation::IdempotentWrite, Resource::Cluster)
+}
+
 pub(super) fn describe(
     cluster: &mut Cluster,
     call: &Call<'_>,
@@ -55,7 +71,7 @@ pub(super) fn describe(
     for topic in &request.topics {
         let indexes = topic.partition_indexes.iter();
         let partitions = indexes.map(|index| {
-            let producers = active_producers(cluster, call.broker_id, topic.name, index);
+            let producers = active_producers(cluster, call, topic.name, index);
             (index, producers)
         });
         topics.push((topic.name, partitions.collect::<Vec<_>>()));
@@ -85,15 +101,17 @@ pub(super) fn describe(
 /// Any replica answers, of its own log (`ReplicaManager.activeProducerState`).
 fn active_producers(
     cluster: &Cluster,
-    broker_id: i32,
+    call: &Call<'_>,
     topic: &str,
     partition: i32,
 ) -> Result<Vec<ProducerState>, ApiError> {
     if let Some(fault) = invalid_topic_name(topic) {
         return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
     }
+    call.check(cluster, Operation::Read, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, partition)?;
-    let producers = partition.local_log(broker_id, -1)?.producers.iter();
+    let log = partition.local_log(call.broker_id, -1)?;
+    let producers = log.producers.iter();
     let producers = producers.map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.epoch),
