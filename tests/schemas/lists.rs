@@ -42,11 +42,10 @@ pub(super) const NOT_IMPLEMENTED: &[(&str, &[&str])] = &[
         &["WriteTxnMarkersRequest"],
     ),
     (
-        "where replicas lie and who leads them is each cluster's own affair",
+        "where replicas lie is each cluster's own affair",
         &[
             "AlterPartitionReassignmentsRequest",
             "AlterReplicaLogDirsRequest",
-            "ElectLeadersRequest",
             "ListPartitionReassignmentsRequest",
         ],
     ),
