@@ -20,7 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let request = ApiVersionsRequest {
         client_software_name: "broker-versions",
         client_software_version: env!("CARGO_PKG_VERSION"),
-        ..ApiVersionsRequest::default()
     };
     for piece in frame::encode_request(&request, 3, 1, "broker-versions")? {
         stream.write_all(&piece)?;

@@ -233,7 +233,7 @@ impl<'a, T: Decode<'a>> Nullable<'a> for Array<'a, T> {
             version,
         };
         for _ in 0..len {
-            T::read(reader, version)?;
+            T::pass(reader, version)?;
         }
         Ok(Some(Self {
             elements: Elements::InFrame(array),

@@ -63,6 +63,7 @@ macro_rules! message_impl {
                 }) )*
             }
 
+            #[inline]
             fn read(
                 reader: &mut $crate::wire::Reader<$lt>,
                 version: $crate::wire::Version,
@@ -91,6 +92,33 @@ macro_rules! message_impl {
                     }).map_err(|err| err.at(concat!(stringify!($name), " tagged fields")))?;
                 }
                 Ok(Self { $( $field, )* $($( $tagged, )*)? })
+            }
+
+            fn pass(
+                reader: &mut $crate::wire::Reader<$lt>,
+                version: $crate::wire::Version,
+            ) -> Result<(), $crate::wire::Malformed> {
+                $(
+                    if $crate::wire::field_in_version!(version $(, $($range)+)?) {
+                        <$ty as $crate::wire::Decode<$lt>>::pass(reader, version)
+                            .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($field))))?;
+                    }
+                )*
+                if version.flexible {
+                    reader.tagged_fields(|tag, reader| {
+                        match tag {
+                            $($(
+                                $tag if $crate::wire::field_in_version!(version $(, $($tag_range)+)?) => {
+                                    <$tag_ty as $crate::wire::Decode<$lt>>::pass(reader, version)
+                                        .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($tagged))))?;
+                                }
+                            )*)?
+                            _ => { let _ = reader; }
+                        }
+                        Ok(())
+                    }).map_err(|err| err.at(concat!(stringify!($name), " tagged fields")))?;
+                }
+                Ok(())
             }
         }
 

@@ -40,6 +40,15 @@ pub trait Decode<'a>: Sized {
     ///
     /// [`Malformed`] names the first field that cannot be read.
     fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, Malformed>;
+
+    /// Passes over one value, checking all that [`Decode::read`] checks, without making it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decode::read`].
+    fn pass(reader: &mut Reader<'a>, version: Version) -> Result<(), Malformed> {
+        Self::read(reader, version).map(drop)
+    }
 }
 
 /// Writes a value as the bytes of a frame.

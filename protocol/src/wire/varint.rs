@@ -9,7 +9,13 @@ use super::{Malformed, Reader, Why};
 /// # Errors
 ///
 /// [`Why::Truncated`], [`Why::VarintTooLong`] after five bytes, [`Why::OutOfRange`] above 32 bits.
+#[inline]
 pub fn read_u32(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
+    // Most lengths and counts are below 128.
+    if let Some((&byte @ ..0x80, _)) = reader.rest().split_first() {
+        reader.byte()?;
+        return Ok(u32::from(byte));
+    }
     let value = read(reader, 5)?;
     u32::try_from(value).map_err(|_| Malformed::new(Why::OutOfRange))
 }

@@ -115,6 +115,8 @@ impl Pending {
     }
 
     fn append(&mut self, records: &LegacyRecords<'_>) -> Result<(), LegacyError> {
+        // A wrapper may lie far behind its records.
+        self.delta(records.last_offset())?;
         for record in records {
             if record.offset <= self.last_offset {
                 return Err(descending());
