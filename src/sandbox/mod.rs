@@ -26,6 +26,7 @@
 
 mod api;
 mod config;
+mod groups;
 mod leader_epochs;
 mod log;
 mod parked;
@@ -45,6 +46,7 @@ use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 pub use parked::Ticket;
 
+use groups::Groups;
 use parked::ParkedFetches;
 use random::Random;
 use topic::{Partition, Topic};
@@ -134,6 +136,7 @@ pub struct Cluster {
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
     next_producer_id: i64,
+    groups: Groups,
     parked: ParkedFetches,
     random: Random,
 }
@@ -146,6 +149,7 @@ impl Cluster {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             next_producer_id: 0,
+            groups: Groups::default(),
             parked: ParkedFetches::default(),
             random: Random::new(options.seed),
             options,
@@ -287,6 +291,7 @@ impl Cluster {
     fn remove_topic(&mut self, name: &str) -> Option<Topic> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);
+        self.groups.delete_topic(name);
         for partition in &topic.partitions {
             self.parked.wake(topic.id, partition.index);
         }
