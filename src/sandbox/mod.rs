@@ -18,7 +18,9 @@
 //!   the log end.
 //! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
 //! * Topics are never created by asking for their metadata.
-//! * No groups and no transactions. A request for an API or version that is not served closes
+//! * Groups are of the classic protocol only (no KIP-848), their state is in memory and not in a
+//!   topic, and committed offsets never expire.
+//! * No transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
 //! * A request with bytes after its last field closes the connection; Kafka ignores them.
 //!
@@ -47,7 +49,7 @@ use kmirror_protocol::{ErrorCode, wire::Uuid};
 pub use parked::Ticket;
 
 use groups::Groups;
-use parked::ParkedFetches;
+use parked::ParkedRequests;
 use random::Random;
 use topic::{Partition, Topic};
 
@@ -88,6 +90,13 @@ pub struct ClusterOptions {
     /// How long a partition remembers a producer after its newest record
     /// (`producer.id.expiration.ms`), in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// How long an empty group waits for more members once the first has joined
+    /// (`group.initial.rebalance.delay.ms`), in milliseconds; 0 here, 3000 in Kafka.
+    pub group_initial_rebalance_delay_ms: i64,
+    /// The shortest session timeout of a member (`group.min.session.timeout.ms`), in milliseconds.
+    pub group_min_session_timeout_ms: i32,
+    /// The longest (`group.max.session.timeout.ms`), in milliseconds.
+    pub group_max_session_timeout_ms: i32,
 }
 
 impl ClusterOptions {
@@ -107,6 +116,9 @@ impl ClusterOptions {
             seed: 0,
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
+            group_initial_rebalance_delay_ms: 0,
+            group_min_session_timeout_ms: 6_000,
+            group_max_session_timeout_ms: 1_800_000,
         }
     }
 }
@@ -116,11 +128,11 @@ impl ClusterOptions {
 pub enum Outcome {
     /// The frame that answers it, length prefix included, in pieces to be sent in order.
     Reply(Vec<Bytes>),
-    /// It waits; [`Cluster::poll`] will answer it, no later than at its deadline.
+    /// It waits; [`Cluster::poll`] will answer it.
     Parked {
         /// Which answer of [`Cluster::poll`] will be the one.
         ticket: Ticket,
-        /// When to call [`Cluster::poll`] at the latest.
+        /// When to call [`Cluster::poll`] at the latest, unless [`Cluster::deadline`] changes.
         deadline: Timestamp,
     },
     /// It is never answered (Produce with `acks` 0).
@@ -137,7 +149,7 @@ pub struct Cluster {
     names: BTreeMap<Uuid, String>,
     next_producer_id: i64,
     groups: Groups,
-    parked: ParkedFetches,
+    parked: ParkedRequests,
     random: Random,
 }
 
@@ -149,8 +161,8 @@ impl Cluster {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             next_producer_id: 0,
-            groups: Groups::default(),
-            parked: ParkedFetches::default(),
+            groups: Groups::new(options.group_initial_rebalance_delay_ms),
+            parked: ParkedRequests::default(),
             random: Random::new(options.seed),
             options,
         }
@@ -161,6 +173,7 @@ impl Cluster {
     /// Payloads of produced batches are kept as slices of `body`. Call [`Cluster::poll`]
     /// afterwards: the request may have completed others.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
+        self.groups.advance(now);
         api::handle(self, now, broker_id, body)
     }
 
@@ -172,12 +185,13 @@ impl Cluster {
     /// When [`Cluster::poll`] must be called again, if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.parked.deadline()
+        let deadlines = [self.parked.deadline(), self.groups.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Drops a parked request whose connection is gone.
+    /// Drops a parked request whose connection is gone; its member stays in its group.
     pub fn forget(&mut self, ticket: Ticket) {
-        self.parked.remove(ticket);
+        drop(self.parked.remove(ticket));
     }
 
     /// The options it was made with.

@@ -20,7 +20,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -41,8 +41,8 @@ const PIECES_MAX: usize = 256;
 pub struct Server {
     shared: Arc<Shared>,
     brokers: Vec<Broker>,
-    /// One task per broker, each with the tasks of its connections.
-    _listeners: JoinSet<()>,
+    /// One task per broker, each with the tasks of its connections, and one that keeps time.
+    _tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -52,6 +52,8 @@ struct Shared {
     started: Instant,
     /// Where the answers to parked requests go.
     waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
+    /// Told when the cluster's deadline has come nearer.
+    deadline_is_nearer: Notify,
 }
 
 impl Server {
@@ -76,15 +78,17 @@ impl Server {
             started_at,
             started: Instant::now(),
             waiting: Mutex::new(BTreeMap::new()),
+            deadline_is_nearer: Notify::new(),
         });
-        let mut listeners = JoinSet::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep_time(Arc::clone(&shared)));
         for (broker_id, socket) in sockets {
-            listeners.spawn(accept(Arc::clone(&shared), broker_id, socket));
+            tasks.spawn(accept(Arc::clone(&shared), broker_id, socket));
         }
         Ok(Self {
             shared,
             brokers,
-            _listeners: listeners,
+            _tasks: tasks,
         })
     }
 
@@ -137,23 +141,24 @@ impl Shared {
 
     /// Lets the cluster handle a request and answers whatever it completes.
     ///
-    /// `Err` is where the request's own answer will arrive, and when to poll at the latest.
+    /// `Err` is where the request's own answer will arrive.
     fn handle(&self, broker_id: i32, body: &Bytes) -> Result<Outcome, Wait> {
         let mut cluster = lock(&self.cluster);
+        let deadline = cluster.deadline();
         let outcome = cluster.handle(self.now(), broker_id, body);
         let result = match outcome {
-            Outcome::Parked { ticket, deadline } => {
+            Outcome::Parked { ticket, .. } => {
                 let (sender, answer) = oneshot::channel();
                 lock(&self.waiting).insert(ticket, sender);
-                Err(Wait {
-                    ticket,
-                    deadline,
-                    answer,
-                })
+                Err(Wait { ticket, answer })
             }
             outcome => Ok(outcome),
         };
         self.deliver(&mut cluster);
+        let is_nearer = |at: Timestamp| deadline.is_none_or(|before| at < before);
+        if cluster.deadline().is_some_and(is_nearer) {
+            self.deadline_is_nearer.notify_one();
+        }
         result
     }
 
@@ -170,7 +175,6 @@ impl Shared {
 /// A request that waits in the cluster.
 struct Wait {
     ticket: Ticket,
-    deadline: Timestamp,
     answer: oneshot::Receiver<Outcome>,
 }
 
@@ -186,18 +190,26 @@ impl Drop for Forget<'_> {
 }
 
 impl Wait {
-    async fn answer(mut self, shared: &Shared) -> Outcome {
+    async fn answer(self, shared: &Shared) -> Outcome {
         let _forget = Forget(shared, self.ticket);
-        let mut deadline = shared.instant(self.deadline);
-        loop {
-            tokio::select! {
-                outcome = &mut self.answer => {
-                    return outcome.unwrap_or(Outcome::Close("the server stops".to_owned()));
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    shared.deliver(&mut lock(&shared.cluster));
-                    deadline += Duration::from_millis(1);
-                }
+        let stopped = || Outcome::Close("the server stops".to_owned());
+        self.answer.await.unwrap_or_else(|_| stopped())
+    }
+}
+
+/// Lets the cluster do what time brings: answer fetches, end sessions of members.
+async fn keep_time(shared: Arc<Shared>) {
+    loop {
+        let nearer = shared.deadline_is_nearer.notified();
+        let deadline = lock(&shared.cluster).deadline();
+        let Some(deadline) = deadline else {
+            nearer.await;
+            continue;
+        };
+        tokio::select! {
+            () = nearer => {}
+            () = tokio::time::sleep_until(shared.instant(deadline)) => {
+                shared.deliver(&mut lock(&shared.cluster));
             }
         }
     }

@@ -20,7 +20,7 @@ use kmirror_protocol::{
 
 use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
-    parked::ParkedFetch,
+    parked::WaitsFor,
     topic::{Partition, Topic},
 };
 
@@ -54,12 +54,9 @@ pub(super) fn handle(
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
-            let ticket = cluster.parked.park(ParkedFetch {
-                broker_id: call.broker_id,
-                body: call.body.clone(),
-                deadline,
-                watched,
-            });
+            let ticket = cluster.parked.ticket();
+            let waits_for = WaitsFor::Fetch { deadline, watched };
+            cluster.parked.park(ticket, call.parked(waits_for));
             Outcome::Parked { ticket, deadline }
         }
     }

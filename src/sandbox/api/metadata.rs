@@ -28,7 +28,7 @@ const TOPIC_OPERATIONS: i32 =
 /// Stands for operations that were not asked for.
 const NOT_ASKED: i32 = i32::MIN;
 
-const fn when(is_asked: bool, operations: i32) -> i32 {
+pub(super) const fn when(is_asked: bool, operations: i32) -> i32 {
     if is_asked { operations } else { NOT_ASKED }
 }
 

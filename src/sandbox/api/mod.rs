@@ -7,6 +7,11 @@ mod api_versions;
 mod configs;
 mod delete_records;
 mod fetch;
+mod groups;
+mod groups_admin;
+mod groups_coordinator;
+mod groups_offsets;
+mod groups_txn;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -25,7 +30,11 @@ use kmirror_protocol::{
     wire::{Decode, Reader},
 };
 
-use super::{Cluster, Outcome, Timestamp, parked::ParkedFetch};
+use super::{
+    Cluster, Outcome, Timestamp,
+    groups::Answer,
+    parked::{Parked, WaitsFor},
+};
 
 /// The APIs that are served, in all versions of the message tables.
 const SERVED: &[ApiKey] = &[
@@ -33,17 +42,30 @@ const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ConsumerGroupDescribe,
 ];
 
 /// A request with its header read.
@@ -68,6 +90,15 @@ impl<'a> Call<'a> {
             rest,
             body,
         })
+    }
+
+    /// The request as it waits.
+    fn parked(&self, waits_for: WaitsFor) -> Parked {
+        Parked {
+            broker_id: self.broker_id,
+            body: self.body.clone(),
+            waits_for,
+        }
     }
 
     const fn version(&self) -> i16 {
@@ -168,6 +199,21 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
         ApiKey::Fetch => fetch::handle(cluster, call, &call.decode()?),
         ApiKey::ListOffsets => list_offsets::handle(cluster, call, &call.decode()?),
         ApiKey::Metadata => metadata::handle(cluster, call, &call.decode()?),
+        ApiKey::OffsetCommit => groups_offsets::commit(cluster, call, &call.decode()?),
+        ApiKey::OffsetFetch => groups_offsets::fetch(cluster, call, &call.decode()?),
+        ApiKey::FindCoordinator => groups_coordinator::find(cluster, call, &call.decode()?),
+        ApiKey::JoinGroup => groups::join(cluster, call, &call.decode()?),
+        ApiKey::Heartbeat => groups::heartbeat(cluster, call, &call.decode()?),
+        ApiKey::LeaveGroup => groups::leave(cluster, call, &call.decode()?),
+        ApiKey::SyncGroup => groups::sync(cluster, call, &call.decode()?),
+        ApiKey::DescribeGroups => groups_admin::describe(cluster, call, &call.decode()?),
+        ApiKey::ListGroups => groups_admin::list(cluster, call, &call.decode()?),
+        ApiKey::TxnOffsetCommit => groups_txn::commit(cluster, call, &call.decode()?),
+        ApiKey::DeleteGroups => groups_admin::delete(cluster, call, &call.decode()?),
+        ApiKey::OffsetDelete => groups_offsets::delete(cluster, call, &call.decode()?),
+        ApiKey::ConsumerGroupDescribe => {
+            groups_admin::describe_consumer_groups(cluster, call, &call.decode()?)
+        }
         ApiKey::ApiVersions => api_versions::handle(call)?,
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
@@ -189,7 +235,7 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
 pub(super) fn retry_fetch(
     cluster: &mut Cluster,
     now: Timestamp,
-    parked: &ParkedFetch,
+    parked: &Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
     let call = Call::read(now, parked.broker_id, &parked.body)
@@ -198,6 +244,13 @@ pub(super) fn retry_fetch(
         .decode()
         .expect("a fetch is parked only after it has been decoded");
     fetch::attempt(cluster, &call, &request, is_expired).ok()
+}
+
+/// Answers a JoinGroup or SyncGroup request that has waited.
+pub(super) fn answer_member(now: Timestamp, parked: &Parked, answer: &Answer) -> Outcome {
+    let call = Call::read(now, parked.broker_id, &parked.body)
+        .expect("a member waits only after its request's header has been read");
+    groups::reply(&call, answer)
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.

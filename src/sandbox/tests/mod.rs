@@ -4,6 +4,7 @@
 
 mod brokers;
 mod frames;
+mod groups;
 mod retention;
 mod waiting;
 
