@@ -1,4 +1,4 @@
-//! The log of one partition.
+//! The log of one replica of a partition.
 //!
 //! Batches lie here as they are sent: the header with the offset and leader epoch the broker gave
 //! it, and the payload, mostly still a slice of the request that brought it. Reading hands out
@@ -20,14 +20,14 @@ const JOINED_PAYLOAD_MAX: usize = 2048;
 
 /// A batch in the log.
 #[derive(Clone, Debug)]
-struct StoredBatch {
-    header: BatchHeader,
+pub(super) struct StoredBatch {
+    pub(super) header: BatchHeader,
     /// Header and payload, or header with payload and nothing.
     pieces: [Bytes; 2],
 }
 
 impl StoredBatch {
-    fn new(header: BatchHeader, payload: Bytes) -> Self {
+    pub(super) fn new(header: BatchHeader, payload: Bytes) -> Self {
         let head = header.encode();
         let pieces = if payload.len() <= JOINED_PAYLOAD_MAX {
             [
@@ -40,7 +40,7 @@ impl StoredBatch {
         Self { header, pieces }
     }
 
-    fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         let [first, second] = &self.pieces;
         if second.is_empty() {
             first.get(HEADER_LEN..).unwrap_or_default()
@@ -68,31 +68,29 @@ pub(super) struct TimestampAndOffset {
     pub(super) leader_epoch: i32,
 }
 
-/// The log of one partition.
-#[derive(Debug)]
+/// The log of one replica.
+#[derive(Debug, Default)]
 pub(super) struct Log {
     /// Ascending, without overlaps.
     batches: VecDeque<StoredBatch>,
     start_offset: i64,
     end_offset: i64,
+    high_watermark: i64,
     /// What `batches` take, in bytes.
     size: usize,
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
+    snapshot: Snapshot,
+}
+
+/// What was known of producers when the log ended at an offset (Kafka's `.snapshot` files).
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    end_offset: i64,
+    producers: Producers,
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
-        Self {
-            batches: VecDeque::new(),
-            start_offset: 0,
-            end_offset: 0,
-            size: 0,
-            epochs: LeaderEpochs::new(),
-            producers: Producers::default(),
-        }
-    }
-
     /// The first offset that may be read.
     pub(super) const fn start_offset(&self) -> i64 {
         self.start_offset
@@ -103,9 +101,26 @@ impl Log {
         self.end_offset
     }
 
-    /// The offset up to which consumers may read.
+    /// The offset up to which all in-sync replicas have the log, as far as this one knows;
+    /// consumers may read up to it.
     pub(super) const fn high_watermark(&self) -> i64 {
-        self.end_offset
+        self.high_watermark
+    }
+
+    /// Moves the high watermark up to `offset`, never back and never beyond the log end.
+    pub(super) fn raise_high_watermark(&mut self, offset: i64) {
+        self.high_watermark = self.high_watermark.max(offset.min(self.end_offset));
+    }
+
+    /// The batches by ascending offset.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &StoredBatch> {
+        self.batches.iter()
+    }
+
+    /// Puts in the place of all batches those that compaction leaves of them.
+    pub(super) fn replace_batches(&mut self, batches: Vec<StoredBatch>) {
+        self.size = batches.iter().map(|batch| batch.header.size()).sum();
+        self.batches = batches.into();
     }
 
     /// Appends a validated batch and answers the offset of its first record.
@@ -115,14 +130,33 @@ impl Log {
             partition_leader_epoch: leader_epoch,
             ..header
         };
-        self.producers.append(&header);
-        self.end_offset = header.next_offset();
-        self.size = self.size.saturating_add(header.size());
-        self.batches.push_back(StoredBatch::new(header, payload));
+        self.push(StoredBatch::new(header, payload));
         header.base_offset
     }
 
-    /// The batches from the one that holds `offset` on, at most `len_max` bytes of them.
+    /// Appends what `leader` has beyond the end of this log, as a follower does; payloads are
+    /// shared.
+    pub(super) fn copy_from(&mut self, leader: &Self) {
+        let end_offset = self.end_offset;
+        let known = |batch: &StoredBatch| batch.header.last_offset() < end_offset;
+        let from = leader.batches.partition_point(known);
+        for batch in leader.batches.range(from..) {
+            self.push(batch.clone());
+        }
+    }
+
+    fn push(&mut self, batch: StoredBatch) {
+        let header = &batch.header;
+        self.epochs
+            .begin(header.partition_leader_epoch, header.base_offset);
+        self.producers.append(header);
+        self.end_offset = header.next_offset();
+        self.size = self.size.saturating_add(header.size());
+        self.batches.push_back(batch);
+    }
+
+    /// The batches from the one that holds `offset` on, at most `len_max` bytes of them and none
+    /// at or after the high watermark.
     ///
     /// The last one may be cut off. When not even the first fits, it is returned whole if
     /// `min_one_batch`, else nothing is (KIP-74).
@@ -139,11 +173,12 @@ impl Log {
         if !(self.start_offset..=self.end_offset).contains(&offset) {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let from = self
-            .batches
-            .partition_point(|batch| batch.header.last_offset() < offset);
+        let batches = &self.batches;
+        let from = batches.partition_point(|batch| batch.header.last_offset() < offset);
+        let end = batches.partition_point(|batch| batch.header.base_offset < self.high_watermark);
+        let mut readable = batches.range(from.min(end)..end).peekable();
         let mut pieces = Vec::new();
-        let Some(first) = self.batches.get(from) else {
+        let Some(first) = readable.peek() else {
             return Ok(pieces);
         };
         let mut rest = match first.header.size() {
@@ -151,7 +186,7 @@ impl Log {
             size if min_one_batch => size,
             _ => return Ok(pieces),
         };
-        for piece in self.batches.range(from..).flat_map(|batch| &batch.pieces) {
+        for piece in readable.flat_map(|batch| &batch.pieces) {
             if rest == 0 {
                 break;
             }
@@ -188,6 +223,75 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Cuts off the end of the log at `offset`; what was known of producers is found out again
+    /// from the newest snapshot and the batches that remain. An epoch that began at `offset` is
+    /// forgotten even if no batch goes.
+    ///
+    /// Source: `UnifiedLog.truncateTo`, `ProducerStateManager.truncateAndReload`.
+    pub(super) fn truncate_to(&mut self, offset: i64) {
+        self.epochs.truncate_from_end(offset);
+        if offset >= self.end_offset {
+            return;
+        }
+        if offset < self.start_offset {
+            self.restart_at(offset);
+            return;
+        }
+        while let Some(batch) = self
+            .batches
+            .pop_back_if(|batch| batch.header.last_offset() >= offset)
+        {
+            self.size = self.size.saturating_sub(batch.header.size());
+        }
+        self.end_offset = offset;
+        self.high_watermark = self.high_watermark.min(offset);
+        self.reload_producers();
+    }
+
+    /// Empties the log, which goes on at `offset`.
+    ///
+    /// Source: `UnifiedLog.truncateFullyAndStartAt`.
+    pub(super) fn restart_at(&mut self, offset: i64) {
+        *self = Self {
+            start_offset: offset,
+            end_offset: offset,
+            high_watermark: offset,
+            ..Self::default()
+        };
+    }
+
+    /// Notes what is known of producers now, as Kafka does when it begins a segment and when a
+    /// broker stops in order.
+    pub(super) fn take_producer_snapshot(&mut self) {
+        self.snapshot = Snapshot {
+            end_offset: self.end_offset,
+            producers: self.producers.newest_batches(),
+        };
+    }
+
+    /// Reads the log again as a broker does that starts.
+    ///
+    /// Source: `LogLoader.recoverSegment`, which takes a snapshot at the log end.
+    pub(super) fn reload(&mut self) {
+        self.take_producer_snapshot();
+        self.reload_producers();
+    }
+
+    /// Finds out from the newest snapshot and the batches of the log what is known of producers.
+    ///
+    /// Those of which neither has anything are forgotten: their batches were deleted.
+    fn reload_producers(&mut self) {
+        if self.snapshot.end_offset > self.end_offset {
+            self.snapshot = Snapshot::default();
+        }
+        self.producers = self.snapshot.producers.clone();
+        let from = self.snapshot.end_offset.max(self.start_offset);
+        let batches = self.batches.iter().map(|batch| &batch.header);
+        for header in batches.filter(|header| header.last_offset() >= from) {
+            self.producers.append(header);
+        }
     }
 
     /// Deletes the oldest batches for as long as at least `len_min` bytes remain without them.

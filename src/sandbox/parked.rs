@@ -1,40 +1,50 @@
-//! Requests that wait: Kafka's purgatory.
+//! Requests that wait: Kafka's purgatory (`DelayedFetch`, `DelayedProduce`).
 //!
-//! A parked fetch (`DelayedFetch`) keeps its request and nothing of an answer; it is tried again
-//! when one of its partitions changes, and answered with whatever there is at its deadline.
-//! Members that wait for their group are answered when the group says so.
+//! A parked request is tried again when one of its partitions changes, and answered with
+//! whatever there is to say at its deadline. That of a member of a group is answered when the
+//! group says so, and never tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kmirror_protocol::wire::Uuid;
 
-use super::{Cluster, Outcome, Timestamp, api};
+use super::{
+    Cluster, Outcome, Timestamp,
+    api::{self, Appended},
+};
 
 /// Names one parked request; never used twice in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
 /// A request that waits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Parked {
     pub(super) broker_id: i32,
     /// The frame of the request without its length.
     pub(super) body: Bytes,
-    pub(super) waits_for: WaitsFor,
+    pub(super) deadline: Timestamp,
+    /// The partitions whose change may complete it.
+    pub(super) watched: Vec<(Uuid, i32)>,
+    pub(super) waiting: Waiting,
 }
 
-/// What answers a request that waits.
-#[derive(Clone, Debug)]
-pub(super) enum WaitsFor {
-    /// Records, or the deadline.
-    Fetch {
-        deadline: Timestamp,
-        /// The partitions whose change may complete it.
-        watched: Vec<(Uuid, i32)>,
-    },
-    /// What the other members of its group do, or the group's own timers.
-    Group,
+/// A JoinGroup or SyncGroup request that waits for what the other members do.
+#[derive(Debug)]
+pub(super) struct ParkedMember {
+    pub(super) broker_id: i32,
+    /// The frame of the request without its length.
+    pub(super) body: Bytes,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Records to fetch.
+    Fetch,
+    /// Followers to have what was produced, topic by topic of the request.
+    Acks(Vec<Vec<Appended>>),
 }
 
 /// All requests that wait.
@@ -46,6 +56,7 @@ pub(super) struct ParkedRequests {
     watchers: BTreeMap<(Uuid, i32), BTreeSet<Ticket>>,
     /// Those that must be tried again.
     woken: BTreeSet<Ticket>,
+    members: BTreeMap<Ticket, ParkedMember>,
 }
 
 impl ParkedRequests {
@@ -56,31 +67,53 @@ impl ParkedRequests {
         ticket
     }
 
-    pub(super) fn park(&mut self, ticket: Ticket, request: Parked) {
-        if let WaitsFor::Fetch { deadline, watched } = &request.waits_for {
-            self.deadlines.insert((*deadline, ticket));
-            for partition in watched {
-                self.watchers.entry(*partition).or_default().insert(ticket);
-            }
+    pub(super) fn park(&mut self, parked: Parked) -> Outcome {
+        let ticket = self.ticket();
+        let deadline = parked.deadline;
+        self.insert(ticket, parked);
+        Outcome::Parked { ticket, deadline }
+    }
+
+    fn insert(&mut self, ticket: Ticket, parked: Parked) {
+        self.deadlines.insert((parked.deadline, ticket));
+        for partition in &parked.watched {
+            self.watchers.entry(*partition).or_default().insert(ticket);
         }
-        self.requests.insert(ticket, request);
+        self.requests.insert(ticket, parked);
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Parked> {
-        let request = self.requests.remove(&ticket)?;
+        let parked = self.requests.remove(&ticket)?;
+        self.deadlines.remove(&(parked.deadline, ticket));
         self.woken.remove(&ticket);
-        if let WaitsFor::Fetch { deadline, watched } = &request.waits_for {
-            self.deadlines.remove(&(*deadline, ticket));
-            for partition in watched {
-                if let Some(tickets) = self.watchers.get_mut(partition) {
-                    tickets.remove(&ticket);
-                    if tickets.is_empty() {
-                        self.watchers.remove(partition);
-                    }
+        for partition in &parked.watched {
+            if let Some(tickets) = self.watchers.get_mut(partition) {
+                tickets.remove(&ticket);
+                if tickets.is_empty() {
+                    self.watchers.remove(partition);
                 }
             }
         }
-        Some(request)
+        Some(parked)
+    }
+
+    pub(super) fn park_member(&mut self, ticket: Ticket, parked: ParkedMember) {
+        self.members.insert(ticket, parked);
+    }
+
+    pub(super) fn remove_member(&mut self, ticket: Ticket) -> Option<ParkedMember> {
+        self.members.remove(&ticket)
+    }
+
+    /// Drops what waits at a broker that is gone.
+    pub(super) fn remove_broker(&mut self, broker_id: i32) {
+        self.members.retain(|_, it| it.broker_id != broker_id);
+        let parked = self.requests.iter();
+        let there = parked.filter(|(_, parked)| parked.broker_id == broker_id);
+        let there: Vec<Ticket> = there.map(|(ticket, _)| *ticket).collect();
+        for ticket in there {
+            self.remove(ticket);
+        }
     }
 
     /// Notes that a partition has changed.
@@ -90,12 +123,11 @@ impl ParkedRequests {
         }
     }
 
-    /// When the next fetch must be answered.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// The fetches to try again, and whether each must be answered now.
+    /// The requests to try again, and whether each must be answered now.
     fn take_due(&mut self, now: Timestamp) -> BTreeMap<Ticket, bool> {
         let mut due: BTreeMap<_, _> = std::mem::take(&mut self.woken)
             .into_iter()
@@ -111,19 +143,19 @@ impl ParkedRequests {
 pub(super) fn poll(cluster: &mut Cluster, now: Timestamp) -> Vec<(Ticket, Outcome)> {
     let mut answers = Vec::new();
     for (ticket, is_expired) in cluster.parked.take_due(now) {
-        let Some(fetch) = cluster.parked.requests.get(&ticket).cloned() else {
+        let Some(mut parked) = cluster.parked.remove(ticket) else {
             continue;
         };
-        if let Some(outcome) = api::retry_fetch(cluster, now, &fetch, is_expired) {
-            cluster.parked.remove(ticket);
-            answers.push((ticket, outcome));
+        match api::retry(cluster, now, &mut parked, is_expired) {
+            Some(outcome) => answers.push((ticket, outcome)),
+            None => cluster.parked.insert(ticket, parked),
         }
     }
     cluster.groups.advance(now);
     for (ticket, answer) in cluster.groups.take_answers() {
         // A member whose connection is gone is answered in vain.
-        if let Some(request) = cluster.parked.remove(ticket) {
-            answers.push((ticket, api::answer_member(now, &request, &answer)));
+        if let Some(parked) = cluster.parked.remove_member(ticket) {
+            answers.push((ticket, api::answer_member(now, &parked, &answer)));
         }
     }
     answers

@@ -45,6 +45,7 @@ struct BatchMetadata {
     first_sequence: i32,
     last_sequence: i32,
     first_offset: i64,
+    last_offset: i64,
     timestamp: i64,
 }
 
@@ -57,6 +58,8 @@ pub(super) enum Admission {
     Duplicate {
         /// The offset the batch got.
         first_offset: i64,
+        /// The offset of its last record.
+        last_offset: i64,
         /// The greatest timestamp of the batch.
         timestamp: i64,
     },
@@ -84,6 +87,7 @@ impl Producers {
             if let Some(stored) = stored.find(|it| it.last_sequence == last) {
                 return Ok(Admission::Duplicate {
                     first_offset: stored.first_offset,
+                    last_offset: stored.last_offset,
                     timestamp: stored.timestamp,
                 });
             }
@@ -127,6 +131,7 @@ impl Producers {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
             first_offset: batch.base_offset,
+            last_offset: batch.last_offset(),
             timestamp: batch.max_timestamp,
         });
         entry.last_timestamp = batch.max_timestamp;
@@ -136,6 +141,28 @@ impl Producers {
     pub(super) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         self.entries
             .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
+    }
+
+    /// The offsets of the newest records.
+    pub(super) fn last_offsets(&self) -> impl Iterator<Item = i64> {
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.batches.back().map(|batch| batch.last_offset))
+    }
+
+    /// What a snapshot holds: of each producer only its newest batch
+    /// (`ProducerStateManager.writeSnapshot`).
+    pub(super) fn newest_batches(&self) -> Self {
+        let mut snapshot = self.clone();
+        for entry in snapshot.entries.values_mut() {
+            let older = entry.batches.len().saturating_sub(1);
+            entry.batches.drain(..older);
+        }
+        snapshot
+    }
+
+    /// Forgets all producers.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
     }
 
     /// The producers by ascending id.

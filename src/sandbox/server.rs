@@ -41,8 +41,10 @@ const PIECES_MAX: usize = 256;
 pub struct Server {
     shared: Arc<Shared>,
     brokers: Vec<Broker>,
-    /// One task per broker, each with the tasks of its connections, and one that keeps time.
-    _tasks: JoinSet<()>,
+    /// One task per broker that runs, each with the tasks of its connections.
+    listeners: Mutex<BTreeMap<i32, JoinSet<()>>>,
+    /// The one task that keeps the cluster's time.
+    _clock: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -80,16 +82,57 @@ impl Server {
             waiting: Mutex::new(BTreeMap::new()),
             deadline_is_nearer: Notify::new(),
         });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(keep_time(Arc::clone(&shared)));
-        for (broker_id, socket) in sockets {
-            tasks.spawn(accept(Arc::clone(&shared), broker_id, socket));
-        }
-        Ok(Self {
+        let mut clock = JoinSet::new();
+        clock.spawn(keep_time(Arc::clone(&shared)));
+        let server = Self {
             shared,
             brokers,
-            _tasks: tasks,
-        })
+            listeners: Mutex::default(),
+            _clock: clock,
+        };
+        for (broker_id, socket) in sockets {
+            server.listen(broker_id, socket);
+        }
+        Ok(server)
+    }
+
+    fn listen(&self, broker_id: i32, socket: TcpListener) {
+        let mut listener = JoinSet::new();
+        listener.spawn(accept(Arc::clone(&self.shared), broker_id, socket));
+        lock(&self.listeners).insert(broker_id, listener);
+    }
+
+    /// Ends a broker as a crash would: see [`Cluster::stop_broker`]. It is gone from its port when
+    /// this returns, and its connections are closed then or a moment later.
+    pub async fn stop_broker(&self, broker_id: i32) {
+        let listener = lock(&self.listeners).remove(&broker_id);
+        self.command(|cluster| cluster.stop_broker(broker_id));
+        if let Some(mut listener) = listener {
+            listener.shutdown().await;
+        }
+    }
+
+    /// Starts a broker again on the port it had: see [`Cluster::start_broker`].
+    ///
+    /// # Errors
+    ///
+    /// When the port cannot be opened; the broker is then still down.
+    pub async fn start_broker(&self, broker_id: i32) -> io::Result<()> {
+        let mut brokers = self.brokers.iter();
+        let broker = brokers.find(|broker| broker.id == broker_id);
+        if let Some(broker) = broker
+            && !lock(&self.listeners).contains_key(&broker_id)
+        {
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, broker.port)).await?;
+            self.command(|cluster| cluster.start_broker(broker_id));
+            self.listen(broker_id, socket);
+        }
+        Ok(())
+    }
+
+    /// Commands the cluster, and answers whatever waited for what the command does.
+    pub fn command<T>(&self, command: impl FnOnce(&mut Cluster) -> T) -> T {
+        self.shared.change(command)
     }
 
     /// The brokers' addresses, as `bootstrap.servers` takes them.
@@ -107,8 +150,8 @@ impl Server {
 
     /// The cluster, to look into or to command.
     ///
-    /// After a command that changes a partition the next request, whichever it is, answers the
-    /// fetches that waited for it.
+    /// What waited for what a command does is answered with the next request, whichever it is;
+    /// [`Server::command`] answers it at once.
     #[must_use]
     pub fn cluster(&self) -> Arc<Mutex<Cluster>> {
         Arc::clone(&self.shared.cluster)
@@ -143,17 +186,23 @@ impl Shared {
     ///
     /// `Err` is where the request's own answer will arrive.
     fn handle(&self, broker_id: i32, body: &Bytes) -> Result<Outcome, Wait> {
+        self.change(
+            |cluster| match cluster.handle(self.now(), broker_id, body) {
+                Outcome::Parked { ticket, .. } => {
+                    let (sender, answer) = oneshot::channel();
+                    lock(&self.waiting).insert(ticket, sender);
+                    Err(Wait { ticket, answer })
+                }
+                outcome => Ok(outcome),
+            },
+        )
+    }
+
+    /// Changes the cluster and answers whatever that completes.
+    fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> T) -> T {
         let mut cluster = lock(&self.cluster);
         let deadline = cluster.deadline();
-        let outcome = cluster.handle(self.now(), broker_id, body);
-        let result = match outcome {
-            Outcome::Parked { ticket, .. } => {
-                let (sender, answer) = oneshot::channel();
-                lock(&self.waiting).insert(ticket, sender);
-                Err(Wait { ticket, answer })
-            }
-            outcome => Ok(outcome),
-        };
+        let result = change(&mut cluster);
         self.deliver(&mut cluster);
         let is_nearer = |at: Timestamp| deadline.is_none_or(|before| at < before);
         if cluster.deadline().is_some_and(is_nearer) {
@@ -197,7 +246,7 @@ impl Wait {
     }
 }
 
-/// Lets the cluster do what time brings: answer fetches, end sessions of members.
+/// Lets the cluster do what time brings: answer who has waited, end sessions of members.
 async fn keep_time(shared: Arc<Shared>) {
     loop {
         let nearer = shared.deadline_is_nearer.notified();

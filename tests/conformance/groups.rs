@@ -11,6 +11,7 @@ use kmirror_protocol::{
         offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         sync_group::SyncGroupRequestAssignment,
     },
+    wire::Array,
 };
 
 use super::broker::{Broker, eventually};
@@ -26,8 +27,8 @@ pub(crate) async fn coordinator(bootstrap: &str, group: &str) -> Broker {
     let mut broker = Broker::connect(bootstrap).await;
     eventually(async || {
         let found = find(&mut broker, 3, 0, group).await;
-        // Not available, and loading, and not yet the leader of the group's partition.
-        found == 0 && ![14, 15, 16].contains(&heartbeat(&mut broker, group, "", 0).await)
+        // While the group is being loaded, members are told that all is well.
+        found == 0 && heartbeat(&mut broker, group, "", 0).await == 25
     })
     .await;
     broker
@@ -38,7 +39,7 @@ async fn find(broker: &mut Broker, version: i16, key_type: i8, key: &str) -> i16
     let request = FindCoordinatorRequest {
         key,
         key_type,
-        coordinator_keys: Vec::new(),
+        coordinator_keys: Vec::new().into(),
     };
     let answer = broker.ask_in(version, &request).await;
     answer.decode().error_code.0
@@ -59,7 +60,7 @@ pub(crate) fn joining<'a>(group_id: &'a str, member_id: &'a str) -> JoinGroupReq
 }
 
 /// Protocols in order of preference, all with the same metadata.
-pub(crate) fn protocols<'a>(names: &[&'a str]) -> Vec<JoinGroupRequestProtocol<'a>> {
+pub(crate) fn protocols<'a>(names: &[&'a str]) -> Array<'a, JoinGroupRequestProtocol<'a>> {
     let protocols = names.iter().map(|name| JoinGroupRequestProtocol {
         name,
         metadata: SUBSCRIPTION,
@@ -305,7 +306,8 @@ pub(crate) async fn commit_in(
 ) -> i16 {
     let request = committing(group, committer, topic, &[(partition, 1, -1, None)]);
     let answer = broker.ask_in(version, &request).await;
-    answer.decode().topics[0].partitions[0].error_code.0
+    let topic = answer.decode().topics.first().unwrap();
+    topic.partitions.first().unwrap().error_code.0
 }
 
 /// A request to commit offsets of one topic: partition, offset, leader epoch and metadata of each.
@@ -335,7 +337,8 @@ pub(crate) fn committing<'a>(
             name,
             partitions: partitions.collect(),
             ..Default::default()
-        }],
+        }]
+        .into(),
     }
 }
 
@@ -349,7 +352,7 @@ pub(super) async fn every_version_finds_coordinators(bootstrap: &str) {
             let request = FindCoordinatorRequest {
                 key: "groups-find",
                 key_type,
-                coordinator_keys: Vec::new(),
+                coordinator_keys: Vec::new().into(),
             };
             let answer = broker.ask_in(version, &request).await;
             let found = answer.decode();
@@ -361,7 +364,7 @@ pub(super) async fn every_version_finds_coordinators(bootstrap: &str) {
         let request = FindCoordinatorRequest {
             key: "",
             key_type,
-            coordinator_keys: vec!["groups-find", "groups-other", ""],
+            coordinator_keys: vec!["groups-find", "groups-other", ""].into(),
         };
         let answer = broker.ask(&request).await;
         let found = |key| Coordinator {
@@ -386,7 +389,7 @@ pub(super) async fn coordinators_of_other_kinds_are_refused(bootstrap: &str) {
         let request = FindCoordinatorRequest {
             key: "groups-kind",
             key_type,
-            coordinator_keys: vec!["groups-kind"],
+            coordinator_keys: vec!["groups-kind"].into(),
         };
         for version in 1..=3 {
             let answer = broker.ask_in(version, &request).await;

@@ -5,7 +5,7 @@ use kmirror_protocol::messages::{
 };
 
 use super::{
-    broker::Broker,
+    broker::{Broker, eventually},
     groups::{
         NOBODY, SUBSCRIPTION, commit_in, coordinator, heartbeat, join, joining, leave,
         new_member_id, stable_group, sync, syncing,
@@ -21,8 +21,8 @@ async fn list(
     types: &[&'static str],
 ) -> Vec<[String; 4]> {
     let request = ListGroupsRequest {
-        states_filter: states.to_vec(),
-        types_filter: types.to_vec(),
+        states_filter: states.to_vec().into(),
+        types_filter: types.to_vec().into(),
     };
     let answer = broker.ask_in(version, &request).await;
     let answer = answer.decode();
@@ -65,6 +65,8 @@ pub(super) async fn groups_are_listed_by_state_and_type(bootstrap: &str) {
     assert_eq!(join(broker, &joining(preparing, &id)).await.code, 0);
     stable_group(broker, stable).await;
 
+    // Kafka shows a new group once its log has it.
+    eventually(async || list(broker, 5, "glist", &[], &[]).await.len() == 4).await;
     let row = |fields: [&str; 4]| fields.map(str::to_owned);
     let all = [
         row([simple, "", "Empty", "classic"]),
@@ -124,7 +126,7 @@ async fn describe(
     };
     let answer = broker.ask_in(version, &request).await;
     let answer = answer.decode();
-    let group = &answer.groups[0];
+    let group = answer.groups.first().unwrap();
     let fields = vec![
         group.error_code.0.to_string(),
         group.error_message.unwrap_or("null").to_owned(),
@@ -163,9 +165,9 @@ pub(super) async fn groups_are_described_in_every_state(bootstrap: &str) {
     }
     let id = new_member_id(broker, group).await;
     let none = "-2147483648";
-    let described = describe(broker, 6, group).await;
     let expected = fields(["0", "null", group, "Empty", "", "", none]);
-    assert_eq!(described, (expected, vec![]));
+    // Kafka shows a new group once its log has it.
+    eventually(async || describe(broker, 6, group).await == (expected.clone(), vec![])).await;
     assert_eq!(join(broker, &joining(group, &id)).await.code, 0);
     let member = |metadata: &[u8], assignment: &[u8]| {
         let (metadata, assignment) = (format!("{metadata:?}"), format!("{assignment:?}"));
@@ -245,7 +247,7 @@ pub(crate) async fn delete(
     groups: &[&str],
 ) -> Vec<(String, i16)> {
     let request = DeleteGroupsRequest {
-        groups_names: groups.to_vec(),
+        groups_names: groups.to_vec().into(),
     };
     let answer = broker.ask_in(version, &request).await;
     let answer = answer.decode();

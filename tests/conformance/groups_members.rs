@@ -171,7 +171,7 @@ pub(super) async fn protocols_must_be_common_to_all(bootstrap: &str) {
     let group = "members-protocols";
     let broker = &mut coordinator(bootstrap, group).await;
     let none = JoinGroupRequest {
-        protocols: Vec::new(),
+        protocols: Vec::new().into(),
         ..joining(group, "")
     };
     assert_eq!(join(broker, &none).await, Joined::refused(23, ""));

@@ -45,14 +45,14 @@ async fn fetch_in(
             .iter()
             .map(|(name, indexes)| OffsetFetchRequestTopic {
                 name,
-                partition_indexes: indexes.to_vec(),
+                partition_indexes: indexes.to_vec().into(),
             });
         topics.collect()
     });
     let request = OffsetFetchRequest {
         group_id,
         topics,
-        groups: Vec::new(),
+        groups: Vec::new().into(),
         require_stable: version >= 7,
     };
     let answer = broker.ask_in(version, &request).await;
@@ -91,7 +91,7 @@ async fn fetch_groups(
     let groups = groups.into_iter();
     let groups = groups.map(|(group_id, topics)| OffsetFetchRequestGroup {
         group_id,
-        topics,
+        topics: topics.map(Into::into),
         ..Default::default()
     });
     let request = OffsetFetchRequest {
@@ -134,8 +134,9 @@ async fn offset(broker: &mut Broker, group: &str, topic: &str) -> i64 {
 async fn commit(broker: &mut Broker, version: i16, request: &OffsetCommitRequest<'_>) -> Vec<i16> {
     let answer = broker.ask_in(version, request).await;
     let answer = answer.decode();
-    assert_eq!(answer.topics[0].name, request.topics[0].name);
-    let partitions = answer.topics[0].partitions.iter();
+    let topic = answer.topics.first().unwrap();
+    assert_eq!(topic.name, request.topics.first().unwrap().name);
+    let partitions = topic.partitions.iter();
     let codes: Vec<(i32, i16)> = partitions
         .map(|it| (it.partition_index, it.error_code.0))
         .collect();
@@ -333,7 +334,7 @@ pub(super) async fn offsets_are_committed_by_topic_id(bootstrap: &str) {
     };
     let request = OffsetCommitRequest {
         group_id: group,
-        topics: vec![of(topic.id, &[0, 1]), of(Uuid([7; 16]), &[0])],
+        topics: vec![of(topic.id, &[0, 1]), of(Uuid([7; 16]), &[0])].into(),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
@@ -397,12 +398,20 @@ pub(super) async fn offsets_go_with_their_topic(bootstrap: &str) {
         topics: vec![DeleteTopicState {
             name: Some(topic.name),
             topic_id: Uuid::ZERO,
-        }],
+        }]
+        .into(),
         timeout_ms: 30_000,
         ..Default::default()
     };
     assert_eq!(
-        broker.ask(&request).await.decode().responses[0].error_code,
+        broker
+            .ask(&request)
+            .await
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .error_code,
         ErrorCode::NONE
     );
     eventually(async || offset(broker, group, topic.name).await == -1).await;
@@ -516,12 +525,15 @@ pub(super) async fn offsets_of_unknown_producers_are_refused(bootstrap: &str) {
                         committed_offset: 1,
                         ..Default::default()
                     },
-                ],
-            }],
+                ]
+                .into(),
+            }]
+            .into(),
         };
         let answer = broker.ask_in(version, &request).await;
         let answer = answer.decode();
-        let partitions = answer.topics[0].partitions.iter();
+        let topic = answer.topics.first().unwrap();
+        let partitions = topic.partitions.iter();
         let codes = partitions.map(|it| (it.partition_index, it.error_code.0));
         let expected = [(0, 49), (1, 3)];
         assert_eq!(sorted(codes.collect()), expected, "version {version}");

@@ -6,6 +6,8 @@
 
 mod batches;
 mod broker;
+mod brokers;
+mod compaction;
 mod configs;
 mod fetches;
 mod groups;
@@ -13,7 +15,9 @@ mod groups_admin;
 mod groups_members;
 mod groups_offsets;
 mod idempotence;
+mod leaders;
 mod offsets;
+mod replicas;
 mod requests;
 mod topics;
 
@@ -76,6 +80,7 @@ probes! {
         a_partition_listed_twice_is_appended_once,
         acks_decide_whether_a_request_is_answered,
         a_request_that_is_not_understood_ends_the_connection,
+        bytes_after_the_last_field_are_passed_over,
         versions_can_be_asked_for_in_any_version,
         partitions_that_do_not_exist_are_named_as_such;
     offsets:
@@ -133,6 +138,53 @@ probes! {
         groups_are_described_in_every_state,
         a_classic_group_is_not_described_as_another,
         only_empty_groups_can_be_deleted;
+}
+
+/// Declares the two tests of each probe that needs several brokers.
+macro_rules! cluster_probes {
+    ($($group:ident: $($probe:ident),+ $(,)?;)+) => {
+        mod on_sandbox_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    super::$group::$probe(&mut Brokers::sandbox().await).await;
+                }
+            )+)+
+        }
+
+        mod on_kafka_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    let Some(mut brokers) = Brokers::kafka().await else { return };
+                    super::$group::$probe(&mut brokers).await;
+                }
+            )+)+
+        }
+    };
+}
+
+cluster_probes! {
+    leaders:
+        an_in_sync_follower_takes_over_with_all_that_was_acknowledged,
+        an_unclean_leader_shows_what_was_lost,
+        only_the_leader_takes_batches_and_others_name_it,
+        epochs_that_are_over_or_to_come_are_refused,
+        an_epoch_ends_where_the_next_leader_began,
+        a_partition_without_leader_says_so,
+        the_preferred_leader_is_elected_on_request,
+        a_leader_out_of_sync_is_elected_on_request;
+    replicas:
+        too_few_in_sync_replicas_stop_acknowledgements,
+        acks_of_all_wait_for_followers,
+        a_killed_broker_remembers_producers_from_its_log,
+        a_stopped_broker_is_no_part_of_the_cluster;
+    compaction:
+        the_newest_record_of_each_key_is_left;
 }
 
 /// A broker of the sandbox whose clock is right.

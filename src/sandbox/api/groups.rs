@@ -20,7 +20,7 @@ use super::{Call, Cluster, Outcome, groups_coordinator::check_coordinator};
 use crate::sandbox::{
     Ticket,
     groups::{Answer, Identity, JoinAnswer, JoinGroup, Protocol, SyncAnswer, SyncGroup},
-    parked::WaitsFor,
+    parked::ParkedMember,
 };
 
 /// From this version on someone new is given an id to join with (KIP-394).
@@ -149,7 +149,11 @@ fn answer_or_park(cluster: &mut Cluster, call: &Call<'_>, ticket: Ticket) -> Out
     if let Some(answer) = cluster.groups.take_answer(ticket) {
         return reply(call, &answer);
     }
-    cluster.parked.park(ticket, call.parked(WaitsFor::Group));
+    let parked = ParkedMember {
+        broker_id: call.broker_id,
+        body: call.body.clone(),
+    };
+    cluster.parked.park_member(ticket, parked);
     // Whoever waits, waits for a timer at the latest.
     let deadline = cluster.groups.deadline().unwrap_or(call.now);
     Outcome::Parked { ticket, deadline }
@@ -228,10 +232,7 @@ pub(super) fn leave(
         member_id: request.member_id,
         ..Default::default()
     });
-    let members: Vec<MemberIdentity<'_>> = only
-        .into_iter()
-        .chain(request.members.iter().cloned())
-        .collect();
+    let members: Vec<MemberIdentity<'_>> = only.into_iter().chain(&request.members).collect();
     if let Err(error_code) = check_group(cluster, call, request.group_id) {
         return call.reply::<LeaveGroupRequest<'_>>(&LeaveGroupResponse {
             error_code,

@@ -36,9 +36,9 @@ pub(super) fn list(
     call: &Call<'_>,
     request: &ListGroupsRequest<'_>,
 ) -> Outcome {
-    let lower = |words: &[&str]| words.iter().map(|it| it.trim().to_lowercase()).collect();
-    let states: BTreeSet<String> = lower(&request.states_filter);
-    let types: BTreeSet<String> = lower(&request.types_filter);
+    let lower = |word: &str| word.trim().to_lowercase();
+    let states: BTreeSet<String> = request.states_filter.iter().map(lower).collect();
+    let types: BTreeSet<String> = request.types_filter.iter().map(lower).collect();
     let is_wanted = |filter: &BTreeSet<String>, word: &str| {
         filter.is_empty() || filter.contains(&word.to_lowercase())
     };
@@ -73,7 +73,7 @@ pub(super) fn describe(
     let metadata: Vec<Vec<Bytes>> = group_ids
         .map(|group_id| member_metadata(cluster.groups.get(group_id)))
         .collect();
-    let messages = request.groups.iter().map(|group_id| not_found(group_id));
+    let messages = request.groups.iter().map(not_found);
     let messages: Vec<String> = messages.collect();
     let mut groups = Vec::with_capacity(request.groups.len());
     for ((group_id, metadata), message) in request.groups.iter().zip(&metadata).zip(&messages) {
@@ -105,7 +105,7 @@ pub(super) fn describe(
     }
     call.reply::<DescribeGroupsRequest<'_>>(&DescribeGroupsResponse {
         throttle_time_ms: 0,
-        groups,
+        groups: groups.into(),
     })
 }
 
@@ -151,7 +151,7 @@ pub(super) fn delete(
 ) -> Outcome {
     let mut seen = BTreeSet::new();
     let names = request.groups_names.iter();
-    let results = names.filter(|group_id| seen.insert(group_id.to_string()));
+    let results = names.filter(|group_id| seen.insert(*group_id));
     let results = results.map(|group_id| {
         let checked = check_coordinator(cluster, call.broker_id, group_id);
         let deleted = checked.and_then(|()| cluster.groups.delete(group_id));

@@ -30,11 +30,17 @@ const UNKNOWN_KEY_TYPE: &str = "This most likely occurs because of a request bei
                                 the client library or the message was sent to an incompatible \
                                 broker. See the broker logs for more details.";
 
-/// The broker that coordinates a group or a transactional id.
+/// The broker that coordinates a group or a transactional id: while it is down, the next one.
+///
+/// Nothing is lost with a coordinator, as if all brokers had replicas of the internal topics.
 pub(super) fn coordinator<'a>(cluster: &'a Cluster, key: &str) -> Option<&'a Broker> {
     let brokers = cluster.brokers();
     let partition = usize::try_from(partition_for(key)).unwrap_or_default();
-    brokers.get(partition % brokers.len().max(1))
+    let preferred = partition % brokers.len().max(1);
+    let candidates = brokers.iter().cycle().skip(preferred).take(brokers.len());
+    candidates
+        .into_iter()
+        .find(|broker| cluster.is_running(broker.id))
 }
 
 /// Checks that a broker coordinates a group or a transactional id.

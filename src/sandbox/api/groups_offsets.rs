@@ -9,7 +9,8 @@ use kmirror_protocol::{
         OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
         OffsetFetchRequest, OffsetFetchResponse,
         offset_commit::{
-            OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+            OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponsePartition,
+            OffsetCommitResponseTopic,
         },
         offset_delete::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
         offset_fetch::{
@@ -62,61 +63,72 @@ pub(super) fn commit(
     call: &Call<'_>,
     request: &OffsetCommitRequest<'_>,
 ) -> Outcome {
+    let topics = request.topics.iter();
+    let names: Vec<_> = topics.map(|it| topic_name(cluster, call, &it)).collect();
+    let topics = || request.topics.iter().zip(&names);
     // Kafka asks the coordinator only about partitions that exist.
-    let named = request.topics.iter();
-    let names: Vec<Result<String, ErrorCode>> = named
-        .map(|topic| topic_name(cluster, call, topic))
-        .collect();
-    let exists = |name: &Result<String, ErrorCode>, topic: &OffsetCommitRequestTopic<'_>| {
-        let mut partitions = topic.partitions.iter();
-        let is_known = |index| {
-            name.as_ref()
-                .is_ok_and(|it| cluster.partition(it, index).is_ok())
-        };
-        partitions.any(|partition| is_known(partition.partition_index))
-    };
-    let any_exists = names
-        .iter()
-        .zip(&request.topics)
-        .any(|(name, topic)| exists(name, topic));
-    let begun = if any_exists {
+    let begun = if topics().any(|(topic, name)| has_partition(cluster, &topic, name)) {
         begin_commit(cluster, call, request)
     } else {
         Ok(())
     };
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for (topic, name) in request.topics.iter().zip(&names) {
-        let partitions = topic.partitions.iter().map(|partition| {
-            let sent = SentOffset {
-                offset: partition.committed_offset,
-                leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata,
-            };
-            let index = partition.partition_index;
-            let result = name.as_ref().map_err(|code| *code).and_then(|name| {
-                cluster.partition(name, index)?;
-                begun?;
-                let group_id = request.group_id;
-                cluster
-                    .groups
-                    .commit(group_id, (name, index), sent.check()?);
-                Ok(())
-            });
-            OffsetCommitResponsePartition {
-                partition_index: index,
-                error_code: result.err().unwrap_or_default(),
-            }
-        });
-        topics.push(OffsetCommitResponseTopic {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partitions: partitions.collect(),
-        });
-    }
+    let topics = topics();
+    let topics = topics.map(|(topic, name)| OffsetCommitResponseTopic {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| {
+                let name = name.as_deref().map_err(|code| *code);
+                let committed = name.and_then(|name| {
+                    commit_one(cluster, request.group_id, name, &partition, begun)
+                });
+                OffsetCommitResponsePartition {
+                    partition_index: partition.partition_index,
+                    error_code: committed.err().unwrap_or_default(),
+                }
+            })
+            .collect(),
+    });
+    let topics = topics.collect();
     call.reply::<OffsetCommitRequest<'_>>(&OffsetCommitResponse {
         throttle_time_ms: 0,
         topics,
     })
+}
+
+/// Whether any of the partitions that are named exists.
+fn has_partition(
+    cluster: &Cluster,
+    topic: &OffsetCommitRequestTopic<'_>,
+    name: &Result<String, ErrorCode>,
+) -> bool {
+    let mut indexes = topic.partitions.iter().map(|it| it.partition_index);
+    let exists = |name: &String| indexes.any(|index| cluster.partition(name, index).is_ok());
+    name.as_ref().is_ok_and(exists)
+}
+
+/// Commits one offset, if the group lets it.
+fn commit_one(
+    cluster: &mut Cluster,
+    group_id: &str,
+    topic: &str,
+    partition: &OffsetCommitRequestPartition<'_>,
+    begun: Result<(), ErrorCode>,
+) -> Result<(), ErrorCode> {
+    let index = partition.partition_index;
+    cluster.partition(topic, index)?;
+    begun?;
+    let sent = SentOffset {
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata,
+    };
+    cluster
+        .groups
+        .commit(group_id, (topic, index), sent.check()?);
+    Ok(())
 }
 
 fn topic_name(
@@ -161,7 +173,7 @@ pub(super) fn fetch(
 ) -> Outcome {
     if call.version() >= 8 {
         let groups = request.groups.iter();
-        let groups = groups.map(|group| fetch_group(cluster, call, group, request.require_stable));
+        let groups = groups.map(|group| fetch_group(cluster, call, &group, request.require_stable));
         return call.reply::<OffsetFetchRequest<'_>>(&OffsetFetchResponse {
             groups: groups.collect(),
             ..Default::default()
@@ -216,11 +228,16 @@ fn fetch_group<'a>(
             ..Default::default()
         };
     }
-    let fetched = |topic: &str, partition: i32| {
-        let offset = cluster
-            .groups
-            .offset(group_id, (topic, partition), require_stable);
-        fetched_partition(partition, offset)
+    let fetched = |topic: Result<&str, ErrorCode>, index: i32| match topic {
+        Ok(topic) => {
+            let groups = &cluster.groups;
+            let offset = groups.offset(group_id, (topic, index), require_stable);
+            fetched_partition(index, offset)
+        }
+        Err(error_code) => OffsetFetchResponsePartitions {
+            error_code,
+            ..fetched_partition(index, FetchedOffset::Absent)
+        },
     };
     let topics = match &wanted.topics {
         None => {
@@ -229,33 +246,21 @@ fn fetch_group<'a>(
                 name,
                 topic_id: cluster.topic(name).map_or(Uuid::ZERO, |topic| topic.id),
                 partitions: partitions
-                    .iter()
-                    .map(|index| fetched(name, *index))
+                    .into_iter()
+                    .map(|index| fetched(Ok(name), index))
                     .collect(),
             });
             topics.collect()
         }
         Some(topics) => {
-            let topics = topics.iter().map(|topic| {
-                let name = if call.version() >= TOPIC_ID_VERSION {
-                    cluster
-                        .topic_by_id(topic.topic_id)
-                        .map(|it| it.name.as_str())
-                } else {
-                    Ok(topic.name)
-                };
-                let partitions = topic.partition_indexes.iter().map(|index| match name {
-                    Ok(name) => fetched(name, *index),
-                    Err(error_code) => OffsetFetchResponsePartitions {
-                        error_code,
-                        ..fetched_partition(*index, FetchedOffset::Absent)
-                    },
-                });
-                OffsetFetchResponseTopics {
-                    name: topic.name,
-                    topic_id: topic.topic_id,
-                    partitions: partitions.collect(),
-                }
+            let topics = topics.iter().map(|topic| OffsetFetchResponseTopics {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                partitions: topic
+                    .partition_indexes
+                    .iter()
+                    .map(|index| fetched(name_to_fetch(cluster, call, &topic), index))
+                    .collect(),
             });
             topics.collect()
         }
@@ -265,6 +270,19 @@ fn fetch_group<'a>(
         topics,
         error_code: ErrorCode::NONE,
     }
+}
+
+/// A topic that does not exist has no offsets; only its id must be known.
+fn name_to_fetch<'a>(
+    cluster: &'a Cluster,
+    call: &Call<'_>,
+    topic: &OffsetFetchRequestTopics<'a>,
+) -> Result<&'a str, ErrorCode> {
+    if call.version() < TOPIC_ID_VERSION {
+        return Ok(topic.name);
+    }
+    let found = cluster.topic_by_id(topic.topic_id);
+    found.map(|topic| topic.name.as_str())
 }
 
 fn fetched_partition(
@@ -306,28 +324,33 @@ pub(super) fn delete(
             ..Default::default()
         });
     }
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let deleted = cluster.partition(topic.name, index).map(drop);
-            let deleted = deleted.and_then(|()| {
-                cluster
-                    .groups
-                    .delete_offset(request.group_id, topic.name, index)
-            });
+            let deleted = delete_one(cluster, request.group_id, topic.name, index);
             OffsetDeleteResponsePartition {
                 partition_index: index,
                 error_code: deleted.err().unwrap_or_default(),
             }
         });
-        topics.push(OffsetDeleteResponseTopic {
+        OffsetDeleteResponseTopic {
             name: topic.name,
             partitions: partitions.collect(),
-        });
-    }
+        }
+    });
+    let topics = topics.collect();
     call.reply::<OffsetDeleteRequest<'_>>(&OffsetDeleteResponse {
         topics,
         ..Default::default()
     })
+}
+
+fn delete_one(
+    cluster: &mut Cluster,
+    group_id: &str,
+    topic: &str,
+    partition: i32,
+) -> Result<(), ErrorCode> {
+    cluster.partition(topic, partition)?;
+    cluster.groups.delete_offset(group_id, topic, partition)
 }

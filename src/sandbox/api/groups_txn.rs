@@ -41,7 +41,7 @@ pub(super) fn commit(
     }
     call.reply::<TxnOffsetCommitRequest<'_>>(&TxnOffsetCommitResponse {
         throttle_time_ms: 0,
-        topics,
+        topics: topics.into(),
     })
 }
 

@@ -6,6 +6,7 @@
 mod api_versions;
 mod configs;
 mod delete_records;
+mod elect_leaders;
 mod fetch;
 mod groups;
 mod groups_admin;
@@ -33,8 +34,10 @@ use kmirror_protocol::{
 use super::{
     Cluster, Outcome, Timestamp,
     groups::Answer,
-    parked::{Parked, WaitsFor},
+    parked::{Parked, ParkedMember, Waiting},
 };
+
+pub(super) use produce::Appended;
 
 /// The APIs that are served, in all versions of the message tables.
 const SERVED: &[ApiKey] = &[
@@ -61,6 +64,7 @@ const SERVED: &[ApiKey] = &[
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
@@ -92,20 +96,11 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The request as it waits.
-    fn parked(&self, waits_for: WaitsFor) -> Parked {
-        Parked {
-            broker_id: self.broker_id,
-            body: self.body.clone(),
-            waits_for,
-        }
-    }
-
     const fn version(&self) -> i16 {
         self.header.api_version
     }
 
-    /// The message.
+    /// The message; bytes after it are passed over, as librdkafka sends them.
     ///
     /// # Errors
     ///
@@ -120,8 +115,7 @@ impl<'a> Call<'a> {
             if version.flexible {
                 reader.skip_tagged_fields()?;
             }
-            let request = R::read(reader, version)?;
-            reader.end().map(|()| request)
+            R::read(reader, version)
         };
         read(&mut reader).map_err(|fault| format!("{} v{}: {fault}", R::KEY, version.number))
     }
@@ -224,6 +218,7 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
         }
         ApiKey::DescribeConfigs => configs::describe(cluster, call, &call.decode()?),
         ApiKey::CreatePartitions => partitions::create(cluster, call, &call.decode()?),
+        ApiKey::ElectLeaders => elect_leaders::handle(cluster, call, &call.decode()?),
         ApiKey::IncrementalAlterConfigs => configs::alter(cluster, call, &call.decode()?),
         ApiKey::DescribeCluster => metadata::describe_cluster(cluster, call, &call.decode()?),
         ApiKey::DescribeProducers => producers::describe(cluster, call, &call.decode()?),
@@ -231,23 +226,30 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
     })
 }
 
-/// Tries a parked fetch again; `None` if it goes on waiting, which an expired one never does.
-pub(super) fn retry_fetch(
-    cluster: &mut Cluster,
+/// Tries a parked request again; `None` if it goes on waiting, which an expired one never does.
+pub(super) fn retry(
+    cluster: &Cluster,
     now: Timestamp,
-    parked: &Parked,
+    parked: &mut Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
-    let call = Call::read(now, parked.broker_id, &parked.body)
-        .expect("a fetch is parked only after its header has been read");
-    let request = call
-        .decode()
-        .expect("a fetch is parked only after it has been decoded");
-    fetch::attempt(cluster, &call, &request, is_expired).ok()
+    let call = Call::read(now, parked.broker_id, &parked.body);
+    let call = call.expect("a request is parked only after its header has been read");
+    let decoded = "a request is parked only after it has been decoded";
+    match &mut parked.waiting {
+        Waiting::Fetch => {
+            let request = call.decode().expect(decoded);
+            fetch::attempt(cluster, &call, &request, is_expired).ok()
+        }
+        Waiting::Acks(topics) => {
+            let request = call.decode().expect(decoded);
+            produce::acknowledge(cluster, &call, &request, topics, is_expired)
+        }
+    }
 }
 
 /// Answers a JoinGroup or SyncGroup request that has waited.
-pub(super) fn answer_member(now: Timestamp, parked: &Parked, answer: &Answer) -> Outcome {
+pub(super) fn answer_member(now: Timestamp, parked: &ParkedMember, answer: &Answer) -> Outcome {
     let call = Call::read(now, parked.broker_id, &parked.body)
         .expect("a member waits only after its request's header has been read");
     groups::reply(&call, answer)

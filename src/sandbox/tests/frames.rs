@@ -110,7 +110,7 @@ fn every_api_that_is_offered_is_served() {
         },
     );
     let offered = answer.decode().api_keys;
-    assert_eq!(offered.len(), 28);
+    assert_eq!(offered.len(), 29);
     for api in offered {
         // No message follows, so one that is served says what it lacks.
         let mut frame = [api.api_key.to_be_bytes(), api.max_version.to_be_bytes()].concat();
@@ -145,7 +145,15 @@ fn transactions_are_refused_and_nothing_is_stored() {
     };
     for (version, expected) in [(10, 48), (11, 120)] {
         let answer = sandbox.ask_in(version, 0, &request);
-        let code = answer.decode().responses[0].partition_responses[0].error_code;
+        let code = answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
+            .error_code;
         assert_eq!(code.0, expected, "version {version}");
     }
     assert_eq!(sandbox.cluster.log_range("t", 0), Some(0..0));

@@ -17,68 +17,79 @@ const GROUPS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 fn coordinator(sandbox: &mut Sandbox, asked: i32, group: &'static str) -> i32 {
     let request = FindCoordinatorRequest {
-        coordinator_keys: vec![group],
+        coordinator_keys: vec![group].into(),
         ..Default::default()
     };
     let answer = sandbox.ask(asked, &request);
-    let found = answer.decode().coordinators.first().cloned().unwrap();
+    let found = answer.decode().coordinators.first().unwrap();
     assert_eq!(found.error_code, ErrorCode::NONE);
     assert_eq!(found.port, 9092 + found.node_id);
     found.node_id
 }
 
+/// What a broker says to a commit, a fetch, a description and a heartbeat.
+fn codes(sandbox: &mut Sandbox, broker_id: i32, group_id: &'static str) -> [ErrorCode; 4] {
+    let commit = OffsetCommitRequest {
+        group_id,
+        topics: vec![OffsetCommitRequestTopic {
+            topic_id: sandbox.topic_id(),
+            partitions: vec![OffsetCommitRequestPartition::default()].into(),
+            ..Default::default()
+        }]
+        .into(),
+        ..Default::default()
+    };
+    let fetch = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id,
+            ..Default::default()
+        }]
+        .into(),
+        ..Default::default()
+    };
+    let describe = DescribeGroupsRequest {
+        groups: vec![group_id].into(),
+        ..Default::default()
+    };
+    let beat = HeartbeatRequest {
+        group_id,
+        ..Default::default()
+    };
+    let committed = sandbox.ask(broker_id, &commit);
+    let committed = committed.decode().topics.first().unwrap();
+    let fetched = sandbox.ask(broker_id, &fetch);
+    let described = sandbox.ask(broker_id, &describe);
+    [
+        committed.partitions.first().unwrap().error_code,
+        fetched.decode().groups.first().unwrap().error_code,
+        described.decode().groups.first().unwrap().error_code,
+        sandbox.ask(broker_id, &beat).decode().error_code,
+    ]
+}
+
+const SERVED: [ErrorCode; 4] = [
+    ErrorCode::NONE,
+    ErrorCode::NONE,
+    ErrorCode::NONE,
+    ErrorCode::UNKNOWN_MEMBER_ID,
+];
+
 #[test]
 fn only_its_coordinator_serves_a_group() {
     let mut sandbox = Sandbox::new(3);
-    let topic_id = sandbox.create_topic(1, &[]);
+    sandbox.create_topic(1, &[]);
     let mut coordinators = std::collections::BTreeSet::new();
     for group_id in GROUPS {
         let coordinator = coordinator(&mut sandbox, 2, group_id);
         coordinators.insert(coordinator);
         for broker_id in 0..3 {
             let expected = if broker_id == coordinator {
-                ErrorCode::NONE
+                SERVED
             } else {
-                ErrorCode::NOT_COORDINATOR
+                [ErrorCode::NOT_COORDINATOR; 4]
             };
-            let commit = OffsetCommitRequest {
-                group_id,
-                topics: vec![OffsetCommitRequestTopic {
-                    topic_id,
-                    partitions: vec![OffsetCommitRequestPartition::default()],
-                    ..Default::default()
-                }],
-                ..Default::default()
-            };
-            let answer = sandbox.ask(broker_id, &commit);
-            let code = answer.decode().topics[0].partitions[0].error_code;
-            assert_eq!(code, expected, "{group_id} at {broker_id}");
-            let fetch = OffsetFetchRequest {
-                groups: vec![OffsetFetchRequestGroup {
-                    group_id,
-                    ..Default::default()
-                }],
-                ..Default::default()
-            };
-            let answer = sandbox.ask(broker_id, &fetch);
-            assert_eq!(answer.decode().groups[0].error_code, expected);
-            let describe = DescribeGroupsRequest {
-                groups: vec![group_id],
-                ..Default::default()
-            };
-            let answer = sandbox.ask(broker_id, &describe);
-            let described = &answer.decode().groups[0];
-            let has_state = described.group_state == "Empty";
-            assert!(
-                has_state == expected.is_ok() || group_id > "a",
-                "{described:?}"
-            );
-            let beat = HeartbeatRequest {
-                group_id,
-                ..Default::default()
-            };
-            let code = sandbox.ask(broker_id, &beat).decode().error_code;
-            assert_eq!(code == ErrorCode::NOT_COORDINATOR, !expected.is_ok());
+            let codes = codes(&mut sandbox, broker_id, group_id);
+            assert_eq!(codes, expected, "{group_id} at {broker_id}");
         }
     }
     assert_eq!(coordinators, (0..3).collect());
@@ -92,6 +103,25 @@ fn only_its_coordinator_serves_a_group() {
     assert_eq!(listed, GROUPS);
 }
 
+#[test]
+fn another_broker_coordinates_while_the_first_is_down() {
+    let mut sandbox = Sandbox::new(3);
+    sandbox.create_topic(3, &[]);
+    let first = coordinator(&mut sandbox, 0, "g");
+    assert_eq!(codes(&mut sandbox, first, "g"), SERVED);
+    sandbox.cluster.stop_broker(first);
+    let running = (first + 1) % 3;
+    let second = coordinator(&mut sandbox, running, "g");
+    assert_eq!(second, running);
+    // It knows the group.
+    let answer = sandbox.ask(second, &ListGroupsRequest::default());
+    assert_eq!(answer.decode().groups.first().unwrap().group_id, "g");
+    sandbox.cluster.start_broker(first);
+    assert_eq!(coordinator(&mut sandbox, second, "g"), first);
+    let refused = codes(&mut sandbox, second, "g");
+    assert_eq!(refused, [ErrorCode::NOT_COORDINATOR; 4]);
+}
+
 fn joining(member_id: &str) -> JoinGroupRequest<'_> {
     JoinGroupRequest {
         group_id: "g",
@@ -102,7 +132,8 @@ fn joining(member_id: &str) -> JoinGroupRequest<'_> {
         protocols: vec![JoinGroupRequestProtocol {
             name: "range",
             metadata: b"",
-        }],
+        }]
+        .into(),
         ..Default::default()
     }
 }
