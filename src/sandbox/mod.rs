@@ -22,7 +22,9 @@
 //!   returns is not suspected to have lost what it had: it stays an eligible leader. Nothing that
 //!   it had deleted comes back; in Kafka it does when the broker crashes soon after DeleteRecords.
 //! * DeleteRecords does not wait for followers that are held back.
-//! * No groups and no transactions. A request for an API or version that is not served closes
+//! * Groups are of the classic protocol only (no KIP-848), their state is in memory and not in a
+//!   topic, and committed offsets never expire.
+//! * No transactions. A request for an API or version that is not served closes
 //!   the connection with a reason, as Kafka does.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
@@ -34,6 +36,7 @@ mod commands;
 mod compaction;
 mod config;
 mod elections;
+mod groups;
 mod leader_epochs;
 mod log;
 mod parked;
@@ -61,6 +64,7 @@ pub use parked::Ticket;
 pub use profiles::{Feature, Profile};
 
 use acls::Acls;
+use groups::Groups;
 use parked::ParkedRequests;
 use quotas::Quotas;
 use random::Random;
@@ -114,6 +118,13 @@ pub struct ClusterOptions {
     pub users: Vec<User>,
     /// Whether access is restricted by rules; without it everybody may do everything.
     pub authorizer: Option<AuthorizerOptions>,
+    /// How long an empty group waits for more members once the first has joined
+    /// (`group.initial.rebalance.delay.ms`), in milliseconds; 0 here, 3000 in Kafka.
+    pub group_initial_rebalance_delay_ms: i64,
+    /// The shortest session timeout of a member (`group.min.session.timeout.ms`), in milliseconds.
+    pub group_min_session_timeout_ms: i32,
+    /// The longest (`group.max.session.timeout.ms`), in milliseconds.
+    pub group_max_session_timeout_ms: i32,
 }
 
 impl ClusterOptions {
@@ -138,6 +149,9 @@ impl ClusterOptions {
             partition_count_default: 1,
             users: Vec::new(),
             authorizer: None,
+            group_initial_rebalance_delay_ms: 0,
+            group_min_session_timeout_ms: 6_000,
+            group_max_session_timeout_ms: 1_800_000,
         }
     }
 }
@@ -147,11 +161,11 @@ impl ClusterOptions {
 pub enum Outcome {
     /// The frame that answers it, length prefix included, in pieces to be sent in order.
     Reply(Vec<Bytes>),
-    /// It waits; [`Cluster::poll`] will answer it, no later than at its deadline.
+    /// It waits; [`Cluster::poll`] will answer it.
     Parked {
         /// Which answer of [`Cluster::poll`] will be the one.
         ticket: Ticket,
-        /// When to call [`Cluster::poll`] at the latest.
+        /// When to call [`Cluster::poll`] at the latest, unless [`Cluster::deadline`] changes.
         deadline: Timestamp,
     },
     /// The same, from somebody who went over a quota: nothing more of the connection may be read
@@ -175,6 +189,7 @@ pub struct Cluster {
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
     next_producer_id: i64,
+    groups: Groups,
     parked: ParkedRequests,
     sessions: FetchSessions,
     acls: Acls,
@@ -196,6 +211,7 @@ impl Cluster {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             next_producer_id: 0,
+            groups: Groups::new(options.group_initial_rebalance_delay_ms),
             parked: ParkedRequests::default(),
             sessions: FetchSessions::default(),
             acls: Acls::default(),
@@ -229,6 +245,7 @@ impl Cluster {
         if !self.is_running(broker_id) {
             return Outcome::Close(format!("broker {broker_id} is down"));
         }
+        self.groups.advance(now);
         api::handle(self, now, broker_id, client, body)
     }
 
@@ -240,13 +257,15 @@ impl Cluster {
     /// When [`Cluster::poll`] must be called again, if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.parked.deadline()
+        let deadlines = [self.parked.deadline(), self.groups.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Drops a parked request whose connection is gone.
+    /// Drops a parked request whose connection is gone; its member stays in its group.
     pub fn forget(&mut self, ticket: Ticket) {
         // It may have been answered already.
         let _ = self.parked.remove(ticket);
+        let _ = self.parked.remove_member(ticket);
     }
 
     /// The options it was made with.
@@ -338,6 +357,7 @@ impl Cluster {
     fn remove_topic(&mut self, name: &str) -> Option<Topic> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);
+        self.groups.delete_topic(name);
         for partition in &topic.partitions {
             self.parked.wake(topic.id, partition.index);
         }

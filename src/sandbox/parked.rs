@@ -1,7 +1,8 @@
 //! Requests that wait: Kafka's purgatory (`DelayedFetch`, `DelayedProduce`).
 //!
 //! A parked request is tried again when one of its partitions changes, and answered with
-//! whatever there is to say at its deadline.
+//! whatever there is to say at its deadline. That of a member of a group is answered when the
+//! group says so, and never tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,15 @@ pub(super) struct Parked {
     pub(super) waiting: Waiting,
 }
 
+/// A JoinGroup or SyncGroup request that waits for what the other members do.
+#[derive(Debug)]
+pub(super) struct ParkedMember {
+    pub(super) broker_id: i32,
+    pub(super) client: Client,
+    /// The frame of the request without its length.
+    pub(super) body: Bytes,
+}
+
 /// What a request waits for.
 #[derive(Debug)]
 pub(super) enum Waiting {
@@ -54,13 +64,20 @@ pub(super) struct ParkedRequests {
     watchers: BTreeMap<(Uuid, i32), BTreeSet<Ticket>>,
     /// Those that must be tried again.
     woken: BTreeSet<Ticket>,
+    members: BTreeMap<Ticket, ParkedMember>,
 }
 
 impl ParkedRequests {
-    pub(super) fn park(&mut self, parked: Parked) -> Outcome {
+    /// A name for a request that may have to wait.
+    pub(super) const fn ticket(&mut self) -> Ticket {
         let ticket = Ticket(self.next_ticket);
-        let deadline = parked.deadline;
         self.next_ticket = self.next_ticket.saturating_add(1);
+        ticket
+    }
+
+    pub(super) fn park(&mut self, parked: Parked) -> Outcome {
+        let ticket = self.ticket();
+        let deadline = parked.deadline;
         self.insert(ticket, parked);
         Outcome::Parked { ticket, deadline }
     }
@@ -88,8 +105,17 @@ impl ParkedRequests {
         Some(parked)
     }
 
+    pub(super) fn park_member(&mut self, ticket: Ticket, parked: ParkedMember) {
+        self.members.insert(ticket, parked);
+    }
+
+    pub(super) fn remove_member(&mut self, ticket: Ticket) -> Option<ParkedMember> {
+        self.members.remove(&ticket)
+    }
+
     /// Drops what waits at a broker that is gone.
     pub(super) fn remove_broker(&mut self, broker_id: i32) {
+        self.members.retain(|_, it| it.broker_id != broker_id);
         let parked = self.requests.iter();
         let there = parked.filter(|(_, parked)| parked.broker_id == broker_id);
         let there: Vec<Ticket> = there.map(|(ticket, _)| *ticket).collect();
@@ -131,6 +157,13 @@ pub(super) fn poll(cluster: &mut Cluster, now: Timestamp) -> Vec<(Ticket, Outcom
         match api::retry(cluster, now, &mut parked, is_expired) {
             Some(outcome) => answers.push((ticket, outcome)),
             None => cluster.parked.insert(ticket, parked),
+        }
+    }
+    cluster.groups.advance(now);
+    for (ticket, answer) in cluster.groups.take_answers() {
+        // A member whose connection is gone is answered in vain.
+        if let Some(parked) = cluster.parked.remove_member(ticket) {
+            answers.push((ticket, api::answer_member(now, &parked, &answer)));
         }
     }
     answers

@@ -20,7 +20,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -40,6 +40,8 @@ pub struct Server {
     brokers: Vec<Broker>,
     /// One task per broker that runs, each with the tasks of its connections.
     listeners: Mutex<BTreeMap<i32, JoinSet<()>>>,
+    /// The one task that keeps the cluster's time.
+    _clock: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ struct Shared {
     waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
     /// Bytes.
     request_len_max: usize,
+    /// Told when the cluster's deadline has come nearer.
+    deadline_is_nearer: Notify,
 }
 
 impl Server {
@@ -92,11 +96,15 @@ impl Server {
             started: Instant::now(),
             waiting: Mutex::new(BTreeMap::new()),
             request_len_max,
+            deadline_is_nearer: Notify::new(),
         });
+        let mut clock = JoinSet::new();
+        clock.spawn(keep_time(Arc::clone(&shared)));
         let server = Self {
             shared,
             brokers,
             listeners: Mutex::default(),
+            _clock: clock,
         };
         for (broker_id, socket) in sockets {
             server.listen(broker_id, socket);
@@ -140,10 +148,7 @@ impl Server {
 
     /// Commands the cluster, and answers whatever waited for what the command does.
     pub fn command<T>(&self, command: impl FnOnce(&mut Cluster) -> T) -> T {
-        let mut cluster = lock(&self.shared.cluster);
-        let result = command(&mut cluster);
-        self.shared.deliver(&mut cluster);
-        result
+        self.shared.change(command)
     }
 
     /// The brokers' addresses, as `bootstrap.servers` takes them.
@@ -204,23 +209,31 @@ impl Shared {
 
     /// Lets the cluster handle a request and answers whatever it completes.
     ///
-    /// `Err` is where the request's own answer will arrive, and when to poll at the latest.
+    /// `Err` is where the request's own answer will arrive.
     fn handle(&self, broker_id: i32, client: &mut Client, body: &Bytes) -> Result<Outcome, Wait> {
+        let now = self.now();
+        self.change(
+            |cluster| match cluster.handle_from(now, broker_id, client, body) {
+                Outcome::Parked { ticket, .. } => {
+                    let (sender, answer) = oneshot::channel();
+                    lock(&self.waiting).insert(ticket, sender);
+                    Err(Wait { ticket, answer })
+                }
+                outcome => Ok(outcome),
+            },
+        )
+    }
+
+    /// Changes the cluster and answers whatever that completes.
+    fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> T) -> T {
         let mut cluster = lock(&self.cluster);
-        let outcome = cluster.handle_from(self.now(), broker_id, client, body);
-        let result = match outcome {
-            Outcome::Parked { ticket, deadline } => {
-                let (sender, answer) = oneshot::channel();
-                lock(&self.waiting).insert(ticket, sender);
-                Err(Wait {
-                    ticket,
-                    deadline,
-                    answer,
-                })
-            }
-            outcome => Ok(outcome),
-        };
+        let deadline = cluster.deadline();
+        let result = change(&mut cluster);
         self.deliver(&mut cluster);
+        let is_nearer = |at: Timestamp| deadline.is_none_or(|before| at < before);
+        if cluster.deadline().is_some_and(is_nearer) {
+            self.deadline_is_nearer.notify_one();
+        }
         result
     }
 
@@ -237,7 +250,6 @@ impl Shared {
 /// A request that waits in the cluster.
 struct Wait {
     ticket: Ticket,
-    deadline: Timestamp,
     answer: oneshot::Receiver<Outcome>,
 }
 
@@ -253,18 +265,26 @@ impl Drop for Forget<'_> {
 }
 
 impl Wait {
-    async fn answer(mut self, shared: &Shared) -> Outcome {
+    async fn answer(self, shared: &Shared) -> Outcome {
         let _forget = Forget(shared, self.ticket);
-        let mut deadline = shared.instant(self.deadline);
-        loop {
-            tokio::select! {
-                outcome = &mut self.answer => {
-                    return outcome.unwrap_or(Outcome::Close("the server stops".to_owned()));
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    shared.deliver(&mut lock(&shared.cluster));
-                    deadline += Duration::from_millis(1);
-                }
+        let stopped = || Outcome::Close("the server stops".to_owned());
+        self.answer.await.unwrap_or_else(|_| stopped())
+    }
+}
+
+/// Lets the cluster do what time brings: answer who has waited, end sessions of members.
+async fn keep_time(shared: Arc<Shared>) {
+    loop {
+        let nearer = shared.deadline_is_nearer.notified();
+        let deadline = lock(&shared.cluster).deadline();
+        let Some(deadline) = deadline else {
+            nearer.await;
+            continue;
+        };
+        tokio::select! {
+            () = nearer => {}
+            () = tokio::time::sleep_until(shared.instant(deadline)) => {
+                shared.deliver(&mut lock(&shared.cluster));
             }
         }
     }

@@ -12,6 +12,10 @@ mod brokers;
 mod compaction;
 mod configs;
 mod fetches;
+mod groups;
+mod groups_admin;
+mod groups_members;
+mod groups_offsets;
 mod idempotence;
 mod leaders;
 mod lookups;
@@ -29,6 +33,9 @@ use std::{
 use kmirror::sandbox::{AuthorizerOptions, ClusterOptions, Timestamp, server::Server};
 
 use crate::support::kafka::{Kafka, KafkaOptions};
+
+/// The shortest session of a group's member, so that a test need not wait long for its end.
+const SESSION_TIMEOUT_MIN_MS: i32 = 100;
 
 /// Declares the two tests of each probe.
 macro_rules! probes {
@@ -110,6 +117,42 @@ probes! {
         errors_are_told_every_time_and_so_is_their_end,
         a_log_that_begins_elsewhere_is_told,
         a_topic_that_is_gone_or_another_is_noticed;
+    groups:
+        every_version_finds_coordinators,
+        coordinators_of_other_kinds_are_refused;
+    groups_members:
+        a_new_member_is_given_an_id_to_join_with,
+        before_version_4_a_new_member_joins_at_once,
+        one_member_joins_beats_and_leaves,
+        a_second_member_makes_the_first_join_again,
+        who_is_not_assigned_gets_nothing,
+        requests_of_others_are_refused,
+        protocols_must_be_common_to_all,
+        members_vote_for_a_protocol,
+        session_timeouts_have_limits,
+        a_silent_member_is_removed,
+        who_never_comes_back_with_its_id_is_forgotten,
+        members_that_do_not_join_again_are_left_out,
+        a_member_that_joins_unchanged_is_told_the_same,
+        a_rebalance_calls_back_those_who_wait_for_an_assignment,
+        a_static_member_takes_the_place_of_its_old_self,
+        a_static_member_that_waits_is_fenced_by_its_new_self,
+        strangers_leave_in_vain;
+    groups_offsets:
+        an_empty_group_takes_offsets_from_anyone,
+        members_commit_in_their_generation,
+        offsets_are_fetched_in_every_shape,
+        several_groups_are_fetched_at_once,
+        offsets_are_committed_by_topic_id,
+        what_cannot_be_committed_is_refused_by_partition,
+        offsets_go_with_their_topic,
+        offsets_that_nobody_uses_can_be_deleted,
+        offsets_of_unknown_producers_are_refused;
+    groups_admin:
+        groups_are_listed_by_state_and_type,
+        groups_are_described_in_every_state,
+        a_classic_group_is_not_described_as_another,
+        only_empty_groups_can_be_deleted;
     admin:
         versions_and_features_are_those_of_kafka_4_3,
         topics_are_described_page_by_page,
@@ -196,6 +239,7 @@ async fn start_sandbox(authorizer: Option<AuthorizerOptions>) -> Server {
     let mut options = ClusterOptions::new("conformance", 1);
     options.brokers[0].id = 1;
     options.authorizer = authorizer;
+    options.group_min_session_timeout_ms = SESSION_TIMEOUT_MIN_MS;
     Server::start(options, Timestamp(now_ms())).await.unwrap()
 }
 
@@ -225,6 +269,9 @@ fn start_kafka(
     properties: &[(&str, &str)],
 ) -> Option<&'static str> {
     let start = || {
+        let session_timeout_min = SESSION_TIMEOUT_MIN_MS.to_string();
+        let shortest = ("group.min.session.timeout.ms", &*session_timeout_min);
+        let properties = &[properties, &[shortest]].concat();
         let kafka = Kafka::start(&KafkaOptions {
             brokers: 1,
             properties,

@@ -75,6 +75,10 @@ fn operations(
     bits.fold(0, |bits, bit: i32| bits | bit)
 }
 
+pub(super) const fn when(is_asked: bool, operations: i32) -> i32 {
+    if is_asked { operations } else { NOT_ASKED }
+}
+
 pub(super) fn handle(
     cluster: &mut Cluster,
     call: &Call<'_>,

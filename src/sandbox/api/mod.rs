@@ -11,6 +11,11 @@ mod delete_records;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
+mod groups;
+mod groups_admin;
+mod groups_coordinator;
+mod groups_offsets;
+mod groups_txn;
 mod list_config_resources;
 mod list_offsets;
 mod log_dirs;
@@ -38,7 +43,8 @@ use super::{
     Cluster, Outcome, Timestamp,
     acls::{Operation, Resource},
     client::{Client, Sasl},
-    parked::{Parked, Waiting},
+    groups::Answer,
+    parked::{Parked, ParkedMember, Waiting},
     profiles::Profile,
     quotas::Direction,
 };
@@ -51,12 +57,22 @@ const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::TxnOffsetCommit,
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
     ApiKey::DescribeAcls,
@@ -66,14 +82,17 @@ const SERVED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -270,6 +289,21 @@ fn dispatch(
         ApiKey::Fetch => fetch::handle(cluster, call, &call.decode()?),
         ApiKey::ListOffsets => list_offsets::handle(cluster, call, &call.decode()?),
         ApiKey::Metadata => metadata::handle(cluster, call, &call.decode()?),
+        ApiKey::OffsetCommit => groups_offsets::commit(cluster, call, &call.decode()?),
+        ApiKey::OffsetFetch => groups_offsets::fetch(cluster, call, &call.decode()?),
+        ApiKey::FindCoordinator => groups_coordinator::find(cluster, call, &call.decode()?),
+        ApiKey::JoinGroup => groups::join(cluster, call, &call.decode()?),
+        ApiKey::Heartbeat => groups::heartbeat(cluster, call, &call.decode()?),
+        ApiKey::LeaveGroup => groups::leave(cluster, call, &call.decode()?),
+        ApiKey::SyncGroup => groups::sync(cluster, call, &call.decode()?),
+        ApiKey::DescribeGroups => groups_admin::describe(cluster, call, &call.decode()?),
+        ApiKey::ListGroups => groups_admin::list(cluster, call, &call.decode()?),
+        ApiKey::TxnOffsetCommit => groups_txn::commit(cluster, call, &call.decode()?),
+        ApiKey::DeleteGroups => groups_admin::delete(cluster, call, &call.decode()?),
+        ApiKey::OffsetDelete => groups_offsets::delete(cluster, call, &call.decode()?),
+        ApiKey::ConsumerGroupDescribe => {
+            groups_admin::describe_consumer_groups(cluster, call, &call.decode()?)
+        }
         ApiKey::ApiVersions => api_versions::handle(profile, call)?,
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
@@ -344,6 +378,13 @@ pub(super) fn retry(
             outcome.map(|outcome| throttled(outcome, now, *throttle_time_ms))
         }
     }
+}
+
+/// Answers a JoinGroup or SyncGroup request that has waited.
+pub(super) fn answer_member(now: Timestamp, parked: &ParkedMember, answer: &Answer) -> Outcome {
+    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body)
+        .expect("a member waits only after its request's header has been read");
+    groups::reply(&call, answer)
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.

@@ -7,6 +7,7 @@ mod brokers;
 mod compaction;
 mod faults;
 mod frames;
+mod groups;
 mod profiles;
 mod replication;
 mod retention;
