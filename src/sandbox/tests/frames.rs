@@ -23,7 +23,7 @@ fn requests(topic_id: Uuid, blob: &[u8]) -> Vec<Bytes> {
 }
 
 #[test]
-fn a_frame_that_is_cut_off_or_too_long_closes_the_connection() {
+fn a_frame_that_is_cut_off_closes_the_connection() {
     let mut sandbox = Sandbox::new(1);
     let topic_id = sandbox.create_topic(1, &[]);
     for whole in requests(topic_id, &batch(3)) {
@@ -34,12 +34,6 @@ fn a_frame_that_is_cut_off_or_too_long_closes_the_connection() {
                 "{len} of {whole:?}: {outcome:?}"
             );
         }
-        let longer = Bytes::from([whole.as_ref(), &[0]].concat());
-        let outcome = sandbox.cluster.handle(START, 0, &longer);
-        assert!(
-            matches!(outcome, Outcome::Close(_)),
-            "{longer:?}: {outcome:?}"
-        );
     }
     assert_eq!(sandbox.cluster.log_range("t", 0), Some(0..0));
 }
