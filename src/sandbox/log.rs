@@ -12,7 +12,14 @@ use kmirror_protocol::{
     records::{BatchHeader, HEADER_LEN, decompress, records},
 };
 
-use super::{Timestamp, leader_epochs::LeaderEpochs, producers::Producers, validate};
+use super::{
+    Timestamp,
+    aborted::{AbortedTransaction, AbortedTransactions},
+    control::read_marker,
+    leader_epochs::LeaderEpochs,
+    producers::Producers,
+    validate,
+};
 
 /// Payloads up to this length are stored beside their header, in one piece: an own piece would
 /// cost more than the copy.
@@ -22,12 +29,14 @@ const JOINED_PAYLOAD_MAX: usize = 2048;
 #[derive(Clone, Debug)]
 struct StoredBatch {
     header: BatchHeader,
+    /// How many bytes the log has had before it.
+    position: u64,
     /// Header and payload, or header with payload and nothing.
     pieces: [Bytes; 2],
 }
 
 impl StoredBatch {
-    fn new(header: BatchHeader, payload: Bytes) -> Self {
+    fn new(header: BatchHeader, position: u64, payload: Bytes) -> Self {
         let head = header.encode();
         let pieces = if payload.len() <= JOINED_PAYLOAD_MAX {
             [
@@ -37,7 +46,11 @@ impl StoredBatch {
         } else {
             [Bytes::copy_from_slice(&head), payload]
         };
-        Self { header, pieces }
+        Self {
+            header,
+            position,
+            pieces,
+        }
     }
 
     fn payload(&self) -> &[u8] {
@@ -77,8 +90,11 @@ pub(super) struct Log {
     end_offset: i64,
     /// What `batches` take, in bytes.
     size: usize,
+    /// How many bytes it has ever had.
+    end_position: u64,
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
+    aborted: AbortedTransactions,
 }
 
 impl Log {
@@ -88,8 +104,10 @@ impl Log {
             start_offset: 0,
             end_offset: 0,
             size: 0,
+            end_position: 0,
             epochs: LeaderEpochs::new(),
             producers: Producers::default(),
+            aborted: AbortedTransactions::default(),
         }
     }
 
@@ -108,21 +126,70 @@ impl Log {
         self.end_offset
     }
 
-    /// Appends a validated batch and answers the offset of its first record.
+    /// The offset up to which consumers of committed records may read: up to there all is decided.
+    ///
+    /// Source: `UnifiedLog.fetchLastStableOffsetMetadata`.
+    pub(super) fn last_stable_offset(&self) -> i64 {
+        let high_watermark = self.high_watermark();
+        let first_unstable = self.producers.ongoing.first_unstable(high_watermark);
+        first_unstable.map_or(high_watermark, |offset| {
+            offset.max(self.start_offset).min(high_watermark)
+        })
+    }
+
+    /// Appends a validated batch or a marker and answers the offset of its first record.
     pub(super) fn append(&mut self, header: BatchHeader, payload: Bytes, leader_epoch: i32) -> i64 {
         let header = BatchHeader {
             base_offset: self.end_offset,
             partition_leader_epoch: leader_epoch,
             ..header
         };
-        self.producers.append(&header);
+        self.note_transaction(&header, &payload);
+        self.aborted.index(&header, self.end_position);
         self.end_offset = header.next_offset();
         self.size = self.size.saturating_add(header.size());
-        self.batches.push_back(StoredBatch::new(header, payload));
+        let size = u64::try_from(header.size()).unwrap_or_default();
+        let batch = StoredBatch::new(header, self.end_position, payload);
+        self.end_position = self.end_position.saturating_add(size);
+        self.batches.push_back(batch);
+        self.producers
+            .ongoing
+            .forget_replicated(self.high_watermark());
         header.base_offset
     }
 
-    /// The batches from the one that holds `offset` on, at most `len_max` bytes of them.
+    fn note_transaction(&mut self, header: &BatchHeader, payload: &[u8]) {
+        match read_marker(header, payload) {
+            Some(marker) => {
+                let aborted = self.producers.append_marker(header, marker);
+                self.aborted.extend(aborted);
+            }
+            None => self.producers.append(header),
+        }
+    }
+
+    /// The aborted transactions that a reader of committed records is told of when it gets `len`
+    /// bytes from the batch that holds `offset` on.
+    pub(super) fn aborted_transactions(
+        &self,
+        offset: i64,
+        len: usize,
+    ) -> impl Iterator<Item = &AbortedTransaction> {
+        let from = self.first_batch(offset);
+        let position = self.batches.get(from).map_or(0, |batch| batch.position);
+        let end_position = position.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        self.aborted
+            .overlapping(offset, end_position, self.end_offset)
+    }
+
+    /// The index of the first batch that ends at or after `offset`.
+    fn first_batch(&self, offset: i64) -> usize {
+        let is_before = |batch: &StoredBatch| batch.header.last_offset() < offset;
+        self.batches.partition_point(is_before)
+    }
+
+    /// The batches from the one that holds `offset` on and before `end`, at most `len_max` bytes of
+    /// them.
     ///
     /// The last one may be cut off. When not even the first fits, it is returned whole if
     /// `min_one_batch`, else nothing is (KIP-74).
@@ -133,17 +200,23 @@ impl Log {
     pub(super) fn read(
         &self,
         offset: i64,
+        end: i64,
         len_max: usize,
         min_one_batch: bool,
     ) -> Result<Vec<Bytes>, ErrorCode> {
         if !(self.start_offset..=self.end_offset).contains(&offset) {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let from = self
-            .batches
-            .partition_point(|batch| batch.header.last_offset() < offset);
         let mut pieces = Vec::new();
-        let Some(first) = self.batches.get(from) else {
+        if offset >= end {
+            return Ok(pieces);
+        }
+        let to = self
+            .batches
+            .partition_point(|batch| batch.header.base_offset < end);
+        let from = self.first_batch(offset).min(to);
+        let mut readable = self.batches.range(from..to).peekable();
+        let Some(first) = readable.peek() else {
             return Ok(pieces);
         };
         let mut rest = match first.header.size() {
@@ -151,7 +224,7 @@ impl Log {
             size if min_one_batch => size,
             _ => return Ok(pieces),
         };
-        for piece in self.batches.range(from..).flat_map(|batch| &batch.pieces) {
+        for piece in readable.flat_map(|batch| &batch.pieces) {
             if rest == 0 {
                 break;
             }
@@ -178,6 +251,7 @@ impl Log {
         }
         self.start_offset = offset;
         self.epochs.truncate_from_start(offset);
+        self.aborted.delete_before(offset);
         while self
             .batches
             .front()

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!  client ⇄ server ──frame──▶ Cluster::handle ──▶ api ──▶ topic ▶ partition ▶ log
-//!              ▲                    │              │                  │  ├─ producers
-//!              │               Outcome:            └─ validate        │  └─ leader epochs
-//!              └── Reply, Parked, NoReply, Close                      └─ batches as Bytes
+//!              ▲                    │              │ │                │  ├─ producers
+//!              │               Outcome:            │ └─ validate      │  ├─ leader epochs
+//!              └── Reply, Parked, NoReply, Close   └─ transactions    │  └─ aborted transactions
+//!                                                                     └─ batches as Bytes
 //! ```
 //!
 //! [`Cluster`] is a state machine: requests and time go in, answers come out. It does no I/O,
@@ -18,22 +19,31 @@
 //!   the log end.
 //! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
 //! * Topics are never created by asking for their metadata.
-//! * No groups and no transactions. A request for an API or version that is not served closes
-//!   the connection with a reason, as Kafka does.
+//! * No groups. A request for an API or version that is not served closes the connection with a
+//!   reason, as Kafka does.
+//! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
+//!   `CONCURRENT_TRANSACTIONS` until they are; here it does so only while a command holds them
+//!   back. Ids are never forgotten (`transactional.id.expiration.ms`).
 //! * A request with bytes after its last field closes the connection; Kafka ignores them.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
+mod aborted;
 mod api;
 mod config;
+mod control;
+mod coordinators;
 mod leader_epochs;
 mod log;
+mod ongoing;
 mod parked;
 mod producers;
 mod random;
 pub mod server;
 mod topic;
+mod transactions;
 mod validate;
+mod verification;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +58,7 @@ pub use parked::Ticket;
 use parked::ParkedFetches;
 use random::Random;
 use topic::{Partition, Topic};
+use transactions::{Coordinator, ProducerIds, Protocol};
 
 /// A moment, in milliseconds since 1970: the only notion of time in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +97,9 @@ pub struct ClusterOptions {
     /// How long a partition remembers a producer after its newest record
     /// (`producer.id.expiration.ms`), in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// The finalized level of the feature `transaction.version`, from 0 to 2: from 2 on producer
+    /// epochs are bumped with each transaction (KIP-890).
+    pub transaction_version: i16,
 }
 
 impl ClusterOptions {
@@ -105,6 +119,7 @@ impl ClusterOptions {
             seed: 0,
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
+            transaction_version: 2,
         }
     }
 }
@@ -133,7 +148,8 @@ pub struct Cluster {
     options: ClusterOptions,
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
-    next_producer_id: i64,
+    producer_ids: ProducerIds,
+    transactions: Coordinator,
     parked: ParkedFetches,
     random: Random,
 }
@@ -145,7 +161,8 @@ impl Cluster {
         Self {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
-            next_producer_id: 0,
+            producer_ids: ProducerIds::default(),
+            transactions: Coordinator::new(Protocol::of_level(options.transaction_version)),
             parked: ParkedFetches::default(),
             random: Random::new(options.seed),
             options,
@@ -157,18 +174,23 @@ impl Cluster {
     /// Payloads of produced batches are kept as slices of `body`. Call [`Cluster::poll`]
     /// afterwards: the request may have completed others.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
-        api::handle(self, now, broker_id, body)
+        transactions::settle(self, now);
+        let outcome = api::handle(self, now, broker_id, body);
+        transactions::settle(self, now);
+        outcome
     }
 
     /// Answers the parked requests that have what they waited for, or whose deadline has come.
     pub fn poll(&mut self, now: Timestamp) -> Vec<(Ticket, Outcome)> {
+        transactions::settle(self, now);
         parked::poll(self, now)
     }
 
     /// When [`Cluster::poll`] must be called again, if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.parked.deadline()
+        let deadlines = [self.parked.deadline(), self.transactions.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Drops a parked request whose connection is gone.

@@ -28,6 +28,11 @@ const EARLIEST_LOCAL: i64 = -4;
 /// Asks for the last offset in tiered storage (KIP-1005), of which there is none here.
 const LATEST_TIERED: i64 = -5;
 
+/// The isolation level of somebody who sees only what is decided.
+const READ_COMMITTED: i8 = 1;
+
+/// The replica id of a consumer.
+const CONSUMER_REPLICA_ID: i32 = -1;
 /// The replica id of somebody who may ask any replica, and sees the log end.
 const DEBUGGING_REPLICA_ID: i32 = -2;
 
@@ -42,7 +47,7 @@ pub(super) fn handle(
             let found = if duplicates.contains(&(topic.name, wanted.partition_index)) {
                 Err(ErrorCode::INVALID_REQUEST)
             } else {
-                find(cluster, call, request.replica_id, topic.name, wanted)
+                find(cluster, call, request, topic.name, wanted)
             };
             response(wanted.partition_index, call.version(), found)
         });
@@ -97,7 +102,7 @@ fn response(
 fn find(
     cluster: &Cluster,
     call: &Call<'_>,
-    replica_id: i32,
+    request: &ListOffsetsRequest<'_>,
     topic: &str,
     wanted: &ListOffsetsRequestPartition,
 ) -> Result<Option<TimestampAndOffset>, ErrorCode> {
@@ -105,12 +110,16 @@ fn find(
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
     let partition = cluster.partition(topic, wanted.partition_index)?;
-    if replica_id == DEBUGGING_REPLICA_ID {
+    if request.replica_id == DEBUGGING_REPLICA_ID {
         partition.ensure_replica(call.broker_id, wanted.current_leader_epoch)?;
     } else {
         partition.ensure_leader(call.broker_id, wanted.current_leader_epoch)?;
     }
     let log = &partition.log;
+    let end = match (request.replica_id, request.isolation_level) {
+        (CONSUMER_REPLICA_ID, READ_COMMITTED) => log.last_stable_offset(),
+        _ => log.high_watermark(),
+    };
     let at = |offset, leader_epoch| {
         Some(TimestampAndOffset {
             timestamp: -1,
@@ -119,14 +128,14 @@ fn find(
         })
     };
     Ok(match wanted.timestamp {
-        LATEST => at(log.high_watermark(), partition.leader_epoch),
+        LATEST => at(end, partition.leader_epoch),
         EARLIEST | EARLIEST_LOCAL => {
             let start = log.start_offset();
             at(start, log.epochs.at_start(start).unwrap_or(-1))
         }
         LATEST_TIERED => at(-1, -1),
-        MAX_TIMESTAMP => log.find_max_timestamp(),
-        timestamp => log.find_timestamp(timestamp),
+        MAX_TIMESTAMP => log.find_max_timestamp().filter(|it| it.offset < end),
+        timestamp => log.find_timestamp(timestamp).filter(|it| it.offset < end),
     })
 }
 

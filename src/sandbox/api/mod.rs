@@ -14,6 +14,9 @@ mod partitions;
 mod produce;
 mod producers;
 mod topics;
+mod transactional_produce;
+mod transactions;
+mod transactions_described;
 
 use std::collections::BTreeSet;
 
@@ -39,11 +42,16 @@ const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
 ];
 
 /// A request with its header read.
@@ -172,10 +180,17 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
         ApiKey::DeleteRecords => delete_records::handle(cluster, call, &call.decode()?),
-        ApiKey::InitProducerId => producers::init(cluster, call, &call.decode()?),
+        ApiKey::InitProducerId => transactions::init_producer_id(cluster, call, &call.decode()?),
         ApiKey::OffsetForLeaderEpoch => {
             offset_for_leader_epoch::handle(cluster, call, &call.decode()?)
         }
+        ApiKey::AddPartitionsToTxn => transactions::add_partitions(cluster, call, &call.decode()?),
+        ApiKey::AddOffsetsToTxn => transactions::add_offsets(cluster, call, &call.decode()?),
+        ApiKey::EndTxn => transactions::end(cluster, call, &call.decode()?),
+        ApiKey::DescribeTransactions => {
+            transactions_described::describe(cluster, call, &call.decode()?)
+        }
+        ApiKey::ListTransactions => transactions_described::list(cluster, call, &call.decode()?),
         ApiKey::DescribeConfigs => configs::describe(cluster, call, &call.decode()?),
         ApiKey::CreatePartitions => partitions::create(cluster, call, &call.decode()?),
         ApiKey::IncrementalAlterConfigs => configs::alter(cluster, call, &call.decode()?),

@@ -18,7 +18,7 @@ use kmirror_protocol::{
     records::{Batch, LogEntry, batches},
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, transactional_produce};
 use crate::sandbox::{
     config::{TimestampType, TopicRules},
     producers::Admission,
@@ -54,7 +54,7 @@ pub(super) fn handle(
     call: &Call<'_>,
     request: &ProduceRequest<'_>,
 ) -> Outcome {
-    let refusal = refuse_all(request);
+    let refusal = refuse_all(call, request);
     let last_entries = last_entries(request);
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for (topic_at, topic) in request.topic_data.iter().enumerate() {
@@ -64,7 +64,7 @@ pub(super) fn handle(
             if last_entries.get(&key) == Some(&(topic_at, at)) {
                 let appended = match refusal {
                     Some(code) => failed(partition.index, code),
-                    None => append(cluster, call, topic, partition),
+                    None => append(cluster, call, request, topic, partition),
                 };
                 partitions.push(appended);
             }
@@ -91,7 +91,7 @@ pub(super) fn handle(
 /// The error of every partition when the request as a whole is at fault.
 ///
 /// One batch with the transactional bit is enough: it needs a transactional id.
-fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
+fn refuse_all(call: &Call<'_>, request: &ProduceRequest<'_>) -> Option<ErrorCode> {
     if !matches!(request.acks, -1..=1) {
         return Some(ErrorCode::INVALID_REQUIRED_ACKS);
     }
@@ -105,8 +105,12 @@ fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
     });
-    (has_transactional && request.transactional_id.is_none())
-        .then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if has_transactional && request.transactional_id.is_none() {
+        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    let has_one_producer =
+        !has_transactional || transactional_produce::has_one_producer(request, call.version());
+    (!has_one_producer).then_some(ErrorCode::INVALID_PRODUCER_ID_MAPPING)
 }
 
 type EntryKey<'a> = (&'a str, [u8; 16], i32);
@@ -129,7 +133,7 @@ fn last_entries<'a>(request: &ProduceRequest<'a>) -> BTreeMap<EntryKey<'a>, (usi
     entries.collect()
 }
 
-fn blob<'a>(partition: &ProduceRequestPartition<'a>) -> &'a [u8] {
+pub(super) fn blob<'a>(partition: &ProduceRequestPartition<'a>) -> &'a [u8] {
     let records = partition.records.as_ref();
     records.map_or(&[], |records| records.as_slice())
 }
@@ -146,6 +150,7 @@ fn failed(index: i32, rejection: impl Into<Rejection>) -> Appended {
 fn append(
     cluster: &mut Cluster,
     call: &Call<'_>,
+    request: &ProduceRequest<'_>,
     topic: &ProduceRequestTopic<'_>,
     partition: &ProduceRequestPartition<'_>,
 ) -> Appended {
@@ -161,8 +166,14 @@ fn append(
     if is_internal_topic(&name) {
         return failed(partition.index, ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    match validate::single_batch(blob(partition), call.version()) {
-        Ok(batch) => append_batch(cluster, call, &name, partition.index, &batch),
+    let batch = match validate::single_batch(blob(partition), call.version()) {
+        Ok(batch) => batch,
+        Err(code) => return failed(partition.index, code),
+    };
+    let transactional_id = request.transactional_id;
+    let place = (name.as_str(), partition.index);
+    match transactional_produce::verify(cluster, call, transactional_id, place, &batch.header) {
+        Ok(()) => append_batch(cluster, call, &name, partition.index, &batch),
         Err(code) => failed(partition.index, code),
     }
 }
@@ -215,9 +226,6 @@ fn store(
     batch: &Batch<'_>,
     retained_bytes_max: usize,
 ) -> Result<Stored, Rejection> {
-    if batch.header.attributes.is_transactional() {
-        return Err(no_transaction(call.version()).into());
-    }
     let Validated { header, rebuilt } = validate::validate(batch, rules, call.now)?;
     let log = &mut partition.log;
     let (base_offset, log_append_time_ms) = match log.producers.check(&header)? {
@@ -238,15 +246,6 @@ fn store(
         log_append_time_ms,
         log_start_offset: log.start_offset(),
     })
-}
-
-/// There are no transactions, so none can be under way (KIP-890).
-const fn no_transaction(version: i16) -> ErrorCode {
-    if version > 10 {
-        ErrorCode::TRANSACTION_ABORTABLE
-    } else {
-        ErrorCode::INVALID_TXN_STATE
-    }
 }
 
 /// The errors that `ReplicaManager.appendToLocalLog` answers without the log start offset.

@@ -1,13 +1,9 @@
-//! InitProducerId and DescribeProducers.
-//!
-//! A producer id is given out anew for every request; whether it was ever given out is not
-//! checked when it is used. There is no transaction coordinator.
+//! DescribeProducers: what partitions remember of producers.
 
 use kmirror_protocol::{
     ErrorCode,
     messages::{
-        DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,
-        InitProducerIdResponse,
+        DescribeProducersRequest, DescribeProducersResponse,
         describe_producers::{
             DescribeProducersResponsePartition, DescribeProducersResponseTopic, ProducerState,
         },
@@ -16,35 +12,6 @@ use kmirror_protocol::{
 
 use super::{ApiError, Call, Cluster, Outcome, code_and_message};
 use crate::sandbox::topic::invalid_topic_name;
-
-pub(super) fn init(
-    cluster: &mut Cluster,
-    call: &Call<'_>,
-    request: &InitProducerIdRequest<'_>,
-) -> Outcome {
-    let has_half = (request.producer_id == -1) != (request.producer_epoch == -1);
-    let error_code = match request.transactional_id {
-        _ if has_half => ErrorCode::INVALID_REQUEST,
-        Some("") => ErrorCode::INVALID_REQUEST,
-        Some(_) => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-        None => ErrorCode::NONE,
-    };
-    let response = if error_code.is_ok() {
-        let producer_id = cluster.next_producer_id;
-        cluster.next_producer_id = producer_id.saturating_add(1);
-        InitProducerIdResponse {
-            producer_id,
-            ..Default::default()
-        }
-    } else {
-        InitProducerIdResponse {
-            error_code,
-            producer_epoch: -1,
-            ..Default::default()
-        }
-    };
-    call.reply::<InitProducerIdRequest<'_>>(&response)
-}
 
 pub(super) fn describe(
     cluster: &mut Cluster,
@@ -100,8 +67,8 @@ fn active_producers(
         producer_epoch: i32::from(producer.epoch),
         last_sequence: producer.last_sequence(),
         last_timestamp: producer.last_timestamp,
-        coordinator_epoch: -1,
-        current_txn_start_offset: -1,
+        coordinator_epoch: producer.coordinator_epoch,
+        current_txn_start_offset: producer.txn_first_offset.unwrap_or(-1),
     });
     Ok(producers.collect())
 }

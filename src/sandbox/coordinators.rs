@@ -1,0 +1,30 @@
+//! Which broker coordinates a group or a transactional id.
+//!
+//! Source: Kafka's `Utils.abs(key.hashCode) % partitions`, over the partitions of
+//! `__consumer_offsets` and `__transaction_state`; here each such partition is led by the broker
+//! of its number.
+
+use super::Broker;
+
+/// Where groups keep their offsets.
+pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// How many partitions the topic of the coordinators has
+/// (`offsets.topic.num.partitions`, `transaction.state.log.num.partitions`).
+const PARTITIONS: i32 = 50;
+
+/// The partition of the coordinators' topic that a key belongs to.
+pub(super) fn partition_of(key: &str) -> i32 {
+    let hash = key.encode_utf16().fold(0_i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
+    // Kafka's own absolute value: that of the least number is 0.
+    hash.checked_abs().unwrap_or_default() % PARTITIONS
+}
+
+/// The broker that coordinates a key; the least of all brokers if there are none.
+pub(super) fn coordinator_of(brokers: &[Broker], key: &str) -> i32 {
+    let partition = usize::try_from(partition_of(key)).unwrap_or_default();
+    let index = partition.checked_rem(brokers.len()).unwrap_or_default();
+    brokers.get(index).map_or(-1, |broker| broker.id)
+}
