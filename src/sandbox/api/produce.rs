@@ -62,8 +62,8 @@ pub(super) fn handle(
         for (at, partition) in topic.partition_data.iter().enumerate() {
             let key = entry_key(topic, partition);
             if last_entries.get(&key) == Some(&(topic_at, at)) {
-                let appended = match refusal {
-                    Some(code) => failed(partition.index, code),
+                let appended = match &refusal {
+                    Some(rejection) => failed(partition.index, rejection.clone()),
                     None => append(cluster, call, request, topic, partition),
                 };
                 partitions.push(appended);
@@ -91,9 +91,9 @@ pub(super) fn handle(
 /// The error of every partition when the request as a whole is at fault.
 ///
 /// One batch with the transactional bit is enough: it needs a transactional id.
-fn refuse_all(call: &Call<'_>, request: &ProduceRequest<'_>) -> Option<ErrorCode> {
+fn refuse_all(call: &Call<'_>, request: &ProduceRequest<'_>) -> Option<Rejection> {
     if !matches!(request.acks, -1..=1) {
-        return Some(ErrorCode::INVALID_REQUIRED_ACKS);
+        return Some(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
     let mut partitions = request
         .topic_data
@@ -105,12 +105,13 @@ fn refuse_all(call: &Call<'_>, request: &ProduceRequest<'_>) -> Option<ErrorCode
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
     });
-    if has_transactional && request.transactional_id.is_none() {
-        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    if !has_transactional {
+        return None;
     }
-    let has_one_producer =
-        !has_transactional || transactional_produce::has_one_producer(request, call.version());
-    (!has_one_producer).then_some(ErrorCode::INVALID_PRODUCER_ID_MAPPING)
+    if request.transactional_id.is_none() {
+        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
+    }
+    transactional_produce::ensure_one_producer(request, call.version()).err()
 }
 
 type EntryKey<'a> = (&'a str, [u8; 16], i32);
@@ -174,7 +175,7 @@ fn append(
     let place = (name.as_str(), partition.index);
     match transactional_produce::verify(cluster, call, transactional_id, place, &batch.header) {
         Ok(()) => append_batch(cluster, call, &name, partition.index, &batch),
-        Err(code) => failed(partition.index, code),
+        Err(rejection) => failed(partition.index, rejection),
     }
 }
 

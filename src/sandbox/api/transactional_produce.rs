@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use kmirror_protocol::{ErrorCode, messages::ProduceRequest, records::BatchHeader};
 
 use super::{Call, Cluster, produce};
-use crate::sandbox::{transactions::ProducerIdAndEpoch, validate};
+use crate::sandbox::{
+    transactions::ProducerIdAndEpoch,
+    validate::{self, Rejection},
+};
 
 /// The first version of Produce that adds partitions to a transaction implicitly.
 const ADDING_VERSION: i16 = 12;
@@ -22,8 +25,15 @@ const fn is_of_transaction(batch: &BatchHeader) -> bool {
     batch.attributes.is_transactional() && batch.producer_id >= 0
 }
 
-/// Whether all transactional batches of a request have one producer, as they must.
-pub(super) fn has_one_producer(request: &ProduceRequest<'_>, version: i16) -> bool {
+/// Whether all transactional batches of a request have one producer.
+///
+/// # Errors
+///
+/// [`ErrorCode::INVALID_PRODUCER_ID_MAPPING`] when they have not.
+pub(super) fn ensure_one_producer(
+    request: &ProduceRequest<'_>,
+    version: i16,
+) -> Result<(), Rejection> {
     let mut producers = BTreeSet::new();
     for topic in &request.topic_data {
         for partition in &topic.partition_data {
@@ -35,7 +45,14 @@ pub(super) fn has_one_producer(request: &ProduceRequest<'_>, version: i16) -> bo
             }
         }
     }
-    producers.len() <= 1
+    if producers.len() <= 1 {
+        return Ok(());
+    }
+    let message = "Transactional records contained more than one producer ID";
+    Err(Rejection {
+        message: Some(message.to_owned()),
+        ..ErrorCode::INVALID_PRODUCER_ID_MAPPING.into()
+    })
 }
 
 /// Lets the coordinator know of a transactional batch, or asks whether it knows; only the
@@ -50,7 +67,7 @@ pub(super) fn verify(
     transactional_id: Option<&str>,
     (topic, index): (&str, i32),
     batch: &BatchHeader,
-) -> Result<(), ErrorCode> {
+) -> Result<(), Rejection> {
     let Some(transactional_id) = transactional_id.filter(|_| is_of_transaction(batch)) else {
         return Ok(());
     };
@@ -64,7 +81,7 @@ pub(super) fn verify(
         return Ok(());
     }
     if transactional_id.is_empty() {
-        return Err(ErrorCode::INVALID_REQUEST);
+        return Err(ErrorCode::INVALID_REQUEST.into());
     }
     let producer = ProducerIdAndEpoch {
         id: batch.producer_id,
@@ -81,15 +98,22 @@ pub(super) fn verify(
 }
 
 /// What producers expect instead of a coordinator's own errors.
-fn as_produce_error(version: i16, code: ErrorCode) -> ErrorCode {
+fn as_produce_error(version: i16, code: ErrorCode) -> Rejection {
+    let with_message = |code: ErrorCode, message: &str| Rejection {
+        message: Some(message.to_owned()),
+        ..code.into()
+    };
     match code {
-        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
-        ErrorCode::TRANSACTION_ABORTABLE if version < ABORTABLE_VERSION => {
-            ErrorCode::INVALID_TXN_STATE
-        }
-        ErrorCode::CONCURRENT_TRANSACTIONS if version < ADDING_VERSION => {
-            ErrorCode::NOT_ENOUGH_REPLICAS
-        }
-        code => code,
+        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH.into(),
+        ErrorCode::TRANSACTION_ABORTABLE if version < ABORTABLE_VERSION => with_message(
+            ErrorCode::INVALID_TXN_STATE,
+            "Partition was not added to the transaction",
+        ),
+        ErrorCode::CONCURRENT_TRANSACTIONS if version < ADDING_VERSION => with_message(
+            ErrorCode::NOT_ENOUGH_REPLICAS,
+            "Unable to verify the partition has been added to the transaction. Underlying error: \
+             CONCURRENT_TRANSACTIONS",
+        ),
+        code => code.into(),
     }
 }

@@ -16,6 +16,7 @@ use kmirror_protocol::{
 use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
     coordinators::{self, OFFSETS_TOPIC},
+    topic::is_internal_topic,
     transactions::{ProducerIdAndEpoch, Protocol, TopicPartition, is_valid_timeout},
 };
 
@@ -104,24 +105,19 @@ pub(super) fn add_partitions(
     call: &Call<'_>,
     request: &AddPartitionsToTxnRequest<'_>,
 ) -> Outcome {
-    let is_known = |topic: &str, index| cluster.partition(topic, index).is_ok();
     let topics = request.v3_and_below_topics.iter();
-    let are_known = topics.clone().all(|topic| {
+    let is_faultless = topics.clone().all(|topic| {
         let mut indexes = topic.partitions.iter();
-        indexes.all(|index| is_known(topic.name, *index))
+        indexes.all(|index| fault(cluster, topic.name, *index).is_none())
     });
-    let added = if are_known {
+    let added = if is_faultless {
         add(cluster, call, request)
     } else {
         Err(ErrorCode::OPERATION_NOT_ATTEMPTED)
     };
-    let added = added.map_err(|code| known_to_client(call.version(), 2, code));
-    let code = |topic: &str, index| match added {
-        Err(ErrorCode::OPERATION_NOT_ATTEMPTED) if cluster.partition(topic, index).is_err() => {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        }
-        added => added.err().unwrap_or_default(),
-    };
+    let common = added.map_err(|code| known_to_client(call.version(), 2, code));
+    let common = common.err().unwrap_or_default();
+    let code = |topic: &str, index| fault(cluster, topic, index).unwrap_or(common);
     let results = topics.map(|topic| {
         let partitions = topic.partitions.iter();
         let partitions = partitions.map(|index| AddPartitionsToTxnPartitionResult {
@@ -138,6 +134,14 @@ pub(super) fn add_partitions(
         throttle_time_ms: 0,
         results_by_topic_v3_and_below,
     })
+}
+
+/// What keeps a partition from being added, whoever asks.
+fn fault(cluster: &Cluster, topic: &str, index: i32) -> Option<ErrorCode> {
+    if is_internal_topic(topic) {
+        return Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    cluster.partition(topic, index).err()
 }
 
 fn add(

@@ -5,6 +5,7 @@
 mod brokers;
 mod frames;
 mod retention;
+mod transactions;
 mod waiting;
 
 use std::marker::PhantomData;
