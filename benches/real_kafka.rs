@@ -254,13 +254,14 @@ async fn end_offsets(cluster: &Cluster, topic: &str) -> u64 {
         topics: vec![ListOffsetsRequestTopic {
             name: topic,
             partitions: partitions.collect(),
-        }],
+        }]
+        .into(),
         ..ListOffsetsRequest::default()
     };
     let connection = cluster.broker(1, Lane::Control).await.unwrap();
     let answer = connection.send(&request).unwrap().await.unwrap();
     let response = answer.decode().unwrap();
-    let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    let partitions = response.topics.iter().flat_map(|topic| topic.partitions);
     partitions
         .map(|partition| u64::try_from(partition.offset).unwrap_or(0))
         .sum()

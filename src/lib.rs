@@ -55,6 +55,8 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod flow;
+#[cfg(test)]
+mod fuzzing;
 pub mod observe;
 pub mod offsets;
 pub mod policy;

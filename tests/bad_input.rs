@@ -213,7 +213,8 @@ fn create_topic(port: u16, name: &str) {
             num_partitions: 1,
             replication_factor: 1,
             ..CreatableTopic::default()
-        }],
+        }]
+        .into(),
         ..CreateTopicsRequest::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -224,7 +225,7 @@ fn create_topic(port: u16, name: &str) {
         .block_on(cluster.request(To::Any, &request))
         .unwrap();
     let created = answer.decode().unwrap();
-    assert_eq!(created.topics[0].error_code, ErrorCode::NONE);
+    assert_eq!(created.topics.first().unwrap().error_code, ErrorCode::NONE);
 }
 
 #[test]

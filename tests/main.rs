@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod clients;
 mod conformance;
 mod engine;
 mod layering;
@@ -9,4 +10,5 @@ mod readme;
 mod real_kafka_harness;
 mod replicate;
 mod sandbox;
+mod schemas;
 mod support;

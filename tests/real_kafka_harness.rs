@@ -321,7 +321,12 @@ fn three_brokers_go_on_without_one() {
     };
     let java = kafka.java();
     java.create_topic("harness-replicated", 1, 3, &[]);
-    let leader = java.describe_topic("harness-replicated").partitions[0].leader;
+    let leader = java
+        .describe_topic("harness-replicated")
+        .partitions
+        .first()
+        .unwrap()
+        .leader;
     java.produce(
         "harness-replicated",
         &odd_records(),
@@ -341,7 +346,11 @@ fn three_brokers_go_on_without_one() {
         2 * odd_records().len()
     );
     assert_ne!(
-        java.describe_topic("harness-replicated").partitions[0].leader,
+        java.describe_topic("harness-replicated")
+            .partitions
+            .first()
+            .unwrap()
+            .leader,
         i64::from(leader)
     );
 

@@ -17,6 +17,7 @@ use kmirror_protocol::{
     records::{Batch, BatchBuilder, BuiltBatch, Compression, NewRecord},
     wire::Records,
 };
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 const STARTED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -33,12 +34,13 @@ async fn start(broker_count: u16) -> (Server, Cluster) {
             num_partitions: 1,
             replication_factor: 1,
             ..Default::default()
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let answer = client.request(To::Any, &request).await.unwrap();
     let created = answer.decode().unwrap();
-    assert_eq!(created.topics[0].error_code, ErrorCode::NONE);
+    assert_eq!(created.topics.first().unwrap().error_code, ErrorCode::NONE);
     client.refresh_metadata(Topics::All).await.unwrap();
     (server, client)
 }
@@ -73,8 +75,10 @@ fn produce(client: &Cluster, batch: &BuiltBatch) -> ProduceRequest<'static> {
             partition_data: vec![ProduceRequestPartition {
                 index: 0,
                 records: Some(records),
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -91,8 +95,10 @@ fn fetch(client: &Cluster, offset: i64, max_wait_ms: i32) -> FetchRequest<'stati
                 fetch_offset: offset,
                 partition_max_bytes: 1 << 20,
                 ..Default::default()
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -112,7 +118,13 @@ async fn a_waiting_fetch_is_answered_by_the_produce_that_brings_its_records() {
         let request = produce(&client, &batch);
         let answer = ask(&client, Lane::Produce(0), &request).await;
         let produced = answer.decode().unwrap();
-        let partition = &produced.responses[0].partition_responses[0];
+        let partition = &produced
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         assert_eq!(
             (partition.error_code, partition.base_offset),
             (ErrorCode::NONE, 0)
@@ -125,7 +137,15 @@ async fn a_waiting_fetch_is_answered_by_the_produce_that_brings_its_records() {
     .unwrap();
 
     let fetched = answer.decode().unwrap();
-    let records = fetched.responses[0].partitions[0].records.as_ref().unwrap();
+    let records = fetched
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap()
+        .records
+        .unwrap();
     let stored = Batch::parse(records.as_slice()).unwrap();
     assert_eq!(stored.payload, &batch.payload[..]);
     assert_eq!(stored.header.crc, batch.header.crc);
@@ -138,7 +158,29 @@ async fn a_fetch_that_nothing_arrives_for_is_answered_at_its_deadline() {
     let request = fetch(&client, 0, 1);
     let answer = ask(&client, Lane::Fetch(0), &request).await;
     let fetched = answer.decode().unwrap();
-    let partition = &fetched.responses[0].partitions[0];
+    let partition = &fetched
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap();
     assert_eq!(partition.error_code, ErrorCode::NONE);
     assert_eq!(partition.records, Some(Records::Slice(&[])));
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_closes_its_connections_and_its_port() {
+    let (server, _client) = start(2).await;
+    let address = server.addresses().nth(1).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    server.stop_broker(1).await;
+    // Closed or reset, whichever the system tells first.
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut [0; 1])).await;
+    assert!(matches!(read.unwrap(), Ok(0) | Err(_)));
+    assert!(TcpStream::connect(address).await.is_err());
+    server.start_broker(1).await.unwrap();
+    TcpStream::connect(address).await.unwrap();
+    // One that runs is not started again.
+    server.start_broker(1).await.unwrap();
 }

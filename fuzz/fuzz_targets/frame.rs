@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_fuzz::frame(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror::cluster::fuzzing::frame(
+    bytes,
+    kmirror_fuzz::heap_max
+));

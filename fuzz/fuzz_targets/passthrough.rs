@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_fuzz::passthrough(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_protocol::fuzzing::passthrough(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_fuzz::record_batch(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_protocol::fuzzing::record_batch(bytes));

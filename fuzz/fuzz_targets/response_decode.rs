@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kmirror_fuzz::response_decode(bytes));
+use kmirror_protocol::fuzzing;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzing::response_decode(bytes, kmirror_fuzz::heap_max));

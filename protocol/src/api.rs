@@ -43,7 +43,7 @@ api_keys! {
     20 DeleteTopics, 21 DeleteRecords, 22 InitProducerId, 23 OffsetForLeaderEpoch,
     24 AddPartitionsToTxn, 25 AddOffsetsToTxn, 26 EndTxn, 28 TxnOffsetCommit, 29 DescribeAcls,
     30 CreateAcls, 31 DeleteAcls, 32 DescribeConfigs, 33 AlterConfigs, 35 DescribeLogDirs,
-    36 SaslAuthenticate, 37 CreatePartitions, 42 DeleteGroups, 44 IncrementalAlterConfigs,
+    36 SaslAuthenticate, 37 CreatePartitions, 42 DeleteGroups, 43 ElectLeaders, 44 IncrementalAlterConfigs,
     47 OffsetDelete, 48 DescribeClientQuotas, 49 AlterClientQuotas,
     50 DescribeUserScramCredentials, 51 AlterUserScramCredentials, 60 DescribeCluster,
     61 DescribeProducers, 65 DescribeTransactions, 66 ListTransactions,

@@ -11,21 +11,39 @@ use crate::{
     wire::{Records, Secret, Uuid, Version},
 };
 
-/// Randomness that depends on nothing but its seed (SplitMix64).
+/// Randomness that depends on nothing but its seed (SplitMix64), after a script if there is one.
 #[derive(Clone, Debug)]
 pub struct Source {
     state: u64,
+    /// What comes first: one byte for each number that is asked for.
+    script: std::vec::IntoIter<u8>,
 }
 
 impl Source {
     /// The sequence that belongs to `seed`.
     #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self { state: seed }
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            script: Vec::new().into_iter(),
+        }
+    }
+
+    /// Choices as `script` makes them, so that a fuzzer can change one at a time, then the
+    /// sequence of seed 0.
+    #[must_use]
+    pub fn scripted(script: &[u8]) -> Self {
+        Self {
+            state: 0,
+            script: Vec::from(script).into_iter(),
+        }
     }
 
     /// The next 64 bits.
-    pub const fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
+        if let Some(byte) = self.script.next() {
+            return u64::from(byte);
+        }
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -39,7 +57,7 @@ impl Source {
     }
 
     /// True half of the time.
-    pub const fn coin(&mut self) -> bool {
+    pub fn coin(&mut self) -> bool {
         self.bits() & 1 == 0
     }
 

@@ -21,8 +21,9 @@ pub(super) const PIECES_PER_WRITE_MAX: usize = 1024;
 /// a block of the pool would cost more than the copy.
 pub(super) const READ_AHEAD_LEN: usize = 16 * KIB;
 
-/// What is allocated for a frame before its bytes arrive, unless the caller gave its size.
-pub(super) const TRUSTED_LEN: usize = MIB;
+/// What is allocated for a frame before its bytes arrive, unless the caller gave its size: the
+/// smallest block, so that claims cost nothing.
+pub(super) const TRUSTED_LEN: usize = BLOCK_LEN_MIN;
 
 /// The smallest and the largest block that is kept for reuse; each class doubles.
 pub(super) const BLOCK_LEN_MIN: usize = 64 * KIB;

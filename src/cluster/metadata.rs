@@ -11,7 +11,7 @@ use kmirror_protocol::{
         MetadataResponse,
         metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
     },
-    wire::Uuid,
+    wire::{Array, Uuid},
 };
 
 use super::limits::{BROKERS_MAX, PARTITIONS_MAX};
@@ -220,7 +220,7 @@ impl Metadata {
         within("brokers", response.brokers.len(), BROKERS_MAX)
     }
 
-    fn merge_topics(&mut self, answered: &[MetadataResponseTopic<'_>], scope: Scope) {
+    fn merge_topics<'a>(&mut self, answered: &Array<'a, MetadataResponseTopic<'a>>, scope: Scope) {
         let mut before = BTreeMap::new();
         if scope == Scope::All {
             self.topic_errors.clear();
@@ -232,7 +232,7 @@ impl Metadata {
                 continue;
             };
             let before = before.get(name).or_else(|| self.topics.get(name)).cloned();
-            self.merge_topic(name, topic, before);
+            self.merge_topic(name, &topic, before);
         }
     }
 
@@ -264,7 +264,7 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), MergeErr
     Ok(())
 }
 
-fn brokers(answered: &[MetadataResponseBroker<'_>]) -> BTreeMap<i32, BrokerAddress> {
+fn brokers<'a>(answered: &Array<'a, MetadataResponseBroker<'a>>) -> BTreeMap<i32, BrokerAddress> {
     let mut brokers = BTreeMap::new();
     for broker in answered {
         let port = u16::try_from(broker.port).unwrap_or_default();
@@ -292,7 +292,7 @@ fn merged(name: &str, answered: &MetadataResponseTopic<'_>, before: Option<&Arc<
         if partition.partition_index >= 0 {
             partitions
                 .entry(partition.partition_index)
-                .or_insert_with(|| as_answered(partition));
+                .or_insert_with(|| as_answered(&partition));
         }
     }
     for old in known {
@@ -309,7 +309,7 @@ fn merged(name: &str, answered: &MetadataResponseTopic<'_>, before: Option<&Arc<
     }
 }
 
-fn as_answered(partition: &MetadataResponsePartition) -> Partition {
+fn as_answered(partition: &MetadataResponsePartition<'_>) -> Partition {
     let epoch = Some(partition.leader_epoch).filter(|epoch| *epoch >= 0);
     Partition {
         index: partition.partition_index,
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    fn partition(index: i32, leader: i32, epoch: i32) -> MetadataResponsePartition {
+    fn partition(index: i32, leader: i32, epoch: i32) -> MetadataResponsePartition<'static> {
         MetadataResponsePartition {
             partition_index: index,
             leader_id: leader,
@@ -347,24 +347,24 @@ mod tests {
         }
     }
 
-    fn topic(
-        name: &str,
+    fn topic<'a>(
+        name: &'a str,
         topic_id: Uuid,
-        partitions: Vec<MetadataResponsePartition>,
-    ) -> MetadataResponseTopic<'_> {
+        partitions: Vec<MetadataResponsePartition<'a>>,
+    ) -> MetadataResponseTopic<'a> {
         MetadataResponseTopic {
             name: Some(name),
             topic_id,
-            partitions,
+            partitions: partitions.into(),
             ..MetadataResponseTopic::default()
         }
     }
 
     fn response<'a>(topics: Vec<MetadataResponseTopic<'a>>) -> MetadataResponse<'a> {
         MetadataResponse {
-            brokers: vec![broker(1, "b1", 9092)],
+            brokers: vec![broker(1, "b1", 9092)].into(),
             cluster_id: Some("cluster-1"),
-            topics,
+            topics: topics.into(),
             ..MetadataResponse::default()
         }
     }
@@ -475,7 +475,10 @@ mod tests {
             ),
             topic("t", OTHER_ID, vec![]),
         ]);
-        answer.topics.push(MetadataResponseTopic::default());
+        answer
+            .topics
+            .to_mut()
+            .push(MetadataResponseTopic::default());
         answer.controller_id = -1;
         answer.brokers = vec![
             broker(1, "first", 1),
@@ -484,7 +487,8 @@ mod tests {
             broker(2, "", 1),
             broker(3, "port", 0),
             broker(4, "port", 65_536),
-        ];
+        ]
+        .into();
         let metadata = merged(&[(answer, Scope::All)]);
         let hosts: Vec<_> = metadata.brokers().values().map(|at| &*at.host).collect();
         assert_eq!((hosts, metadata.controller_id()), (vec!["first"], None));
@@ -504,11 +508,11 @@ mod tests {
             ..known()
         };
         let no_brokers = MetadataResponse {
-            brokers: vec![broker(-1, "b", 1)],
+            brokers: vec![broker(-1, "b", 1)].into(),
             ..known()
         };
         let too_many = MetadataResponse {
-            brokers: vec![broker(1, "b", 1); BROKERS_MAX + 1],
+            brokers: vec![broker(1, "b", 1); BROKERS_MAX + 1].into(),
             ..known()
         };
         let refused = MetadataResponse {

@@ -24,6 +24,8 @@ mod connection;
 mod dial;
 mod error;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod limits;
 mod metadata;

@@ -8,6 +8,8 @@
 
 mod error;
 mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod layers;
 pub mod properties;
 mod reader;

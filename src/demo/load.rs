@@ -123,9 +123,11 @@ pub async fn produce(
                     header: batch.header.encode(),
                     payload: batch.payload,
                 }),
-            }],
+            }]
+            .into(),
             ..ProduceRequestTopic::default()
-        }],
+        }]
+        .into(),
         ..ProduceRequest::default()
     };
     // By name: a load has no topic id at hand.

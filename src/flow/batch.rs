@@ -39,6 +39,8 @@ pub enum RebuildReason {
     Holes,
     /// Its records are seen with the time the source appended them, not with their own.
     LogAppendTime,
+    /// It stands for messages of magic 0 or 1, which no broker takes any more.
+    OldFormat,
 }
 
 /// Decides about a batch when `next_offset` is the first offset still wanted.

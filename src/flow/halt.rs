@@ -47,13 +47,6 @@ pub enum HaltReason {
         /// What is wrong with it.
         error: String,
     },
-    /// A batch in a format that is not copied yet.
-    Unsupported {
-        /// Where it starts on the source.
-        offset: i64,
-        /// What it would need.
-        what: &'static str,
-    },
     /// A batch that needed rebuilding and could not be.
     NotRebuilt {
         /// Where it starts on the source.
@@ -87,7 +80,6 @@ impl HaltReason {
             | Self::SourceTruncated { .. }
             | Self::TargetDiverged(_)
             | Self::TargetWentBack { .. }
-            | Self::Unsupported { .. }
             | Self::FetchLimit { .. } => false,
         }
     }
@@ -114,7 +106,6 @@ impl HaltReason {
             | Self::TopicMissing
             | Self::SourceTruncated { .. }
             | Self::Unreadable { .. }
-            | Self::Unsupported { .. }
             | Self::NotRebuilt { .. }
             | Self::FetchLimit { .. } => false,
         }
@@ -172,12 +163,6 @@ impl std::fmt::Display for HaltReason {
             ),
             Self::Unreadable { offset, error } => {
                 write!(f, "the batch at offset {offset} cannot be read: {error}")
-            }
-            Self::Unsupported { offset, what } => {
-                write!(
-                    f,
-                    "the batch at offset {offset} needs {what}, which is not supported yet"
-                )
             }
             Self::NotRebuilt { offset, error } => {
                 write!(f, "the batch at offset {offset} cannot be rebuilt: {error}")

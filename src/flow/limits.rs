@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kmirror_protocol::records::ConvertLimits;
+
 /// Batches of one partition that may wait for their acknowledgement.
 ///
 /// A broker remembers the last five batches of a producer id, and recognises a resend only among
@@ -23,6 +25,13 @@ pub const PARTITION_FETCH_BYTES_CAP: usize = 64 << 20;
 
 /// The largest output of one batch's decompression, in bytes: a bomb stops here.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// For messages of magic 0 and 1: what a wrapper may unfold to, and when a batch of messages without
+/// a wrapper is large enough, well below the default of `max.message.bytes`.
+pub const CONVERSION: ConvertLimits = ConvertLimits {
+    output_len_max: DECOMPRESSED_BYTES_MAX,
+    batch_len: 64 << 10,
+};
 
 /// The first wait after a failure.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@
 //! refuse the batch as it is or a reader would see something else.
 
 use bytes::Bytes;
-use kmirror_protocol::records::{BatchBuilder, BatchHeader, decompress, records};
+use kmirror_protocol::records::{BatchBuilder, BatchHeader, LegacyError, decompress, records};
 
 use super::limits;
 
@@ -16,6 +16,12 @@ pub struct RebuildError(String);
 impl std::fmt::Display for RebuildError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<LegacyError> for RebuildError {
+    fn from(error: LegacyError) -> Self {
+        text(&error)
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn topic_configs(
     Ok(configs)
 }
 
-fn config_entry(entry: &DescribeConfigsResourceResult<'_>) -> ConfigEntry {
+fn config_entry(entry: DescribeConfigsResourceResult<'_>) -> ConfigEntry {
     ConfigEntry {
         name: entry.name.to_owned(),
         value: entry.value.map(String::from),
@@ -232,11 +232,12 @@ async fn list_offsets(
             partition_index: name.partition,
             timestamp,
             ..ListOffsetsRequestPartition::default()
-        }],
+        }]
+        .into(),
     });
     let request = ListOffsetsRequest {
         replica_id: -1,
-        topics: merged(topics.collect()),
+        topics: merged(topics.collect()).into(),
         ..ListOffsetsRequest::default()
     };
     let answer = cluster
@@ -270,7 +271,10 @@ fn merged(topics: Vec<ListOffsetsRequestTopic<'_>>) -> Vec<ListOffsetsRequestTop
     }
     by_name
         .into_iter()
-        .map(|(name, partitions)| ListOffsetsRequestTopic { name, partitions })
+        .map(|(name, partitions)| ListOffsetsRequestTopic {
+            name,
+            partitions: partitions.into(),
+        })
         .collect()
 }
 

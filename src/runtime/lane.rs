@@ -208,11 +208,11 @@ impl FetchJob {
                 ..FetchRequestPartition::default()
             };
             match topics.last_mut() {
-                Some(topic) if topic.topic == &*name.topic => topic.partitions.push(entry),
+                Some(topic) if topic.topic == &*name.topic => topic.partitions.to_mut().push(entry),
                 _ => topics.push(FetchRequestTopic {
                     topic: &name.topic,
                     topic_id: name.topic_id,
-                    partitions: vec![entry],
+                    partitions: vec![entry].into(),
                 }),
             }
         }
@@ -221,7 +221,7 @@ impl FetchJob {
             min_bytes: 1,
             max_bytes: i32::try_from(self.bytes_max).unwrap_or(i32::MAX),
             isolation_level: self.isolation_level,
-            topics,
+            topics: topics.into(),
             ..FetchRequest::default()
         };
         let options = SendOptions {
@@ -248,18 +248,20 @@ impl ProduceJob {
                 }),
             };
             match topics.last_mut() {
-                Some(topic) if topic.name == &*name.topic => topic.partition_data.push(entry),
+                Some(topic) if topic.name == &*name.topic => {
+                    topic.partition_data.to_mut().push(entry)
+                }
                 _ => topics.push(ProduceRequestTopic {
                     name: &name.topic,
                     topic_id: name.topic_id,
-                    partition_data: vec![entry],
+                    partition_data: vec![entry].into(),
                 }),
             }
         }
         let request = ProduceRequest {
             acks: -1,
             timeout_ms: millis(self.timeout),
-            topic_data: topics,
+            topic_data: topics.into(),
             ..ProduceRequest::default()
         };
         let options = SendOptions {
@@ -315,7 +317,11 @@ fn fetched(
                     .unwrap_or_default(),
                 high_watermark: partition.high_watermark,
                 last_stable_offset: partition.last_stable_offset,
-                aborted: partition.aborted_transactions.unwrap_or_default(),
+                aborted: partition
+                    .aborted_transactions
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             });
             results.push((id, result));
         }

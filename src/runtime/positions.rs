@@ -119,9 +119,10 @@ async fn produce(
         timeout_ms: millis(timeout),
         topic_data: vec![ProduceRequestTopic {
             name: topic,
-            partition_data,
+            partition_data: partition_data.into(),
             ..ProduceRequestTopic::default()
-        }],
+        }]
+        .into(),
         ..ProduceRequest::default()
     };
     let options = SendOptions {
@@ -136,7 +137,7 @@ async fn produce(
     for partition in response
         .responses
         .iter()
-        .flat_map(|topic| &topic.partition_responses)
+        .flat_map(|topic| topic.partition_responses)
     {
         refusal(partition.error_code, partition.error_message)?;
     }

@@ -148,7 +148,8 @@ impl LeaderReader<'_> {
                 topic: self.topic,
                 partitions: partitions.collect(),
                 ..FetchRequestTopic::default()
-            }],
+            }]
+            .into(),
             ..FetchRequest::default()
         };
         // By name: this reader has no topic id to lose.
@@ -163,13 +164,9 @@ impl LeaderReader<'_> {
             .map_err(|err| failure(&err))?;
         let response = answer.decode().map_err(|err| failure(&err))?;
         refusal(response.error_code, None)?;
-        for partition in response
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-        {
+        for partition in response.responses.iter().flat_map(|topic| topic.partitions) {
             refusal(partition.error_code, None)?;
-            self.take(partition, read)?;
+            self.take(&partition, read)?;
         }
         Ok(())
     }
@@ -188,7 +185,7 @@ impl LeaderReader<'_> {
             .records
             .as_ref()
             .map_or(&[][..], |records| records.as_slice());
-        let aborted = partition.aborted_transactions.clone().unwrap_or_default();
+        let aborted = partition.aborted_transactions.iter().flatten().collect();
         let mut filter = AbortedFilter::new(aborted);
         for entry in batches(blob) {
             let LogEntry::Batch(batch) = entry.map_err(|err| unreadable(&err))? else {

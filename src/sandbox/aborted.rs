@@ -82,4 +82,20 @@ impl AbortedTransactions {
         {}
         while self.offsets.pop_front_if(|it| it.offset < offset).is_some() {}
     }
+
+    /// Forgets what ends at or after `offset`.
+    pub(super) fn truncate_to(&mut self, offset: i64) {
+        while self
+            .transactions
+            .pop_back_if(|it| it.last_offset >= offset)
+            .is_some()
+        {}
+        while self.offsets.pop_back_if(|it| it.offset >= offset).is_some() {}
+    }
+
+    /// Forgets the places of all offsets, which are to be noted anew.
+    pub(super) fn clear_index(&mut self) {
+        self.offsets.clear();
+        self.bytes_since_entry = 0;
+    }
 }

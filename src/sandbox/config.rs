@@ -272,6 +272,12 @@ pub(super) struct TopicRules {
     pub(super) retention_ms: i64,
     /// Negative for no limit.
     pub(super) retention_bytes: i64,
+    /// How long compaction keeps tombstones, in milliseconds.
+    pub(super) delete_retention_ms: i64,
+    /// How many replicas must be in sync for a batch to be accepted with acks -1.
+    pub(super) min_insync_replicas: usize,
+    /// Whether a replica that is not in sync may lead when no other can.
+    pub(super) allows_unclean_election: bool,
 }
 
 impl Default for TopicRules {
@@ -289,6 +295,7 @@ impl TopicRules {
         };
         let number = |name: &str| value(name).trim().parse::<i64>().unwrap_or_default();
         let size = |name: &str| usize::try_from(number(name)).unwrap_or_default();
+        let flag = |name: &str| value(name).trim().eq_ignore_ascii_case("true");
         let has_policy = |policy| elements(value("cleanup.policy")).any(|it| it == policy);
         let compression = match value("compression.type") {
             "uncompressed" => Some(Compression::None),
@@ -317,6 +324,9 @@ impl TopicRules {
             segment_bytes: size("segment.bytes"),
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
+            delete_retention_ms: number("delete.retention.ms"),
+            min_insync_replicas: size("min.insync.replicas"),
+            allows_unclean_election: flag("unclean.leader.election.enable"),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn read_marker(header: &BatchHeader, payload: &[u8]) -> Option<Marker
     let is_commit = match ControlType::parse(record.key?).ok()? {
         ControlType::Commit => true,
         ControlType::Abort => false,
-        ControlType::Other(_) => return None,
+        _ => return None,
     };
     Some(Marker {
         producer: ProducerIdAndEpoch {

@@ -4,7 +4,7 @@
 //! `__consumer_offsets` and `__transaction_state`; here each such partition is led by the broker
 //! of its number.
 
-use super::Broker;
+use super::Cluster;
 
 /// Where groups keep their offsets.
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -22,9 +22,12 @@ pub(super) fn partition_of(key: &str) -> i32 {
     hash.checked_abs().unwrap_or_default() % PARTITIONS
 }
 
-/// The broker that coordinates a key; the least of all brokers if there are none.
-pub(super) fn coordinator_of(brokers: &[Broker], key: &str) -> i32 {
+/// The broker that coordinates a key: that of its partition, or the next that runs; -1 if none does.
+pub(super) fn coordinator_of(cluster: &Cluster, key: &str) -> i32 {
+    let brokers = cluster.brokers();
     let partition = usize::try_from(partition_of(key)).unwrap_or_default();
-    let index = partition.checked_rem(brokers.len()).unwrap_or_default();
-    brokers.get(index).map_or(-1, |broker| broker.id)
+    let first = partition.checked_rem(brokers.len()).unwrap_or_default();
+    let mut candidates = brokers.iter().cycle().skip(first).take(brokers.len());
+    let running = candidates.find(|broker| cluster.is_running(broker.id));
+    running.map_or(-1, |broker| broker.id)
 }

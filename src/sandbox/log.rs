@@ -1,4 +1,4 @@
-//! The log of one partition.
+//! The log of one replica of a partition.
 //!
 //! Batches lie here as they are sent: the header with the offset and leader epoch the broker gave
 //! it, and the payload, mostly still a slice of the request that brought it. Reading hands out
@@ -15,7 +15,6 @@ use kmirror_protocol::{
 use super::{
     Timestamp,
     aborted::{AbortedTransaction, AbortedTransactions},
-    control::read_marker,
     leader_epochs::LeaderEpochs,
     producers::Producers,
     validate,
@@ -27,8 +26,8 @@ const JOINED_PAYLOAD_MAX: usize = 2048;
 
 /// A batch in the log.
 #[derive(Clone, Debug)]
-struct StoredBatch {
-    header: BatchHeader,
+pub(super) struct StoredBatch {
+    pub(super) header: BatchHeader,
     /// How many bytes the log has had before it.
     position: u64,
     /// Header and payload, or header with payload and nothing.
@@ -36,7 +35,7 @@ struct StoredBatch {
 }
 
 impl StoredBatch {
-    fn new(header: BatchHeader, position: u64, payload: Bytes) -> Self {
+    pub(super) fn new(header: BatchHeader, payload: Bytes) -> Self {
         let head = header.encode();
         let pieces = if payload.len() <= JOINED_PAYLOAD_MAX {
             [
@@ -48,12 +47,12 @@ impl StoredBatch {
         };
         Self {
             header,
-            position,
+            position: 0,
             pieces,
         }
     }
 
-    fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         let [first, second] = &self.pieces;
         if second.is_empty() {
             first.get(HEADER_LEN..).unwrap_or_default()
@@ -81,13 +80,14 @@ pub(super) struct TimestampAndOffset {
     pub(super) leader_epoch: i32,
 }
 
-/// The log of one partition.
-#[derive(Debug)]
+/// The log of one replica.
+#[derive(Debug, Default)]
 pub(super) struct Log {
     /// Ascending, without overlaps.
     batches: VecDeque<StoredBatch>,
     start_offset: i64,
     end_offset: i64,
+    high_watermark: i64,
     /// What `batches` take, in bytes.
     size: usize,
     /// How many bytes it has ever had.
@@ -95,22 +95,17 @@ pub(super) struct Log {
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
     aborted: AbortedTransactions,
+    snapshot: Snapshot,
+}
+
+/// What was known of producers when the log ended at an offset (Kafka's `.snapshot` files).
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    end_offset: i64,
+    producers: Producers,
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
-        Self {
-            batches: VecDeque::new(),
-            start_offset: 0,
-            end_offset: 0,
-            size: 0,
-            end_position: 0,
-            epochs: LeaderEpochs::new(),
-            producers: Producers::default(),
-            aborted: AbortedTransactions::default(),
-        }
-    }
-
     /// The first offset that may be read.
     pub(super) const fn start_offset(&self) -> i64 {
         self.start_offset
@@ -121,9 +116,37 @@ impl Log {
         self.end_offset
     }
 
-    /// The offset up to which consumers may read.
+    /// The offset up to which all in-sync replicas have the log, as far as this one knows;
+    /// consumers may read up to it.
     pub(super) const fn high_watermark(&self) -> i64 {
-        self.end_offset
+        self.high_watermark
+    }
+
+    /// Moves the high watermark up to `offset`, never back and never beyond the log end.
+    pub(super) fn raise_high_watermark(&mut self, offset: i64) {
+        self.high_watermark = self.high_watermark.max(offset.min(self.end_offset));
+        self.producers
+            .ongoing
+            .forget_replicated(self.high_watermark);
+    }
+
+    /// The batches by ascending offset.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &StoredBatch> {
+        self.batches.iter()
+    }
+
+    /// Puts in the place of all batches those that compaction leaves of them.
+    pub(super) fn replace_batches(&mut self, batches: Vec<StoredBatch>) {
+        self.size = batches.iter().map(|batch| batch.header.size()).sum();
+        self.batches = batches.into();
+        self.end_position = 0;
+        self.aborted.clear_index();
+        for batch in &mut self.batches {
+            batch.position = self.end_position;
+            self.aborted.index(&batch.header, batch.position);
+            let size = u64::try_from(batch.header.size()).unwrap_or_default();
+            self.end_position = self.end_position.saturating_add(size);
+        }
     }
 
     /// The offset up to which consumers of committed records may read: up to there all is decided.
@@ -144,28 +167,31 @@ impl Log {
             partition_leader_epoch: leader_epoch,
             ..header
         };
-        self.note_transaction(&header, &payload);
-        self.aborted.index(&header, self.end_position);
-        self.end_offset = header.next_offset();
-        self.size = self.size.saturating_add(header.size());
-        let size = u64::try_from(header.size()).unwrap_or_default();
-        let batch = StoredBatch::new(header, self.end_position, payload);
-        self.end_position = self.end_position.saturating_add(size);
-        self.batches.push_back(batch);
-        self.producers
-            .ongoing
-            .forget_replicated(self.high_watermark());
+        self.push(StoredBatch::new(header, payload));
         header.base_offset
     }
 
-    fn note_transaction(&mut self, header: &BatchHeader, payload: &[u8]) {
-        match read_marker(header, payload) {
-            Some(marker) => {
-                let aborted = self.producers.append_marker(header, marker);
-                self.aborted.extend(aborted);
-            }
-            None => self.producers.append(header),
+    /// Appends what `leader` has beyond the end of this log, as a follower does; payloads are
+    /// shared.
+    pub(super) fn copy_from(&mut self, leader: &Self) {
+        for batch in leader.batches.range(leader.first_batch(self.end_offset)..) {
+            self.push(batch.clone());
         }
+    }
+
+    fn push(&mut self, mut batch: StoredBatch) {
+        batch.position = self.end_position;
+        let header = &batch.header;
+        self.epochs
+            .begin(header.partition_leader_epoch, header.base_offset);
+        self.aborted.index(header, batch.position);
+        let aborted = self.producers.note(header, batch.payload());
+        self.aborted.extend(aborted);
+        self.end_offset = header.next_offset();
+        self.size = self.size.saturating_add(header.size());
+        let size = u64::try_from(header.size()).unwrap_or_default();
+        self.end_position = self.end_position.saturating_add(size);
+        self.batches.push_back(batch);
     }
 
     /// The aborted transactions that a reader of committed records is told of when it gets `len`
@@ -207,15 +233,14 @@ impl Log {
         if !(self.start_offset..=self.end_offset).contains(&offset) {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
+        let batches = &self.batches;
+        let to = batches.partition_point(|batch| batch.header.base_offset < end);
+        let from = self.first_batch(offset).min(to);
+        let mut readable = batches.range(from..to).peekable();
         let mut pieces = Vec::new();
         if offset >= end {
             return Ok(pieces);
         }
-        let to = self
-            .batches
-            .partition_point(|batch| batch.header.base_offset < end);
-        let from = self.first_batch(offset).min(to);
-        let mut readable = self.batches.range(from..to).peekable();
         let Some(first) = readable.peek() else {
             return Ok(pieces);
         };
@@ -262,6 +287,76 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Cuts off the end of the log at `offset`; what was known of producers is found out again
+    /// from the newest snapshot and the batches that remain. An epoch that began at `offset` is
+    /// forgotten even if no batch goes.
+    ///
+    /// Source: `UnifiedLog.truncateTo`, `ProducerStateManager.truncateAndReload`.
+    pub(super) fn truncate_to(&mut self, offset: i64) {
+        self.epochs.truncate_from_end(offset);
+        if offset >= self.end_offset {
+            return;
+        }
+        if offset < self.start_offset {
+            self.restart_at(offset);
+            return;
+        }
+        while let Some(batch) = self
+            .batches
+            .pop_back_if(|batch| batch.header.last_offset() >= offset)
+        {
+            self.size = self.size.saturating_sub(batch.header.size());
+        }
+        self.end_offset = offset;
+        self.high_watermark = self.high_watermark.min(offset);
+        self.aborted.truncate_to(offset);
+        self.reload_producers();
+    }
+
+    /// Empties the log, which goes on at `offset`.
+    ///
+    /// Source: `UnifiedLog.truncateFullyAndStartAt`.
+    pub(super) fn restart_at(&mut self, offset: i64) {
+        *self = Self {
+            start_offset: offset,
+            end_offset: offset,
+            high_watermark: offset,
+            ..Self::default()
+        };
+    }
+
+    /// Notes what is known of producers now, as Kafka does when it begins a segment and when a
+    /// broker stops in order.
+    pub(super) fn take_producer_snapshot(&mut self) {
+        self.snapshot = Snapshot {
+            end_offset: self.end_offset,
+            producers: self.producers.newest_batches(),
+        };
+    }
+
+    /// Reads the log again as a broker does that starts.
+    ///
+    /// Source: `LogLoader.recoverSegment`, which takes a snapshot at the log end.
+    pub(super) fn reload(&mut self) {
+        self.take_producer_snapshot();
+        self.reload_producers();
+    }
+
+    /// Finds out from the newest snapshot and the batches of the log what is known of producers.
+    ///
+    /// Those of which neither has anything are forgotten: their batches were deleted.
+    fn reload_producers(&mut self) {
+        if self.snapshot.end_offset > self.end_offset {
+            self.snapshot = Snapshot::default();
+        }
+        self.producers = self.snapshot.producers.clone();
+        let from = self.snapshot.end_offset.max(self.start_offset);
+        let batches = self.batches.iter();
+        for batch in batches.filter(|batch| batch.header.last_offset() >= from) {
+            self.producers.note(&batch.header, batch.payload());
+        }
     }
 
     /// Deletes the oldest batches for as long as at least `len_min` bytes remain without them.

@@ -1,11 +1,12 @@
 //! An in-memory Kafka cluster: for the demo, tests, benches and the simulator.
 //!
 //! ```text
-//!  client ⇄ server ──frame──▶ Cluster::handle ──▶ api ──▶ topic ▶ partition ▶ log
-//!              ▲                    │              │ │                │  ├─ producers
-//!              │               Outcome:            │ └─ validate      │  ├─ leader epochs
-//!              └── Reply, Parked, NoReply, Close   └─ transactions    │  └─ aborted transactions
-//!                                                                     └─ batches as Bytes
+//!  client ⇄ server ──frame──▶ Cluster::handle ──▶ api ──▶ topic ▶ partition ▶ replica ▶ log
+//!              ▲                    │              │ │       ▲       └─ elections      ├─ producers
+//!              │               Outcome:            │ └─ validate                       ├─ leader epochs
+//!              └── Reply, Parked, NoReply, Close   │         │                         ├─ aborted transactions
+//!                                                  └─ transactions                     └─ batches as Bytes
+//!                                   commands ────────────────┘
 //! ```
 //!
 //! [`Cluster`] is a state machine: requests and time go in, answers come out. It does no I/O,
@@ -15,8 +16,13 @@
 //! It answers as Apache Kafka 4 does, error code for error code, for what it serves; it is a
 //! broker to test against, not one to keep data in. Deliberate differences:
 //!
-//! * Nothing is replicated: every replica of a partition is in sync, and the high watermark is
-//!   the log end.
+//! * Replication takes no time: followers have a batch, and know that it is committed, as soon
+//!   as their leader has it, unless a follower is held back by command. A replica leaves the ISR
+//!   and enters it by command, or with its broker.
+//! * Brokers fail and return by command, and the controller learns of it at once. A broker that
+//!   returns is not suspected to have lost what it had: it stays an eligible leader. Nothing that
+//!   it had deleted comes back; in Kafka it does when the broker crashes soon after DeleteRecords.
+//! * DeleteRecords does not wait for followers that are held back.
 //! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
 //! * Topics are never created by asking for their metadata.
 //! * No groups. A request for an API or version that is not served closes the connection with a
@@ -24,21 +30,24 @@
 //! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
 //!   `CONCURRENT_TRANSACTIONS` until they are; here it does so only while a command holds them
 //!   back. Ids are never forgotten (`transactional.id.expiration.ms`).
-//! * A request with bytes after its last field closes the connection; Kafka ignores them.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
 mod aborted;
 mod api;
+mod commands;
+mod compaction;
 mod config;
 mod control;
 mod coordinators;
+mod elections;
 mod leader_epochs;
 mod log;
 mod ongoing;
 mod parked;
 mod producers;
 mod random;
+mod replica;
 pub mod server;
 mod topic;
 mod transactions;
@@ -48,14 +57,14 @@ mod verification;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 pub use parked::Ticket;
 
-use parked::ParkedFetches;
+use parked::ParkedRequests;
 use random::Random;
 use topic::{Partition, Topic};
 use transactions::{Coordinator, ProducerIds, Protocol};
@@ -150,8 +159,10 @@ pub struct Cluster {
     names: BTreeMap<Uuid, String>,
     producer_ids: ProducerIds,
     transactions: Coordinator,
-    parked: ParkedFetches,
+    parked: ParkedRequests,
     random: Random,
+    /// The brokers that are down.
+    stopped: BTreeSet<i32>,
 }
 
 impl Cluster {
@@ -163,8 +174,9 @@ impl Cluster {
             names: BTreeMap::new(),
             producer_ids: ProducerIds::default(),
             transactions: Coordinator::new(Protocol::of_level(options.transaction_version)),
-            parked: ParkedFetches::default(),
+            parked: ParkedRequests::default(),
             random: Random::new(options.seed),
+            stopped: BTreeSet::new(),
             options,
         }
     }
@@ -173,7 +185,11 @@ impl Cluster {
     ///
     /// Payloads of produced batches are kept as slices of `body`. Call [`Cluster::poll`]
     /// afterwards: the request may have completed others.
+    /// A broker that is down closes the connection.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
+        if !self.is_running(broker_id) {
+            return Outcome::Close(format!("broker {broker_id} is down"));
+        }
         transactions::settle(self, now);
         let outcome = api::handle(self, now, broker_id, body);
         transactions::settle(self, now);
@@ -195,7 +211,8 @@ impl Cluster {
 
     /// Drops a parked request whose connection is gone.
     pub fn forget(&mut self, ticket: Ticket) {
-        self.parked.remove(ticket);
+        // It may have been answered already.
+        let _ = self.parked.remove(ticket);
     }
 
     /// The options it was made with.
@@ -221,49 +238,12 @@ impl Cluster {
         self.topics.get(topic).map(|topic| topic.partitions.len())
     }
 
-    /// The first and the next offset of a partition's log, if there is such a partition.
+    /// The first and the next offset of a partition's log on its leader, if there is such a
+    /// partition; without a leader, of the preferred one.
     #[must_use]
     pub fn log_range(&self, topic: &str, partition: i32) -> Option<std::ops::Range<i64>> {
-        let log = &self.partition(topic, partition).ok()?.log;
+        let log = self.partition(topic, partition).ok()?.log()?;
         Some(log.start_offset()..log.end_offset())
-    }
-
-    /// Deletes what the topics' `retention.ms` and `retention.bytes` say is too old.
-    ///
-    /// Kafka does so for whole segments every few minutes; here it is done for batches, and only
-    /// when told to.
-    pub fn apply_retention(&mut self, now: Timestamp) {
-        for topic in self.topics.values_mut() {
-            topic.apply_retention(now);
-        }
-    }
-
-    /// Forgets producers whose newest record is too old, as Kafka does every ten minutes.
-    pub fn expire_producers(&mut self, now: Timestamp) {
-        let expiration_ms = self.options.producer_id_expiration_ms;
-        for topic in self.topics.values_mut() {
-            for partition in &mut topic.partitions {
-                partition.log.producers.expire(now, expiration_ms);
-            }
-        }
-    }
-
-    /// Makes another replica the leader of a partition, which raises its leader epoch.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorCode::UNKNOWN_TOPIC_OR_PARTITION`], or [`ErrorCode::REPLICA_NOT_AVAILABLE`] when the
-    /// broker holds no replica.
-    pub fn elect_leader(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        broker_id: i32,
-    ) -> Result<(), ErrorCode> {
-        let topic_id = self.topic(topic)?.id;
-        self.partition_mut(topic, partition)?.elect(broker_id)?;
-        self.parked.wake(topic_id, partition);
-        Ok(())
     }
 
     /// Tells clients from now on that a broker is at another address, such as that of a proxy.
@@ -275,6 +255,15 @@ impl Cluster {
             host.clone_into(&mut broker.host);
             broker.port = port;
         }
+    }
+
+    fn is_running(&self, broker_id: i32) -> bool {
+        !self.stopped.contains(&broker_id)
+    }
+
+    fn running_brokers(&self) -> impl Iterator<Item = &Broker> {
+        let brokers = self.options.brokers.iter();
+        brokers.filter(|broker| self.is_running(broker.id))
     }
 
     fn broker(&self, id: i32) -> Option<&Broker> {

@@ -1,66 +1,93 @@
-//! Fetches that wait for data: Kafka's purgatory (`DelayedFetch`).
+//! Requests that wait: Kafka's purgatory (`DelayedFetch`, `DelayedProduce`).
 //!
-//! A parked fetch keeps its request and nothing of an answer; it is tried again when one of its
-//! partitions changes, and answered with whatever there is at its deadline.
+//! A parked request is tried again when one of its partitions changes, and answered with
+//! whatever there is to say at its deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kmirror_protocol::wire::Uuid;
 
-use super::{Cluster, Outcome, Timestamp, api};
+use super::{
+    Cluster, Outcome, Timestamp,
+    api::{self, Appended},
+};
 
 /// Names one parked request; never used twice in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// A fetch that waits.
-#[derive(Clone, Debug)]
-pub(super) struct ParkedFetch {
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Parked {
     pub(super) broker_id: i32,
     /// The frame of the request without its length.
     pub(super) body: Bytes,
     pub(super) deadline: Timestamp,
     /// The partitions whose change may complete it.
     pub(super) watched: Vec<(Uuid, i32)>,
+    pub(super) waiting: Waiting,
 }
 
-/// All fetches that wait.
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Records to fetch.
+    Fetch,
+    /// Followers to have what was produced, topic by topic of the request.
+    Acks(Vec<Vec<Appended>>),
+}
+
+/// All requests that wait.
 #[derive(Debug, Default)]
-pub(super) struct ParkedFetches {
+pub(super) struct ParkedRequests {
     next_ticket: u64,
-    fetches: BTreeMap<Ticket, ParkedFetch>,
+    requests: BTreeMap<Ticket, Parked>,
     deadlines: BTreeSet<(Timestamp, Ticket)>,
     watchers: BTreeMap<(Uuid, i32), BTreeSet<Ticket>>,
     /// Those that must be tried again.
     woken: BTreeSet<Ticket>,
 }
 
-impl ParkedFetches {
-    pub(super) fn park(&mut self, fetch: ParkedFetch) -> Ticket {
+impl ParkedRequests {
+    pub(super) fn park(&mut self, parked: Parked) -> Outcome {
         let ticket = Ticket(self.next_ticket);
+        let deadline = parked.deadline;
         self.next_ticket = self.next_ticket.saturating_add(1);
-        self.deadlines.insert((fetch.deadline, ticket));
-        for partition in &fetch.watched {
-            self.watchers.entry(*partition).or_default().insert(ticket);
-        }
-        self.fetches.insert(ticket, fetch);
-        ticket
+        self.insert(ticket, parked);
+        Outcome::Parked { ticket, deadline }
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        let Some(fetch) = self.fetches.remove(&ticket) else {
-            return;
-        };
-        self.deadlines.remove(&(fetch.deadline, ticket));
+    fn insert(&mut self, ticket: Ticket, parked: Parked) {
+        self.deadlines.insert((parked.deadline, ticket));
+        for partition in &parked.watched {
+            self.watchers.entry(*partition).or_default().insert(ticket);
+        }
+        self.requests.insert(ticket, parked);
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Parked> {
+        let parked = self.requests.remove(&ticket)?;
+        self.deadlines.remove(&(parked.deadline, ticket));
         self.woken.remove(&ticket);
-        for partition in &fetch.watched {
+        for partition in &parked.watched {
             if let Some(tickets) = self.watchers.get_mut(partition) {
                 tickets.remove(&ticket);
                 if tickets.is_empty() {
                     self.watchers.remove(partition);
                 }
             }
+        }
+        Some(parked)
+    }
+
+    /// Drops what waits at a broker that is gone.
+    pub(super) fn remove_broker(&mut self, broker_id: i32) {
+        let parked = self.requests.iter();
+        let there = parked.filter(|(_, parked)| parked.broker_id == broker_id);
+        let there: Vec<Ticket> = there.map(|(ticket, _)| *ticket).collect();
+        for ticket in there {
+            self.remove(ticket);
         }
     }
 
@@ -75,7 +102,7 @@ impl ParkedFetches {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// The fetches to try again, and whether each must be answered now.
+    /// The requests to try again, and whether each must be answered now.
     fn take_due(&mut self, now: Timestamp) -> BTreeMap<Ticket, bool> {
         let mut due: BTreeMap<_, _> = std::mem::take(&mut self.woken)
             .into_iter()
@@ -91,12 +118,12 @@ impl ParkedFetches {
 pub(super) fn poll(cluster: &mut Cluster, now: Timestamp) -> Vec<(Ticket, Outcome)> {
     let mut answers = Vec::new();
     for (ticket, is_expired) in cluster.parked.take_due(now) {
-        let Some(fetch) = cluster.parked.fetches.get(&ticket).cloned() else {
+        let Some(mut parked) = cluster.parked.remove(ticket) else {
             continue;
         };
-        if let Some(outcome) = api::retry_fetch(cluster, now, &fetch, is_expired) {
-            cluster.parked.remove(ticket);
-            answers.push((ticket, outcome));
+        match api::retry(cluster, now, &mut parked, is_expired) {
+            Some(outcome) => answers.push((ticket, outcome)),
+            None => cluster.parked.insert(ticket, parked),
         }
     }
     answers

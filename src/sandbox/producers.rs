@@ -12,7 +12,10 @@ use kmirror_protocol::{
 };
 
 use super::{
-    Timestamp, aborted::AbortedTransaction, control::Marker, ongoing::OngoingTransactions,
+    Timestamp,
+    aborted::AbortedTransaction,
+    control::{Marker, read_marker},
+    ongoing::OngoingTransactions,
     verification::Verifications,
 };
 
@@ -54,6 +57,7 @@ struct BatchMetadata {
     first_sequence: i32,
     last_sequence: i32,
     first_offset: i64,
+    last_offset: i64,
     timestamp: i64,
 }
 
@@ -66,6 +70,8 @@ pub(super) enum Admission {
     Duplicate {
         /// The offset the batch got.
         first_offset: i64,
+        /// The offset of its last record.
+        last_offset: i64,
         /// The greatest timestamp of the batch.
         timestamp: i64,
     },
@@ -97,6 +103,7 @@ impl Producers {
             if let Some(stored) = stored.find(|it| it.last_sequence == last) {
                 return Ok(Admission::Duplicate {
                     first_offset: stored.first_offset,
+                    last_offset: stored.last_offset,
                     timestamp: stored.timestamp,
                 });
             }
@@ -183,13 +190,22 @@ impl Producers {
         entry
     }
 
-    /// Remembers a marker that has been appended; answers the transaction if it aborted one that
-    /// has records here.
-    pub(super) fn append_marker(
+    /// Remembers a batch of a log, be it of records or a marker; its header has its offsets.
+    ///
+    /// Answers the transaction if it is aborted and has records here.
+    pub(super) fn note(
         &mut self,
         batch: &BatchHeader,
-        marker: Marker,
+        payload: &[u8],
     ) -> Option<AbortedTransaction> {
+        if let Some(marker) = read_marker(batch, payload) {
+            return self.append_marker(batch, marker);
+        }
+        self.append(batch);
+        None
+    }
+
+    fn append_marker(&mut self, batch: &BatchHeader, marker: Marker) -> Option<AbortedTransaction> {
         let entry = self.entry(batch);
         entry.last_timestamp = batch.max_timestamp;
         entry.coordinator_epoch = marker.coordinator_epoch;
@@ -204,8 +220,7 @@ impl Producers {
         })
     }
 
-    /// Remembers a batch that has been appended; its header has its offsets.
-    pub(super) fn append(&mut self, batch: &BatchHeader) {
+    fn append(&mut self, batch: &BatchHeader) {
         if batch.producer_id < 0 {
             return;
         }
@@ -217,6 +232,7 @@ impl Producers {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
             first_offset: batch.base_offset,
+            last_offset: batch.last_offset(),
             timestamp: batch.max_timestamp,
         });
         entry.last_timestamp = batch.max_timestamp;
@@ -237,6 +253,29 @@ impl Producers {
                 || now.0.saturating_sub(entry.last_timestamp) < expiration_ms
         });
         self.verifications.expire(now, expiration_ms);
+    }
+
+    /// The offsets of the newest records.
+    pub(super) fn last_offsets(&self) -> impl Iterator<Item = i64> {
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.batches.back().map(|batch| batch.last_offset))
+    }
+
+    /// What a snapshot holds: of each producer only its newest batch
+    /// (`ProducerStateManager.writeSnapshot`).
+    pub(super) fn newest_batches(&self) -> Self {
+        let mut snapshot = self.clone();
+        for entry in snapshot.entries.values_mut() {
+            let older = entry.batches.len().saturating_sub(1);
+            entry.batches.drain(..older);
+        }
+        snapshot
+    }
+
+    /// Forgets all producers without an open transaction.
+    pub(super) fn clear(&mut self) {
+        self.entries
+            .retain(|_, entry| entry.txn_first_offset.is_some());
     }
 
     /// The producers by ascending id.

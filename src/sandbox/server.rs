@@ -41,8 +41,8 @@ const PIECES_MAX: usize = 256;
 pub struct Server {
     shared: Arc<Shared>,
     brokers: Vec<Broker>,
-    /// One task per broker, each with the tasks of its connections.
-    _listeners: JoinSet<()>,
+    /// One task per broker that runs, each with the tasks of its connections.
+    listeners: Mutex<BTreeMap<i32, JoinSet<()>>>,
 }
 
 #[derive(Debug)]
@@ -77,15 +77,57 @@ impl Server {
             started: Instant::now(),
             waiting: Mutex::new(BTreeMap::new()),
         });
-        let mut listeners = JoinSet::new();
-        for (broker_id, socket) in sockets {
-            listeners.spawn(accept(Arc::clone(&shared), broker_id, socket));
-        }
-        Ok(Self {
+        let server = Self {
             shared,
             brokers,
-            _listeners: listeners,
-        })
+            listeners: Mutex::default(),
+        };
+        for (broker_id, socket) in sockets {
+            server.listen(broker_id, socket);
+        }
+        Ok(server)
+    }
+
+    fn listen(&self, broker_id: i32, socket: TcpListener) {
+        let mut listener = JoinSet::new();
+        listener.spawn(accept(Arc::clone(&self.shared), broker_id, socket));
+        lock(&self.listeners).insert(broker_id, listener);
+    }
+
+    /// Ends a broker as a crash would: see [`Cluster::stop_broker`]. It is gone from its port when
+    /// this returns, and its connections are closed then or a moment later.
+    pub async fn stop_broker(&self, broker_id: i32) {
+        let listener = lock(&self.listeners).remove(&broker_id);
+        self.command(|cluster| cluster.stop_broker(broker_id));
+        if let Some(mut listener) = listener {
+            listener.shutdown().await;
+        }
+    }
+
+    /// Starts a broker again on the port it had: see [`Cluster::start_broker`].
+    ///
+    /// # Errors
+    ///
+    /// When the port cannot be opened; the broker is then still down.
+    pub async fn start_broker(&self, broker_id: i32) -> io::Result<()> {
+        let mut brokers = self.brokers.iter();
+        let broker = brokers.find(|broker| broker.id == broker_id);
+        if let Some(broker) = broker
+            && !lock(&self.listeners).contains_key(&broker_id)
+        {
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, broker.port)).await?;
+            self.command(|cluster| cluster.start_broker(broker_id));
+            self.listen(broker_id, socket);
+        }
+        Ok(())
+    }
+
+    /// Commands the cluster, and answers whatever waited for what the command does.
+    pub fn command<T>(&self, command: impl FnOnce(&mut Cluster) -> T) -> T {
+        let mut cluster = lock(&self.shared.cluster);
+        let result = command(&mut cluster);
+        self.shared.deliver(&mut cluster);
+        result
     }
 
     /// The brokers' addresses, as `bootstrap.servers` takes them.
@@ -103,8 +145,8 @@ impl Server {
 
     /// The cluster, to look into or to command.
     ///
-    /// After a command that changes a partition the next request, whichever it is, answers the
-    /// fetches that waited for it.
+    /// What waited for what a command does is answered with the next request, whichever it is;
+    /// [`Server::command`] answers it at once.
     #[must_use]
     pub fn cluster(&self) -> Arc<Mutex<Cluster>> {
         Arc::clone(&self.shared.cluster)

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
-use super::{Timestamp, config::TopicConfig, log::Log};
+use super::{Timestamp, config::TopicConfig, log::Log, replica::Replica};
 
 /// A topic.
 #[derive(Debug)]
@@ -43,92 +43,131 @@ impl Topic {
         if !rules.is_deletable {
             return;
         }
-        for partition in &mut self.partitions {
+        let replicas = self.partitions.iter_mut().flat_map(|it| &mut it.replicas);
+        for replica in replicas.filter(|replica| replica.is_online) {
             if let Ok(len) = usize::try_from(rules.retention_bytes) {
-                partition.log.retain_bytes(len);
+                replica.log.retain_bytes(len);
             }
             if rules.retention_ms >= 0 {
                 let oldest = now.plus_ms(rules.retention_ms.saturating_neg());
-                partition.log.retain_since(oldest);
+                replica.log.retain_since(oldest);
             }
         }
     }
 }
 
-/// A partition: who holds it, who leads it, and its log.
+/// A partition: who holds it, who leads it, and the log of each replica.
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) index: i32,
-    /// All in sync, the preferred leader first.
-    pub(super) replicas: Vec<i32>,
+    /// The preferred leader first.
+    pub(super) replicas: Vec<Replica>,
+    /// The brokers whose replicas are in sync.
+    pub(super) isr: Vec<i32>,
+    /// The brokers whose replicas may lead though they are not in sync (KIP-966).
+    pub(super) elr: Vec<i32>,
+    /// -1 while there is none.
     pub(super) leader: i32,
     pub(super) leader_epoch: i32,
-    pub(super) log: Log,
+    /// Where the leader's log ended when it was elected.
+    pub(super) epoch_start_offset: i64,
 }
 
 impl Partition {
-    /// A new partition, led by the first of its replicas.
-    pub(super) fn new(index: i32, replicas: Vec<i32>) -> Self {
+    /// A new partition, led by the first of its replicas whose broker runs.
+    pub(super) fn new(
+        index: i32,
+        broker_ids: impl IntoIterator<Item = i32>,
+        is_online: impl Fn(i32) -> bool,
+    ) -> Self {
+        let replicas = broker_ids.into_iter();
+        let replicas = replicas.map(|id| Replica::new(id, is_online(id)));
+        let mut replicas: Vec<Replica> = replicas.collect();
+        let online = replicas.iter_mut().filter(|replica| replica.is_online);
+        let isr: Vec<i32> = online
+            .map(|replica| {
+                replica.acknowledged = 0;
+                replica.broker_id
+            })
+            .collect();
+        let leader = isr.first().copied().unwrap_or(-1);
+        let first = replicas.iter_mut().find(|it| it.broker_id == leader);
+        if let Some(replica) = first {
+            replica.log.epochs.begin(0, 0);
+        }
         Self {
             index,
-            leader: replicas.first().copied().unwrap_or(-1),
             replicas,
+            isr,
+            elr: Vec::new(),
+            leader,
             leader_epoch: 0,
-            log: Log::new(),
+            epoch_start_offset: 0,
         }
     }
 
-    pub(super) fn elect(&mut self, broker_id: i32) -> Result<(), ErrorCode> {
-        if !self.replicas.contains(&broker_id) {
-            return Err(ErrorCode::REPLICA_NOT_AVAILABLE);
-        }
-        self.leader = broker_id;
-        self.leader_epoch = self.leader_epoch.saturating_add(1);
-        let offset = self.log.end_offset();
-        self.log.epochs.begin(self.leader_epoch, offset);
-        Ok(())
+    pub(super) fn replica(&self, broker_id: i32) -> Option<&Replica> {
+        let mut replicas = self.replicas.iter();
+        replicas.find(|replica| replica.broker_id == broker_id)
     }
 
-    /// Whether a broker may answer as this partition's leader.
+    pub(super) fn replica_mut(&mut self, broker_id: i32) -> Option<&mut Replica> {
+        let mut replicas = self.replicas.iter_mut();
+        replicas.find(|replica| replica.broker_id == broker_id)
+    }
+
+    /// The leader's log; without a leader the one of the preferred leader.
+    pub(super) fn log(&self) -> Option<&Log> {
+        let leader = self.replica(self.leader);
+        let replica = leader.or_else(|| self.replicas.first());
+        replica.map(|replica| &replica.log)
+    }
+
+    /// The log of a broker that leads the partition.
     ///
     /// # Errors
     ///
     /// [`ErrorCode::NOT_LEADER_OR_FOLLOWER`].
-    pub(super) const fn ensure_led_by(&self, broker_id: i32) -> Result<(), ErrorCode> {
-        if self.leader == broker_id {
-            Ok(())
-        } else {
-            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    pub(super) fn led_log_mut(&mut self, broker_id: i32) -> Result<&mut Log, ErrorCode> {
+        if self.leader != broker_id {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
+        let replica = self.replica_mut(broker_id);
+        replica
+            .map(|replica| &mut replica.log)
+            .ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
     }
 
-    /// Whether a broker may answer as this partition's leader a client that believes in a leader
+    /// The log of a broker that leads the partition, for a client that believes in a leader
     /// epoch; -1 is none.
     ///
-    /// Source: `Partition.getLocalLog` (KIP-320).
+    /// Source: `Partition.localLogWithEpochOrThrow` (KIP-320).
     ///
     /// # Errors
     ///
     /// [`ErrorCode::NOT_LEADER_OR_FOLLOWER`], [`ErrorCode::FENCED_LEADER_EPOCH`] for an older
     /// epoch than the current, [`ErrorCode::UNKNOWN_LEADER_EPOCH`] for a newer.
-    pub(super) fn ensure_leader(&self, broker_id: i32, epoch: i32) -> Result<(), ErrorCode> {
-        self.ensure_replica(broker_id, epoch)?;
-        self.ensure_led_by(broker_id)
+    pub(super) fn led_log(&self, broker_id: i32, epoch: i32) -> Result<&Log, ErrorCode> {
+        let log = self.local_log(broker_id, epoch)?;
+        if self.leader == broker_id {
+            Ok(log)
+        } else {
+            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+        }
     }
 
-    /// The same for a broker that may answer as any replica.
+    /// The same of a broker that may answer as any replica.
     ///
     /// # Errors
     ///
-    /// As [`Partition::ensure_leader`].
-    pub(super) fn ensure_replica(&self, broker_id: i32, epoch: i32) -> Result<(), ErrorCode> {
-        if !self.replicas.contains(&broker_id) {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        }
+    /// As [`Partition::led_log`].
+    pub(super) fn local_log(&self, broker_id: i32, epoch: i32) -> Result<&Log, ErrorCode> {
+        let replica = self.replica(broker_id);
+        let replica = replica.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
         match epoch.cmp(&self.leader_epoch) {
-            _ if epoch == -1 => Ok(()),
+            _ if epoch == -1 => Ok(&replica.log),
             Ordering::Less => Err(ErrorCode::FENCED_LEADER_EPOCH),
-            Ordering::Equal => Ok(()),
+            Ordering::Equal => Ok(&replica.log),
             Ordering::Greater => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
         }
     }

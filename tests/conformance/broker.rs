@@ -6,13 +6,14 @@ use kmirror_protocol::{
     ErrorCode, Request, frame,
     messages::{
         CreateTopicsRequest, DescribeProducersRequest, FetchRequest, InitProducerIdRequest,
-        ListOffsetsRequest, ProduceRequest,
+        ListOffsetsRequest, OffsetForLeaderEpochRequest, ProduceRequest,
         create_topics::{CreatableTopic, CreatableTopicConfig},
         describe_producers::{DescribeProducersRequestTopic, ProducerState},
         fetch::{FetchRequestPartition, FetchRequestTopic},
         list_offsets::{
             ListOffsetsRequestPartition, ListOffsetsRequestTopic, ListOffsetsResponsePartition,
         },
+        offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic},
         produce::{ProduceRequestPartition, ProduceRequestTopic},
     },
     records::{BatchBuilder, BatchHeader, BuiltBatch, Compression, NewRecord},
@@ -26,7 +27,7 @@ use tokio::{
 use super::now_ms;
 
 /// For what a broker is sure to do, if slowly.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A connection to a broker.
 pub(crate) struct Broker {
@@ -101,11 +102,12 @@ impl Broker {
                 replication_factor: 1,
                 configs: configs.collect(),
                 ..Default::default()
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;
-        let created = &answer.decode().topics[0];
+        let created = &answer.decode().topics.first().unwrap();
         assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
         let id = created.topic_id;
         self.wait_for_topic(name).await;
@@ -147,11 +149,24 @@ impl Broker {
         topic: &Topic,
         blob: &[u8],
     ) -> Produced {
-        let answer = self
-            .ask_in(version, &produce_request(topic, -1, blob))
-            .await;
+        self.produce_with(version, &produce_request(topic, -1, blob))
+            .await
+    }
+
+    pub(crate) async fn produce_with(
+        &mut self,
+        version: i16,
+        request: &ProduceRequest<'_>,
+    ) -> Produced {
+        let answer = self.ask_in(version, request).await;
         let response = answer.decode();
-        let partition = &response.responses[0].partition_responses[0];
+        let partition = &response
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         let errors = partition.record_errors.iter();
         Produced {
             code: partition.error_code,
@@ -160,6 +175,10 @@ impl Broker {
             log_start_offset: partition.log_start_offset,
             record_errors: errors.map(|error| error.batch_index).collect(),
             has_message: partition.error_message.is_some(),
+            current_leader: (
+                partition.current_leader.leader_id,
+                partition.current_leader.leader_epoch,
+            ),
         }
     }
 
@@ -179,19 +198,37 @@ impl Broker {
         partition: FetchRequestPartition,
         max_bytes: i32,
     ) -> Fetched {
+        let version = *FetchRequest::VERSIONS.end();
+        self.fetch_in(version, topic, partition, max_bytes).await
+    }
+
+    pub(crate) async fn fetch_in(
+        &mut self,
+        version: i16,
+        topic: &Topic,
+        partition: FetchRequestPartition,
+        max_bytes: i32,
+    ) -> Fetched {
         let request = FetchRequest {
             max_bytes,
             topics: vec![FetchRequestTopic {
                 topic: topic.name,
                 topic_id: topic.id,
-                partitions: vec![partition],
-            }],
+                partitions: vec![partition].into(),
+            }]
+            .into(),
             ..Default::default()
         };
-        let answer = self.ask(&request).await;
+        let answer = self.ask_in(version, &request).await;
         let response = answer.decode();
         assert_eq!(response.error_code, ErrorCode::NONE);
-        let partition = &response.responses[0].partitions[0];
+        let partition = &response
+            .responses
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         Fetched {
             code: partition.error_code,
             high_watermark: partition.high_watermark,
@@ -201,6 +238,10 @@ impl Broker {
             diverging_epoch: (
                 partition.diverging_epoch.epoch,
                 partition.diverging_epoch.end_offset,
+            ),
+            current_leader: (
+                partition.current_leader.leader_id,
+                partition.current_leader.leader_epoch,
             ),
             records: partition.records.as_ref().unwrap().as_slice().to_vec(),
         }
@@ -238,12 +279,102 @@ impl Broker {
                 partitions: vec![ListOffsetsRequestPartition {
                     timestamp,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask_in(version, &request).await;
-        answer.decode().topics[0].partitions[0].clone()
+        answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .clone()
+    }
+
+    /// The log start of partition 0, for somebody who believes in a leader epoch.
+    pub(crate) async fn log_start(
+        &mut self,
+        topic: &Topic,
+        current_leader_epoch: i32,
+    ) -> ListOffsetsResponsePartition {
+        let partition = ListOffsetsRequestPartition {
+            current_leader_epoch,
+            timestamp: -2,
+            ..Default::default()
+        };
+        self.list_offset_with(-1, topic.name, partition).await
+    }
+
+    /// The log end of partition 0 on this broker, whether it leads or follows.
+    pub(crate) async fn log_end(&mut self, topic: &Topic) -> i64 {
+        let partition = ListOffsetsRequestPartition {
+            timestamp: -1,
+            ..Default::default()
+        };
+        let end = self.list_offset_with(-2, topic.name, partition).await;
+        assert_eq!(end.error_code, ErrorCode::NONE, "{end:?}");
+        end.offset
+    }
+
+    pub(crate) async fn list_offset_with(
+        &mut self,
+        replica_id: i32,
+        topic: &str,
+        partition: ListOffsetsRequestPartition,
+    ) -> ListOffsetsResponsePartition {
+        let request = ListOffsetsRequest {
+            replica_id,
+            topics: vec![ListOffsetsRequestTopic {
+                name: topic,
+                partitions: vec![partition].into(),
+            }]
+            .into(),
+            ..Default::default()
+        };
+        let answer = self.ask(&request).await;
+        let topic = answer.decode().topics.first().unwrap();
+        topic.partitions.first().unwrap()
+    }
+
+    /// Where an epoch of partition 0 ends, for somebody who believes in a current leader epoch:
+    /// error code, epoch, end offset.
+    pub(crate) async fn epoch_end(
+        &mut self,
+        topic: &Topic,
+        current_leader_epoch: i32,
+        leader_epoch: i32,
+    ) -> (i16, i32, i64) {
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: vec![OffsetForLeaderTopic {
+                topic: topic.name,
+                partitions: vec![OffsetForLeaderPartition {
+                    partition: 0,
+                    current_leader_epoch,
+                    leader_epoch,
+                }]
+                .into(),
+            }]
+            .into(),
+        };
+        let answer = self.ask(&request).await;
+        let topic = answer.decode().topics.first().unwrap();
+        let end = topic.partitions.first().unwrap();
+        (end.error_code.0, end.leader_epoch, end.end_offset)
+    }
+
+    /// Last sequence of each producer that partition 0 remembers.
+    pub(crate) async fn last_sequences(&mut self, topic: &Topic) -> Vec<(i64, i32)> {
+        let producers = self.producers(topic).await.into_iter();
+        producers
+            .map(|producer| (producer.producer_id, producer.last_sequence))
+            .collect()
     }
 
     /// The producers that partition 0 remembers, by id.
@@ -251,13 +382,21 @@ impl Broker {
         let request = DescribeProducersRequest {
             topics: vec![DescribeProducersRequestTopic {
                 name: topic.name,
-                partition_indexes: vec![0],
-            }],
+                partition_indexes: vec![0].into(),
+            }]
+            .into(),
         };
         let answer = self.ask(&request).await;
-        let partition = &answer.decode().topics[0].partitions[0];
+        let partition = &answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         assert_eq!(partition.error_code, ErrorCode::NONE);
-        let mut producers = partition.active_producers.clone();
+        let mut producers: Vec<_> = partition.active_producers.iter().collect();
         producers.sort_by_key(|producer| producer.producer_id);
         producers
     }
@@ -289,6 +428,7 @@ pub(crate) struct Produced {
     pub(crate) log_start_offset: i64,
     pub(crate) record_errors: Vec<i32>,
     pub(crate) has_message: bool,
+    pub(crate) current_leader: (i32, i32),
 }
 
 impl Produced {
@@ -307,6 +447,7 @@ pub(crate) struct Fetched {
     pub(crate) log_start_offset: i64,
     pub(crate) has_aborted_list: bool,
     pub(crate) diverging_epoch: (i32, i64),
+    pub(crate) current_leader: (i32, i32),
     pub(crate) records: Vec<u8>,
 }
 
@@ -321,8 +462,10 @@ pub(crate) fn produce_request<'a>(topic: &Topic, acks: i16, blob: &'a [u8]) -> P
             partition_data: vec![ProduceRequestPartition {
                 index: 0,
                 records: Some(Records::Slice(blob)),
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }

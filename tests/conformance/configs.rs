@@ -62,13 +62,14 @@ async fn describe(
         resources: vec![DescribeConfigsResource {
             resource_type,
             resource_name: name,
-            configuration_keys: keys,
-        }],
+            configuration_keys: keys.map(Into::into),
+        }]
+        .into(),
         include_synonyms: true,
         include_documentation: false,
     };
     let answer = broker.ask(&request).await;
-    let result = &answer.decode().results[0];
+    let result = &answer.decode().results.first().unwrap();
     let configs = result.configs.iter().map(|it| {
         let synonyms = it.synonyms.iter().map(|synonym| synonym.source).collect();
         (
@@ -222,11 +223,12 @@ async fn alter(broker: &mut Broker, topic: &str, changes: &str) -> i16 {
             resource_type: TOPIC,
             resource_name: topic,
             configs: configs.collect(),
-        }],
+        }]
+        .into(),
         validate_only: false,
     };
     let answer = broker.ask(&request).await;
-    answer.decode().responses[0].error_code.0
+    answer.decode().responses.first().unwrap().error_code.0
 }
 
 /// What is set on a topic itself, as one line.

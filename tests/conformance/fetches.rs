@@ -60,18 +60,15 @@ pub(super) async fn limits_hold_but_for_the_first_batch(bootstrap: &str) {
     let both = [topic, other].map(|topic| FetchRequestTopic {
         topic: topic.name,
         topic_id: topic.id,
-        partitions: vec![from(0, 1)],
+        partitions: vec![from(0, 1)].into(),
     });
     let request = FetchRequest {
-        topics: both.to_vec(),
+        topics: both.to_vec().into(),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
     let response = answer.decode();
-    let lens = response
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partitions);
+    let lens = response.responses.iter().flat_map(|topic| topic.partitions);
     let lens: Vec<usize> = lens.map(|it| it.records.as_ref().unwrap().len()).collect();
     assert_eq!(lens, [size, 0]);
 }

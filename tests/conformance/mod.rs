@@ -6,10 +6,14 @@
 
 mod batches;
 mod broker;
+mod brokers;
+mod compaction;
 mod configs;
 mod fetches;
 mod idempotence;
+mod leaders;
 mod offsets;
+mod replicas;
 mod requests;
 mod topics;
 mod transactional;
@@ -72,6 +76,7 @@ probes! {
         a_partition_listed_twice_is_appended_once,
         acks_decide_whether_a_request_is_answered,
         a_request_that_is_not_understood_ends_the_connection,
+        bytes_after_the_last_field_are_passed_over,
         versions_can_be_asked_for_in_any_version,
         partitions_that_do_not_exist_are_named_as_such;
     offsets:
@@ -114,6 +119,53 @@ probes! {
         an_empty_transaction_takes_one_offset_per_partition,
         sequences_restart_where_the_epoch_is_bumped,
         times_lead_to_markers_too;
+}
+
+/// Declares the two tests of each probe that needs several brokers.
+macro_rules! cluster_probes {
+    ($($group:ident: $($probe:ident),+ $(,)?;)+) => {
+        mod on_sandbox_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    super::$group::$probe(&mut Brokers::sandbox().await).await;
+                }
+            )+)+
+        }
+
+        mod on_kafka_brokers {
+            use super::brokers::Brokers;
+
+            $($(
+                #[tokio::test]
+                async fn $probe() {
+                    let Some(mut brokers) = Brokers::kafka().await else { return };
+                    super::$group::$probe(&mut brokers).await;
+                }
+            )+)+
+        }
+    };
+}
+
+cluster_probes! {
+    leaders:
+        an_in_sync_follower_takes_over_with_all_that_was_acknowledged,
+        an_unclean_leader_shows_what_was_lost,
+        only_the_leader_takes_batches_and_others_name_it,
+        epochs_that_are_over_or_to_come_are_refused,
+        an_epoch_ends_where_the_next_leader_began,
+        a_partition_without_leader_says_so,
+        the_preferred_leader_is_elected_on_request,
+        a_leader_out_of_sync_is_elected_on_request;
+    replicas:
+        too_few_in_sync_replicas_stop_acknowledgements,
+        acks_of_all_wait_for_followers,
+        a_killed_broker_remembers_producers_from_its_log,
+        a_stopped_broker_is_no_part_of_the_cluster;
+    compaction:
+        the_newest_record_of_each_key_is_left;
 }
 
 /// A broker of the sandbox whose clock is right.

@@ -15,19 +15,28 @@ use super::{
 };
 
 /// Deletes records of partition 0: error code and log start offset.
-async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (i16, i64) {
+pub(super) async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (i16, i64) {
     let request = DeleteRecordsRequest {
         topics: vec![DeleteRecordsTopic {
             name: topic.name,
             partitions: vec![DeleteRecordsPartition {
                 partition_index: 0,
                 offset,
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         timeout_ms: 30_000,
     };
     let answer = broker.ask(&request).await;
-    let partition = &answer.decode().topics[0].partitions[0];
+    let partition = &answer
+        .decode()
+        .topics
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap();
     (partition.error_code.0, partition.low_watermark)
 }
 
@@ -206,11 +215,20 @@ pub(super) async fn leader_epochs_end_at_the_log_end(bootstrap: &str) {
                     partition: 0,
                     current_leader_epoch,
                     leader_epoch,
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
         };
         let answer = broker.ask(&request).await;
-        let found = &answer.decode().topics[0].partitions[0];
+        let found = &answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         let found = (found.error_code.0, found.leader_epoch, found.end_offset);
         assert_eq!(
             found, expected,

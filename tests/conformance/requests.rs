@@ -1,7 +1,7 @@
 //! Requests as a whole: what is answered, what closes the connection.
 
 use kmirror_protocol::{
-    ApiKey, ErrorCode, frame,
+    ApiKey, ErrorCode, Request as _, frame,
     messages::{
         ApiVersionsRequest, MetadataRequest, ProduceRequest, metadata::MetadataRequestTopic,
         produce::ProduceRequestPartition,
@@ -18,16 +18,22 @@ pub(super) async fn a_partition_listed_twice_is_appended_once(bootstrap: &str) {
     let (first, second) = (batch(Compression::None, 2), batch(Compression::None, 5));
     let (first, second) = (first.to_vec(), second.to_vec());
     let mut request = produce_request(&topic, -1, &first);
-    request.topic_data[0]
+    request.topic_data.to_mut()[0]
         .partition_data
+        .to_mut()
         .push(ProduceRequestPartition {
             index: 0,
             records: Some(Records::Slice(&second)),
         });
     let answer = broker.ask(&request).await;
-    let partitions = &answer.decode().responses[0].partition_responses;
+    let partitions = &answer
+        .decode()
+        .responses
+        .first()
+        .unwrap()
+        .partition_responses;
     assert_eq!(partitions.len(), 1);
-    assert_eq!(partitions[0].error_code, ErrorCode::NONE);
+    assert_eq!(partitions.first().unwrap().error_code, ErrorCode::NONE);
     assert_eq!(broker.list_offset(topic.name, -1).await.offset, 5);
 }
 
@@ -37,7 +43,15 @@ pub(super) async fn acks_decide_whether_a_request_is_answered(bootstrap: &str) {
     let blob = batch(Compression::None, 1).to_vec();
     for (acks, expected) in [(-1, 0), (1, 0), (2, 21), (-2, 21)] {
         let answer = broker.ask(&produce_request(&topic, acks, &blob)).await;
-        let code = answer.decode().responses[0].partition_responses[0].error_code;
+        let code = answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
+            .error_code;
         assert_eq!(code.0, expected, "acks {acks}");
     }
     let unanswered = |topic: &Topic| {
@@ -120,6 +134,22 @@ pub(super) async fn versions_can_be_asked_for_in_any_version(bootstrap: &str) {
     assert_eq!(offered, [(18, 0)]);
 }
 
+/// librdkafka asks so for all topics.
+pub(super) async fn bytes_after_the_last_field_are_passed_over(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    for version in MetadataRequest::VERSIONS {
+        let request = MetadataRequest::default();
+        let frame = frame::encode_request(&request, version, 1, "conformance").unwrap();
+        let mut frame = frame.concat();
+        frame.extend([0, 1, 2]);
+        let len = u32::try_from(frame.len() - frame::PREFIX_LEN).unwrap();
+        frame[..frame::PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        let body = broker.exchange(&frame).await.unwrap();
+        let answer = frame::decode_response::<MetadataRequest<'_>>(&body, version).unwrap();
+        assert_eq!(answer.brokers.len(), 1, "version {version}");
+    }
+}
+
 pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &str) {
     let broker = &mut Broker::connect(bootstrap).await;
     let topic = broker.create_topic("requests-known", &[]).await;
@@ -135,10 +165,17 @@ pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &s
     );
     assert_eq!(broker.fetch(&unknown, 0).await.code.0, 100);
     let mut request: ProduceRequest<'_> = produce_request(&topic, -1, &blob);
-    request.topic_data[0].partition_data[0].index = 1;
+    request.topic_data.to_mut()[0].partition_data.to_mut()[0].index = 1;
     let answer = broker.ask(&request).await;
     assert_eq!(
-        answer.decode().responses[0].partition_responses[0]
+        answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap()
             .error_code
             .0,
         3
@@ -155,15 +192,19 @@ pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &s
     ];
     for (wanted, expected) in cases {
         let request = MetadataRequest {
-            topics: Some(vec![wanted.clone()]),
+            topics: Some(vec![wanted.clone()].into()),
             allow_auto_topic_creation: false,
             ..Default::default()
         };
         let answer = broker.ask(&request).await;
         let answer = answer.decode();
-        assert_eq!(answer.topics[0].error_code.0, expected, "{wanted:?}");
+        assert_eq!(
+            answer.topics.first().unwrap().error_code.0,
+            expected,
+            "{wanted:?}"
+        );
         let known = (Some(topic.name), topic.id, 1);
-        let found = &answer.topics[0];
+        let found = &answer.topics.first().unwrap();
         let found = (found.name, found.topic_id, found.partitions.len());
         assert_eq!(found == known, expected == 0, "{wanted:?}: {found:?}");
     }

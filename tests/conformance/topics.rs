@@ -9,7 +9,7 @@ use kmirror_protocol::{
         delete_topics::DeleteTopicState,
         metadata::MetadataRequestTopic,
     },
-    wire::Uuid,
+    wire::{Array, Uuid},
 };
 
 use super::broker::{Broker, batch, eventually};
@@ -28,7 +28,7 @@ fn assigned<'a>(name: &'a str, brokers: &[(i32, &[i32])]) -> CreatableTopic<'a> 
         .iter()
         .map(|(partition_index, ids)| CreatableReplicaAssignment {
             partition_index: *partition_index,
-            broker_ids: ids.to_vec(),
+            broker_ids: ids.to_vec().into(),
         });
     CreatableTopic {
         assignments: assignments.collect(),
@@ -41,7 +41,8 @@ fn configured<'a>(name: &'a str, config: &'a str, value: Option<&'a str>) -> Cre
         configs: vec![CreatableTopicConfig {
             name: config,
             value,
-        }],
+        }]
+        .into(),
         ..topic(name, 1, 1)
     }
 }
@@ -49,10 +50,17 @@ fn configured<'a>(name: &'a str, config: &'a str, value: Option<&'a str>) -> Cre
 /// The id of the only broker.
 async fn broker_id(broker: &mut Broker) -> i32 {
     let request = MetadataRequest {
-        topics: Some(Vec::new()),
+        topics: Some(Vec::new().into()),
         ..Default::default()
     };
-    broker.ask(&request).await.decode().brokers[0].node_id
+    broker
+        .ask(&request)
+        .await
+        .decode()
+        .brokers
+        .first()
+        .unwrap()
+        .node_id
 }
 
 pub(super) async fn topics_that_cannot_be_are_refused(bootstrap: &str) {
@@ -98,17 +106,17 @@ pub(super) async fn topics_that_cannot_be_are_refused(bootstrap: &str) {
     ];
     for (topic, expected) in cases {
         let request = CreateTopicsRequest {
-            topics: vec![topic.clone()],
+            topics: vec![topic.clone()].into(),
             validate_only: true,
             ..Default::default()
         };
         let answer = broker.ask(&request).await;
-        let created = &answer.decode().topics[0];
+        let created = &answer.decode().topics.first().unwrap();
         assert_eq!(created.error_code.0, expected, "{topic:?}: {created:?}");
         assert_eq!(created.error_message.is_some(), expected != 0, "{topic:?}");
     }
     let request = CreateTopicsRequest {
-        topics: vec![topic("topics-twice", 1, 1), topic("topics-twice", 1, 1)],
+        topics: vec![topic("topics-twice", 1, 1), topic("topics-twice", 1, 1)].into(),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
@@ -128,11 +136,12 @@ pub(super) async fn a_new_topic_is_described_as_it_was_created(bootstrap: &str) 
         topics: vec![CreatableTopic {
             num_partitions: 4,
             ..configured("topics-described", "retention.ms", Some("77"))
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
-    let created = answer.decode().topics[0].clone();
+    let created = answer.decode().topics.first().unwrap().clone();
     assert_eq!(created.error_code, ErrorCode::NONE);
     assert_eq!((created.num_partitions, created.replication_factor), (4, 1));
     let configs = created.configs.unwrap();
@@ -145,14 +154,17 @@ pub(super) async fn a_new_topic_is_described_as_it_was_created(bootstrap: &str) 
 
     broker.wait_for_topic("topics-described").await;
     let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            topic_id: Uuid::ZERO,
-            name: Some("topics-described"),
-        }]),
+        topics: Some(
+            vec![MetadataRequestTopic {
+                topic_id: Uuid::ZERO,
+                name: Some("topics-described"),
+            }]
+            .into(),
+        ),
         ..Default::default()
     };
     let answer = broker.ask(&request).await;
-    let topic = answer.decode().topics[0].clone();
+    let topic = answer.decode().topics.first().unwrap().clone();
     assert_eq!(
         (topic.topic_id, topic.is_internal),
         (created.topic_id, false)
@@ -168,7 +180,7 @@ pub(super) async fn a_new_topic_is_described_as_it_was_created(bootstrap: &str) 
         assert_eq!((partition.leader_id, partition.leader_epoch), (id, 0));
         assert_eq!(
             (&partition.replica_nodes, &partition.isr_nodes),
-            (&vec![id], &vec![id])
+            (&[id].into(), &[id].into())
         );
     }
 }
@@ -193,7 +205,7 @@ pub(super) async fn a_deleted_topic_takes_its_id_with_it(bootstrap: &str) {
     ];
     for (topics, expected) in cases {
         let request = DeleteTopicsRequest {
-            topics: topics.clone(),
+            topics: topics.clone().into(),
             timeout_ms: 30_000,
             ..Default::default()
         };
@@ -225,9 +237,9 @@ pub(super) async fn partitions_can_be_added_but_not_taken_away(bootstrap: &str) 
     };
     let on = |ids: &[i32]| {
         let assignments = ids.iter().map(|id| CreatePartitionsAssignment {
-            broker_ids: vec![*id],
+            broker_ids: vec![*id].into(),
         });
-        Some(assignments.collect::<Vec<_>>())
+        Some(assignments.collect::<Array<'_, _>>())
     };
     let cases = [
         (add("topics-grown", 1, None), 37),
@@ -241,12 +253,12 @@ pub(super) async fn partitions_can_be_added_but_not_taken_away(bootstrap: &str) 
     ];
     for (topic, expected) in cases {
         let request = CreatePartitionsRequest {
-            topics: vec![topic.clone()],
+            topics: vec![topic.clone()].into(),
             timeout_ms: 30_000,
             validate_only: false,
         };
         let answer = broker.ask(&request).await;
-        let result = &answer.decode().results[0];
+        let result = &answer.decode().results.first().unwrap();
         assert_eq!(result.error_code.0, expected, "{topic:?}: {result:?}");
     }
 }

@@ -99,7 +99,7 @@ impl Broker {
                 ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
                     let request = FindCoordinatorRequest {
                         key_type: 1,
-                        coordinator_keys: vec![transactional_id],
+                        coordinator_keys: vec![transactional_id].into(),
                         ..Default::default()
                     };
                     self.ask(&request).await;
@@ -144,7 +144,7 @@ impl Broker {
             .iter()
             .map(|(name, index)| AddPartitionsToTxnTopic {
                 name,
-                partitions: vec![*index],
+                partitions: vec![*index].into(),
             });
         let request = AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: producer.transactional_id,
@@ -243,7 +243,7 @@ impl Broker {
     /// The state of a transactional id.
     pub(super) async fn state(&mut self, transactional_id: &str) -> String {
         let request = DescribeTransactionsRequest {
-            transactional_ids: vec![transactional_id],
+            transactional_ids: vec![transactional_id].into(),
         };
         let answer = self.ask(&request).await;
         let response = answer.decode();
@@ -275,8 +275,9 @@ impl Broker {
             topics: vec![FetchRequestTopic {
                 topic: topic.name,
                 topic_id: topic.id,
-                partitions: vec![partition],
-            }],
+                partitions: vec![partition].into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;
@@ -329,8 +330,10 @@ impl Broker {
                 partitions: vec![ListOffsetsRequestPartition {
                     timestamp,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(&request).await;

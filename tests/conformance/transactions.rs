@@ -275,19 +275,22 @@ async fn produce_both(
         partition_data: vec![ProduceRequestPartition {
             index: 0,
             records: Some(Records::Slice(blob)),
-        }],
+        }]
+        .into(),
     });
     let request = ProduceRequest {
         transactional_id: Some(producer.transactional_id),
         acks: -1,
         timeout_ms: 30_000,
-        topic_data: topics.to_vec(),
+        topic_data: topics.into_iter().collect(),
     };
     let answer = broker.ask_in(ADDING, &request).await;
     let response = answer.decode();
-    let topics = response.responses.iter();
-    let partitions = topics.flat_map(|topic| topic.partition_responses.clone());
-    partitions.map(|partition| partition.error_code.0).collect()
+    let mut codes = Vec::new();
+    for topic in &response.responses {
+        codes.extend(topic.partition_responses.iter().map(|it| it.error_code.0));
+    }
+    codes
 }
 
 pub(super) async fn the_old_protocol_ends_a_transaction_in_place(bootstrap: &str) {
@@ -415,14 +418,14 @@ async fn described(
     transactional_id: &str,
 ) -> (i16, String, i32, bool, Vec<(String, Vec<i32>)>) {
     let request = DescribeTransactionsRequest {
-        transactional_ids: vec![transactional_id],
+        transactional_ids: vec![transactional_id].into(),
     };
     let answer = broker.ask(&request).await;
     let response = answer.decode();
     let state = response.transaction_states.iter().next().unwrap();
     assert_eq!(state.transactional_id, transactional_id);
     let topics = state.topics.iter();
-    let topics = topics.map(|topic| (topic.topic.to_owned(), topic.partitions.clone()));
+    let topics = topics.map(|topic| (topic.topic.to_owned(), topic.partitions.iter().collect()));
     (
         state.error_code.0,
         state.transaction_state.to_owned(),
@@ -455,14 +458,14 @@ pub(super) async fn transactions_are_listed_by_filter(bootstrap: &str) {
         (ours(), vec![aborted, idle, ongoing]),
         (
             ListTransactionsRequest {
-                state_filters: vec!["Ongoing", "Strange", "Dead"],
+                state_filters: vec!["Ongoing", "Strange", "Dead"].into(),
                 ..ours()
             },
             vec![ongoing],
         ),
         (
             ListTransactionsRequest {
-                producer_id_filters: vec![open.id, done.id],
+                producer_id_filters: vec![open.id, done.id].into(),
                 ..ours()
             },
             vec![aborted, ongoing],
@@ -491,8 +494,8 @@ pub(super) async fn transactions_are_listed_by_filter(bootstrap: &str) {
             .collect();
         found.sort_unstable();
         assert_eq!((response.error_code.0, found), (0, expected), "case {at}");
-        let unknown: Vec<&str> = response.unknown_state_filters.clone();
-        let strange = request.state_filters.contains(&"Strange");
+        let unknown: Vec<&str> = response.unknown_state_filters.iter().collect();
+        let strange = request.state_filters.iter().any(|it| it == "Strange");
         assert_eq!(unknown, if strange { vec!["Strange"] } else { vec![] });
     }
     let broken = ListTransactionsRequest {

@@ -61,6 +61,9 @@ public final class KafkaTool {
             case "generate" -> Produce.generated(command);
             case "read" -> Read.records(command);
             case "digest" -> Read.digests(command);
+            case "schemas" -> Definitions.schemas();
+            case "errors" -> Definitions.errors();
+            case "tool" -> CommandLine.run(command);
             case "topics", "create", "partitions", "config", "alter", "describe", "truncate", "deny", "undeny", "delete" ->
                 Administer.carryOut(name, command);
             default -> throw new IllegalArgumentException("no such command: " + name);

@@ -6,7 +6,6 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
@@ -19,7 +18,10 @@ use rustix::{
     process::{Pid, Signal, kill_process, test_kill_process},
 };
 
-use super::wait_for;
+use super::{
+    external::{self, run},
+    wait_for,
+};
 
 /// For short lives on few processors.
 const FAST_START: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
@@ -45,15 +47,7 @@ impl Installation {
         match INSTALLATION.get_or_init(Self::make) {
             Ok(installation) => Some(installation),
             Err(reason) => {
-                let required =
-                    std::env::var("KMIRROR_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
-                assert!(!required, "real Kafka is required: {reason}");
-                let test = thread::current().name().unwrap_or("a test").to_owned();
-                #[expect(
-                    clippy::explicit_write,
-                    reason = "what a passing test says by `eprintln` is never shown"
-                )]
-                writeln!(io::stderr(), "SKIPPED: {test}: {reason}").unwrap();
+                external::skip(reason, "KMIRROR_REQUIRE_KAFKA");
                 None
             }
         }
@@ -187,22 +181,6 @@ fn remove_finished_runs(runs: &Path) {
             let _ = fs::remove_dir_all(path);
         }
     }
-}
-
-/// Runs a command to its end; a failure holds what it printed.
-fn run(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| format!("{name} cannot be run: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    Err(format!("{name} ended with {}:\n{out}{err}", output.status))
 }
 
 /// What a [`Jvm`] runs.

@@ -281,16 +281,39 @@ impl JavaClient {
         partitions.collect()
     }
 
-    fn call(&self, mut command: Value) -> Value {
-        static TOOL: OnceLock<Mutex<Tool>> = OnceLock::new();
-        command["bootstrap"] = Value::from(self.bootstrap.as_str());
-        let tool = TOOL.get_or_init(|| Mutex::new(Tool::start(self.installation)));
-        let mut answer = tool.lock().unwrap().exchange(&command);
-        if let Some(error) = answer.get("error") {
-            panic!("{} of {}: {error}", command["command"], command["topic"]);
-        }
-        answer["ok"].take()
+    /// Runs one of Kafka's command line tools; `class` is what its script in `bin` names.
+    ///
+    /// `--bootstrap-server` is added. Answers what it printed; panics unless it ends well.
+    pub(crate) fn tool(&self, class: &str, arguments: &[&str], input: &str) -> String {
+        let arguments = [&["--bootstrap-server", &self.bootstrap], arguments].concat();
+        let command = json!({
+            "command": "tool", "class": class, "arguments": arguments, "input": input,
+        });
+        let answer = self.call(command);
+        assert_eq!(answer["status"], 0, "{class} {arguments:?}: {answer:#}");
+        text(&answer["out"])
     }
+
+    fn call(&self, mut command: Value) -> Value {
+        command["bootstrap"] = Value::from(self.bootstrap.as_str());
+        call(self.installation, &command)
+    }
+}
+
+/// What Kafka's own jar says the protocol is: "schemas" of messages, or "errors"; `None` skips the test.
+pub(crate) fn definitions(of: &str) -> Option<Value> {
+    let installation = Installation::or_skip()?;
+    Some(call(installation, &json!({"command": of})))
+}
+
+fn call(installation: &'static Installation, command: &Value) -> Value {
+    static TOOL: OnceLock<Mutex<Tool>> = OnceLock::new();
+    let tool = TOOL.get_or_init(|| Mutex::new(Tool::start(installation)));
+    let mut answer = tool.lock().unwrap().exchange(command);
+    if let Some(error) = answer.get("error") {
+        panic!("{} of {}: {error}", command["command"], command["topic"]);
+    }
+    answer["ok"].take()
 }
 
 impl Isolation {

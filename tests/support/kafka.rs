@@ -129,6 +129,12 @@ impl Kafka {
         addresses.join(",")
     }
 
+    /// One broker's address, as in `bootstrap.servers`.
+    pub(crate) fn address(&self, node_id: i32) -> String {
+        let node = self.nodes.iter().find(|node| node.id == node_id).unwrap();
+        format!("127.0.0.1:{}", node.port)
+    }
+
     /// Apache Kafka's own clients, connected to this cluster.
     pub(crate) fn java(&self) -> JavaClient {
         JavaClient::new(self.installation, self.bootstrap())

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) mod external;
 pub(crate) mod golden;
 pub(crate) mod java;
 pub(crate) mod java_client;

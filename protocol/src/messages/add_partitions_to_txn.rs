@@ -3,7 +3,10 @@
 //! Version notes: v1–v2 other error codes and throttling only · v3 flexible. Not supported: v4–v5
 //! (batched, between brokers only, KIP-890).
 
-use crate::{api::api, wire::message};
+use crate::{
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the partitions that are about to be written.
@@ -11,7 +14,7 @@ message! {
         v3_and_below_transactional_id: &'a str,
         v3_and_below_producer_id: i64,
         v3_and_below_producer_epoch: i16,
-        v3_and_below_topics: Vec<AddPartitionsToTxnTopic<'a>>,
+        v3_and_below_topics: Array<'a, AddPartitionsToTxnTopic<'a>>,
     }
 }
 
@@ -19,7 +22,7 @@ message! {
     /// One topic.
     pub struct AddPartitionsToTxnTopic<'a> {
         name: &'a str,
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 
@@ -27,7 +30,7 @@ message! {
     /// What became of each.
     pub struct AddPartitionsToTxnResponse<'a> {
         throttle_time_ms: i32,
-        results_by_topic_v3_and_below: Vec<AddPartitionsToTxnTopicResult<'a>>,
+        results_by_topic_v3_and_below: Array<'a, AddPartitionsToTxnTopicResult<'a>>,
     }
 }
 
@@ -35,7 +38,7 @@ message! {
     /// One topic.
     pub struct AddPartitionsToTxnTopicResult<'a> {
         name: &'a str,
-        results_by_partition: Vec<AddPartitionsToTxnPartitionResult>,
+        results_by_partition: Array<'a, AddPartitionsToTxnPartitionResult>,
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Version notes: v1 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The changes.
     pub struct AlterClientQuotasRequest<'a> {
-        entries: Vec<EntryData<'a>>,
+        entries: Array<'a, EntryData<'a>>,
         validate_only: bool,
     }
 }
@@ -15,8 +19,8 @@ message! {
 message! {
     /// One entity.
     pub struct EntryData<'a> {
-        entity: Vec<EntityData<'a>>,
-        ops: Vec<OpData<'a>>,
+        entity: Array<'a, EntityData<'a>>,
+        ops: Array<'a, OpData<'a>>,
     }
 }
 
@@ -41,7 +45,7 @@ message! {
     /// What became of each entity.
     pub struct AlterClientQuotasResponse<'a> {
         throttle_time_ms: i32,
-        entries: Vec<EntryResult<'a>>,
+        entries: Array<'a, EntryResult<'a>>,
     }
 }
 
@@ -50,7 +54,7 @@ message! {
     pub struct EntryResult<'a> {
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        entity: Vec<EntityData<'a>>,
+        entity: Array<'a, EntityData<'a>>,
     }
 }
 

@@ -3,12 +3,16 @@
 //!
 //! Version notes: v1 throttling only · v2 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Whole sets of configs.
     pub struct AlterConfigsRequest<'a> {
-        resources: Vec<AlterConfigsResource<'a>>,
+        resources: Array<'a, AlterConfigsResource<'a>>,
         validate_only: bool,
     }
 }
@@ -18,7 +22,7 @@ message! {
     pub struct AlterConfigsResource<'a> {
         resource_type: i8,
         resource_name: &'a str,
-        configs: Vec<AlterableConfig<'a>>,
+        configs: Array<'a, AlterableConfig<'a>>,
     }
 }
 
@@ -34,7 +38,7 @@ message! {
     /// What became of each resource.
     pub struct AlterConfigsResponse<'a> {
         throttle_time_ms: i32,
-        responses: Vec<AlterConfigsResourceResponse<'a>>,
+        responses: Array<'a, AlterConfigsResourceResponse<'a>>,
     }
 }
 

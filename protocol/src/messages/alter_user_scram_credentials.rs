@@ -5,14 +5,14 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Secret, message},
+    wire::{Array, Secret, message},
 };
 
 message! {
     /// What to delete and what to set.
     pub struct AlterUserScramCredentialsRequest<'a> {
-        deletions: Vec<ScramCredentialDeletion<'a>>,
-        upsertions: Vec<ScramCredentialUpsertion<'a>>,
+        deletions: Array<'a, ScramCredentialDeletion<'a>>,
+        upsertions: Array<'a, ScramCredentialUpsertion<'a>>,
     }
 }
 
@@ -39,7 +39,7 @@ message! {
     /// What became of each user.
     pub struct AlterUserScramCredentialsResponse<'a> {
         throttle_time_ms: i32,
-        results: Vec<AlterUserScramCredentialsResult<'a>>,
+        results: Array<'a, AlterUserScramCredentialsResult<'a>>,
     }
 }
 

@@ -4,7 +4,11 @@
 //! v4 features whose lowest version is 0 (KIP-1022). The response header is always version 0; a
 //! broker answers a version it does not know with a v0 body and `UNSUPPORTED_VERSION`.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks for what a broker serves.
@@ -18,12 +22,12 @@ message! {
     /// What a broker serves.
     pub struct ApiVersionsResponse<'a> {
         error_code: ErrorCode,
-        api_keys: Vec<ApiVersion>,
+        api_keys: Array<'a, ApiVersion>,
         throttle_time_ms: i32 [1..],
         ;
-        0 => supported_features: Vec<SupportedFeature<'a>>,
+        0 => supported_features: Array<'a, SupportedFeature<'a>>,
         1 => finalized_features_epoch: i64 = -1,
-        2 => finalized_features: Vec<FinalizedFeature<'a>>,
+        2 => finalized_features: Array<'a, FinalizedFeature<'a>>,
         3 => zk_migration_ready: bool,
     }
 }

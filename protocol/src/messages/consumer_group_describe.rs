@@ -6,13 +6,13 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
     /// Names the groups.
     pub struct ConsumerGroupDescribeRequest<'a> {
-        group_ids: Vec<&'a str>,
+        group_ids: Array<'a, &'a str>,
         include_authorized_operations: bool,
     }
 }
@@ -21,7 +21,7 @@ message! {
     /// The groups.
     pub struct ConsumerGroupDescribeResponse<'a> {
         throttle_time_ms: i32,
-        groups: Vec<DescribedGroup<'a>>,
+        groups: Array<'a, DescribedGroup<'a>>,
     }
 }
 
@@ -35,7 +35,7 @@ message! {
         group_epoch: i32,
         assignment_epoch: i32,
         assignor_name: &'a str,
-        members: Vec<Member<'a>>,
+        members: Array<'a, Member<'a>>,
         authorized_operations: i32 = i32::MIN,
     }
 }
@@ -49,7 +49,7 @@ message! {
         member_epoch: i32,
         client_id: &'a str,
         client_host: &'a str,
-        subscribed_topic_names: Vec<&'a str>,
+        subscribed_topic_names: Array<'a, &'a str>,
         subscribed_topic_regex: Option<&'a str>,
         assignment: Assignment<'a>,
         target_assignment: Assignment<'a>,
@@ -60,7 +60,7 @@ message! {
 message! {
     /// What a member reads.
     pub struct Assignment<'a> {
-        topic_partitions: Vec<TopicPartitions<'a>>,
+        topic_partitions: Array<'a, TopicPartitions<'a>>,
     }
 }
 
@@ -69,7 +69,7 @@ message! {
     pub struct TopicPartitions<'a> {
         topic_id: Uuid,
         topic_name: &'a str,
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 

@@ -3,12 +3,16 @@
 //! Version notes: v1 pattern types (KIP-290) · v2 flexible · v3 user resources (KIP-373). Not
 //! supported: v0 (removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The rules to add.
     pub struct CreateAclsRequest<'a> {
-        creations: Vec<AclCreation<'a>>,
+        creations: Array<'a, AclCreation<'a>>,
     }
 }
 
@@ -31,7 +35,7 @@ message! {
     /// What became of each, in the order of the request.
     pub struct CreateAclsResponse<'a> {
         throttle_time_ms: i32,
-        results: Vec<AclCreationResult<'a>>,
+        results: Array<'a, AclCreationResult<'a>>,
     }
 }
 

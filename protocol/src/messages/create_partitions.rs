@@ -2,12 +2,16 @@
 //!
 //! Version notes: v2 flexible · v3 `THROTTLING_QUOTA_EXCEEDED` (KIP-599).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Adds partitions.
     pub struct CreatePartitionsRequest<'a> {
-        topics: Vec<CreatePartitionsTopic<'a>>,
+        topics: Array<'a, CreatePartitionsTopic<'a>>,
         timeout_ms: i32,
         validate_only: bool,
     }
@@ -20,14 +24,14 @@ message! {
         /// How many partitions there shall be in all.
         count: i32,
         /// One for each new partition; null to leave it to the broker.
-        assignments: Option<Vec<CreatePartitionsAssignment>>,
+        assignments: Option<Array<'a, CreatePartitionsAssignment<'a>>>,
     }
 }
 
 message! {
     /// The brokers that shall hold one partition.
-    pub struct CreatePartitionsAssignment {
-        broker_ids: Vec<i32>,
+    pub struct CreatePartitionsAssignment<'a> {
+        broker_ids: Array<'a, i32>,
     }
 }
 
@@ -35,7 +39,7 @@ message! {
     /// What became of each topic.
     pub struct CreatePartitionsResponse<'a> {
         throttle_time_ms: i32,
-        results: Vec<CreatePartitionsTopicResult<'a>>,
+        results: Array<'a, CreatePartitionsTopicResult<'a>>,
     }
 }
 

@@ -8,13 +8,13 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
     /// Creates topics.
     pub struct CreateTopicsRequest<'a> {
-        topics: Vec<CreatableTopic<'a>>,
+        topics: Array<'a, CreatableTopic<'a>>,
         timeout_ms: i32 = 60_000,
         validate_only: bool,
     }
@@ -28,16 +28,16 @@ message! {
         num_partitions: i32,
         /// -1 with assignments, and from version 4 for the broker's own default.
         replication_factor: i16,
-        assignments: Vec<CreatableReplicaAssignment>,
-        configs: Vec<CreatableTopicConfig<'a>>,
+        assignments: Array<'a, CreatableReplicaAssignment<'a>>,
+        configs: Array<'a, CreatableTopicConfig<'a>>,
     }
 }
 
 message! {
     /// The brokers that shall hold one partition.
-    pub struct CreatableReplicaAssignment {
+    pub struct CreatableReplicaAssignment<'a> {
         partition_index: i32,
-        broker_ids: Vec<i32>,
+        broker_ids: Array<'a, i32>,
     }
 }
 
@@ -53,7 +53,7 @@ message! {
     /// What became of each topic.
     pub struct CreateTopicsResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<CreatableTopicResult<'a>>,
+        topics: Array<'a, CreatableTopicResult<'a>>,
     }
 }
 
@@ -67,7 +67,7 @@ message! {
         num_partitions: i32 [5..] = -1,
         replication_factor: i16 [5..] = -1,
         /// Null when they may not be read, for which `topic_config_error_code` is the reason.
-        configs: Option<Vec<CreatableTopicResultConfig<'a>>> [5..] = Some(Vec::new()),
+        configs: Option<Array<'a, CreatableTopicResultConfig<'a>>> [5..] = Some(Array::default()),
         ;
         0 => topic_config_error_code: ErrorCode [5..],
     }

@@ -3,12 +3,16 @@
 //! Version notes: v1 pattern types (KIP-290) · v2 flexible · v3 user resources (KIP-373). Not
 //! supported: v0 (removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The filters.
     pub struct DeleteAclsRequest<'a> {
-        filters: Vec<DeleteAclsFilter<'a>>,
+        filters: Array<'a, DeleteAclsFilter<'a>>,
     }
 }
 
@@ -29,7 +33,7 @@ message! {
     /// What each filter removed, in the order of the request.
     pub struct DeleteAclsResponse<'a> {
         throttle_time_ms: i32,
-        filter_results: Vec<DeleteAclsFilterResult<'a>>,
+        filter_results: Array<'a, DeleteAclsFilterResult<'a>>,
     }
 }
 
@@ -38,7 +42,7 @@ message! {
     pub struct DeleteAclsFilterResult<'a> {
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        matching_acls: Vec<DeleteAclsMatchingAcl<'a>>,
+        matching_acls: Array<'a, DeleteAclsMatchingAcl<'a>>,
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Version notes: v1 throttling only · v2 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the groups.
     pub struct DeleteGroupsRequest<'a> {
-        groups_names: Vec<&'a str>,
+        groups_names: Array<'a, &'a str>,
     }
 }
 
@@ -15,7 +19,7 @@ message! {
     /// What became of each.
     pub struct DeleteGroupsResponse<'a> {
         throttle_time_ms: i32,
-        results: Vec<DeletableGroupResult<'a>>,
+        results: Array<'a, DeletableGroupResult<'a>>,
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Version notes: v2 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Deletes records; each partition's leader must be asked.
     pub struct DeleteRecordsRequest<'a> {
-        topics: Vec<DeleteRecordsTopic<'a>>,
+        topics: Array<'a, DeleteRecordsTopic<'a>>,
         timeout_ms: i32,
     }
 }
@@ -16,7 +20,7 @@ message! {
     /// One topic.
     pub struct DeleteRecordsTopic<'a> {
         name: &'a str,
-        partitions: Vec<DeleteRecordsPartition>,
+        partitions: Array<'a, DeleteRecordsPartition>,
     }
 }
 
@@ -33,7 +37,7 @@ message! {
     /// Where each log starts now.
     pub struct DeleteRecordsResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<DeleteRecordsTopicResult<'a>>,
+        topics: Array<'a, DeleteRecordsTopicResult<'a>>,
     }
 }
 
@@ -41,7 +45,7 @@ message! {
     /// One topic.
     pub struct DeleteRecordsTopicResult<'a> {
         name: &'a str,
-        partitions: Vec<DeleteRecordsPartitionResult>,
+        partitions: Array<'a, DeleteRecordsPartitionResult>,
     }
 }
 

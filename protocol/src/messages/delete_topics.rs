@@ -7,14 +7,14 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
     /// Deletes topics.
     pub struct DeleteTopicsRequest<'a> {
-        topics: Vec<DeleteTopicState<'a>> [6..],
-        topic_names: Vec<&'a str> [..=5],
+        topics: Array<'a, DeleteTopicState<'a>> [6..],
+        topic_names: Array<'a, &'a str> [..=5],
         timeout_ms: i32,
     }
 }
@@ -31,7 +31,7 @@ message! {
     /// What became of each topic.
     pub struct DeleteTopicsResponse<'a> {
         throttle_time_ms: i32,
-        responses: Vec<DeletableTopicResult<'a>>,
+        responses: Array<'a, DeletableTopicResult<'a>>,
     }
 }
 

@@ -3,7 +3,11 @@
 //! Version notes: v1 pattern types (KIP-290) · v2 flexible · v3 user resources (KIP-373). Not
 //! supported: v0 (removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The filter; null matches anything.
@@ -25,7 +29,7 @@ message! {
         throttle_time_ms: i32,
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        resources: Vec<DescribeAclsResource<'a>>,
+        resources: Array<'a, DescribeAclsResource<'a>>,
     }
 }
 
@@ -35,7 +39,7 @@ message! {
         resource_type: i8,
         resource_name: &'a str,
         pattern_type: i8 = 3,
-        acls: Vec<AclDescription<'a>>,
+        acls: Array<'a, AclDescription<'a>>,
     }
 }
 

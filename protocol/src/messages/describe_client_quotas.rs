@@ -2,12 +2,16 @@
 //!
 //! Version notes: v1 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The filter.
     pub struct DescribeClientQuotasRequest<'a> {
-        components: Vec<ComponentData<'a>>,
+        components: Array<'a, ComponentData<'a>>,
         /// Leave out entities that have further parts.
         strict: bool,
     }
@@ -29,15 +33,15 @@ message! {
         throttle_time_ms: i32,
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        entries: Option<Vec<EntryData<'a>>>,
+        entries: Option<Array<'a, EntryData<'a>>>,
     }
 }
 
 message! {
     /// One entity and its quotas.
     pub struct EntryData<'a> {
-        entity: Vec<EntityData<'a>>,
-        values: Vec<ValueData<'a>>,
+        entity: Array<'a, EntityData<'a>>,
+        values: Array<'a, ValueData<'a>>,
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Version notes: v1 endpoint type (KIP-919) · v2 fenced brokers (KIP-1073).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks what the cluster consists of.
@@ -24,7 +28,7 @@ message! {
         endpoint_type: i8 [1..] = 1,
         cluster_id: &'a str,
         controller_id: i32 = -1,
-        brokers: Vec<DescribeClusterBroker<'a>>,
+        brokers: Array<'a, DescribeClusterBroker<'a>>,
         cluster_authorized_operations: i32 = i32::MIN,
     }
 }

@@ -3,12 +3,16 @@
 //! Version notes: v1 where a value comes from, synonyms (KIP-226) · v3 type and documentation
 //! (KIP-569) · v4 flexible. Not supported: v0 (removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks for configs.
     pub struct DescribeConfigsRequest<'a> {
-        resources: Vec<DescribeConfigsResource<'a>>,
+        resources: Array<'a, DescribeConfigsResource<'a>>,
         include_synonyms: bool,
         include_documentation: bool [3..],
     }
@@ -21,7 +25,7 @@ message! {
         resource_type: i8,
         resource_name: &'a str,
         /// Which configs; null for all.
-        configuration_keys: Option<Vec<&'a str>>,
+        configuration_keys: Option<Array<'a, &'a str>>,
     }
 }
 
@@ -29,7 +33,7 @@ message! {
     /// The configs.
     pub struct DescribeConfigsResponse<'a> {
         throttle_time_ms: i32,
-        results: Vec<DescribeConfigsResult<'a>>,
+        results: Array<'a, DescribeConfigsResult<'a>>,
     }
 }
 
@@ -40,7 +44,7 @@ message! {
         error_message: Option<&'a str>,
         resource_type: i8,
         resource_name: &'a str,
-        configs: Vec<DescribeConfigsResourceResult<'a>>,
+        configs: Array<'a, DescribeConfigsResourceResult<'a>>,
     }
 }
 
@@ -54,7 +58,7 @@ message! {
         /// 1 for a value set on the topic itself, 5 for the default of the software.
         config_source: i8 = -1,
         is_sensitive: bool,
-        synonyms: Vec<DescribeConfigsSynonym<'a>>,
+        synonyms: Array<'a, DescribeConfigsSynonym<'a>>,
         config_type: i8 [3..],
         documentation: Option<&'a str> [3..] = Some(""),
     }

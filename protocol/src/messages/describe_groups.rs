@@ -3,12 +3,16 @@
 //! Version notes: v1–v2 throttling only · v3 authorised operations · v4 static members (KIP-345) ·
 //! v5 flexible · v6 `GROUP_ID_NOT_FOUND` instead of state `Dead` (KIP-1043).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the groups.
     pub struct DescribeGroupsRequest<'a> {
-        groups: Vec<&'a str>,
+        groups: Array<'a, &'a str>,
         include_authorized_operations: bool [3..],
     }
 }
@@ -17,7 +21,7 @@ message! {
     /// The groups.
     pub struct DescribeGroupsResponse<'a> {
         throttle_time_ms: i32 [1..],
-        groups: Vec<DescribedGroup<'a>>,
+        groups: Array<'a, DescribedGroup<'a>>,
     }
 }
 
@@ -30,7 +34,7 @@ message! {
         group_state: &'a str,
         protocol_type: &'a str,
         protocol_data: &'a str,
-        members: Vec<DescribedGroupMember<'a>>,
+        members: Array<'a, DescribedGroupMember<'a>>,
         authorized_operations: i32 [3..] = i32::MIN,
     }
 }

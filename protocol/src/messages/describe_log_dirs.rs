@@ -3,12 +3,16 @@
 //! Version notes: v2 flexible · v3 error code of the whole answer · v4 size of the volume
 //! (KIP-827). Not supported: v0 (removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the partitions; null for all.
     pub struct DescribeLogDirsRequest<'a> {
-        topics: Option<Vec<DescribableLogDirTopic<'a>>>,
+        topics: Option<Array<'a, DescribableLogDirTopic<'a>>>,
     }
 }
 
@@ -16,7 +20,7 @@ message! {
     /// One topic.
     pub struct DescribableLogDirTopic<'a> {
         topic: &'a str,
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 
@@ -25,7 +29,7 @@ message! {
     pub struct DescribeLogDirsResponse<'a> {
         throttle_time_ms: i32,
         error_code: ErrorCode [3..],
-        results: Vec<DescribeLogDirsResult<'a>>,
+        results: Array<'a, DescribeLogDirsResult<'a>>,
     }
 }
 
@@ -34,7 +38,7 @@ message! {
     pub struct DescribeLogDirsResult<'a> {
         error_code: ErrorCode,
         log_dir: &'a str,
-        topics: Vec<DescribeLogDirsTopic<'a>>,
+        topics: Array<'a, DescribeLogDirsTopic<'a>>,
         total_bytes: i64 [4..] = -1,
         usable_bytes: i64 [4..] = -1,
     }
@@ -44,7 +48,7 @@ message! {
     /// One topic.
     pub struct DescribeLogDirsTopic<'a> {
         name: &'a str,
-        partitions: Vec<DescribeLogDirsPartition>,
+        partitions: Array<'a, DescribeLogDirsPartition>,
     }
 }
 

@@ -1,11 +1,15 @@
 //! DescribeProducers (API key 61), version 0: the producers that a partition remembers (KIP-664).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks for producers; any replica of a partition answers, by rights its leader.
     pub struct DescribeProducersRequest<'a> {
-        topics: Vec<DescribeProducersRequestTopic<'a>>,
+        topics: Array<'a, DescribeProducersRequestTopic<'a>>,
     }
 }
 
@@ -13,7 +17,7 @@ message! {
     /// One topic.
     pub struct DescribeProducersRequestTopic<'a> {
         name: &'a str,
-        partition_indexes: Vec<i32>,
+        partition_indexes: Array<'a, i32>,
     }
 }
 
@@ -21,7 +25,7 @@ message! {
     /// The producers.
     pub struct DescribeProducersResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<DescribeProducersResponseTopic<'a>>,
+        topics: Array<'a, DescribeProducersResponseTopic<'a>>,
     }
 }
 
@@ -29,7 +33,7 @@ message! {
     /// One topic.
     pub struct DescribeProducersResponseTopic<'a> {
         name: &'a str,
-        partitions: Vec<DescribeProducersResponsePartition<'a>>,
+        partitions: Array<'a, DescribeProducersResponsePartition<'a>>,
     }
 }
 
@@ -39,7 +43,7 @@ message! {
         partition_index: i32,
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        active_producers: Vec<ProducerState>,
+        active_producers: Array<'a, ProducerState>,
     }
 }
 

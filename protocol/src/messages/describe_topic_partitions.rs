@@ -5,13 +5,13 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
     /// Asks for one page.
     pub struct DescribeTopicPartitionsRequest<'a> {
-        topics: Vec<TopicRequest<'a>>,
+        topics: Array<'a, TopicRequest<'a>>,
         response_partition_limit: i32 = 2000,
         cursor: Option<Cursor<'a>>,
     }
@@ -36,7 +36,7 @@ message! {
     /// One page, and where the next begins.
     pub struct DescribeTopicPartitionsResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<DescribeTopicPartitionsResponseTopic<'a>>,
+        topics: Array<'a, DescribeTopicPartitionsResponseTopic<'a>>,
         /// Null on the last page.
         next_cursor: Option<Cursor<'a>>,
     }
@@ -49,23 +49,23 @@ message! {
         name: Option<&'a str>,
         topic_id: Uuid,
         is_internal: bool,
-        partitions: Vec<DescribeTopicPartitionsResponsePartition>,
+        partitions: Array<'a, DescribeTopicPartitionsResponsePartition<'a>>,
         topic_authorized_operations: i32 = i32::MIN,
     }
 }
 
 message! {
     /// One partition.
-    pub struct DescribeTopicPartitionsResponsePartition {
+    pub struct DescribeTopicPartitionsResponsePartition<'a> {
         error_code: ErrorCode,
         partition_index: i32,
         leader_id: i32,
         leader_epoch: i32 = -1,
-        replica_nodes: Vec<i32>,
-        isr_nodes: Vec<i32>,
-        eligible_leader_replicas: Option<Vec<i32>>,
-        last_known_elr: Option<Vec<i32>>,
-        offline_replicas: Vec<i32>,
+        replica_nodes: Array<'a, i32>,
+        isr_nodes: Array<'a, i32>,
+        eligible_leader_replicas: Option<Array<'a, i32>>,
+        last_known_elr: Option<Array<'a, i32>>,
+        offline_replicas: Array<'a, i32>,
     }
 }
 

@@ -3,12 +3,16 @@
 //!
 //! Version notes: v0 flexible (KIP-664).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the transactional ids.
     pub struct DescribeTransactionsRequest<'a> {
-        transactional_ids: Vec<&'a str>,
+        transactional_ids: Array<'a, &'a str>,
     }
 }
 
@@ -16,7 +20,7 @@ message! {
     /// What is known of each.
     pub struct DescribeTransactionsResponse<'a> {
         throttle_time_ms: i32,
-        transaction_states: Vec<TransactionState<'a>>,
+        transaction_states: Array<'a, TransactionState<'a>>,
     }
 }
 
@@ -30,7 +34,7 @@ message! {
         transaction_start_time_ms: i64,
         producer_id: i64,
         producer_epoch: i16,
-        topics: Vec<TopicData<'a>>,
+        topics: Array<'a, TopicData<'a>>,
     }
 }
 
@@ -38,7 +42,7 @@ message! {
     /// One topic that the transaction writes.
     pub struct TopicData<'a> {
         topic: &'a str,
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 

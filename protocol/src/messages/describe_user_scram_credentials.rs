@@ -3,12 +3,16 @@
 //!
 //! Version notes: v0 flexible (KIP-554).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the users; null or empty for all.
     pub struct DescribeUserScramCredentialsRequest<'a> {
-        users: Option<Vec<UserName<'a>>>,
+        users: Option<Array<'a, UserName<'a>>>,
     }
 }
 
@@ -25,7 +29,7 @@ message! {
         throttle_time_ms: i32,
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        results: Vec<DescribeUserScramCredentialsResult<'a>>,
+        results: Array<'a, DescribeUserScramCredentialsResult<'a>>,
     }
 }
 
@@ -35,7 +39,7 @@ message! {
         user: &'a str,
         error_code: ErrorCode,
         error_message: Option<&'a str>,
-        credential_infos: Vec<CredentialInfo>,
+        credential_infos: Array<'a, CredentialInfo>,
     }
 }
 

@@ -12,7 +12,7 @@ use super::leaders::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Records, Uuid, message},
+    wire::{Array, Records, Uuid, message},
 };
 
 message! {
@@ -29,8 +29,8 @@ message! {
         session_id: i32 [7..],
         /// -1 asks for everything and for no session.
         session_epoch: i32 [7..] = -1,
-        topics: Vec<FetchRequestTopic<'a>>,
-        forgotten_topics_data: Vec<FetchRequestForgottenTopic<'a>> [7..],
+        topics: Array<'a, FetchRequestTopic<'a>>,
+        forgotten_topics_data: Array<'a, FetchRequestForgottenTopic<'a>> [7..],
         rack_id: &'a str [11..],
         ;
         0 => cluster_id: Option<&'a str> [12..],
@@ -51,7 +51,7 @@ message! {
     pub struct FetchRequestTopic<'a> {
         topic: &'a str [..=12],
         topic_id: Uuid [13..],
-        partitions: Vec<FetchRequestPartition>,
+        partitions: Array<'a, FetchRequestPartition>,
     }
 }
 
@@ -75,7 +75,7 @@ message! {
     pub struct FetchRequestForgottenTopic<'a> {
         topic: &'a str [..=12],
         topic_id: Uuid [13..],
-        partitions: Vec<i32>,
+        partitions: Array<'a, i32>,
     }
 }
 
@@ -85,9 +85,9 @@ message! {
         throttle_time_ms: i32,
         error_code: ErrorCode [7..],
         session_id: i32 [7..],
-        responses: Vec<FetchResponseTopic<'a>>,
+        responses: Array<'a, FetchResponseTopic<'a>>,
         ;
-        0 => node_endpoints: Vec<NodeEndpoint<'a>> [16..],
+        0 => node_endpoints: Array<'a, NodeEndpoint<'a>> [16..],
     }
 }
 
@@ -96,7 +96,7 @@ message! {
     pub struct FetchResponseTopic<'a> {
         topic: &'a str [..=12],
         topic_id: Uuid [13..],
-        partitions: Vec<FetchResponsePartition<'a>>,
+        partitions: Array<'a, FetchResponsePartition<'a>>,
     }
 }
 
@@ -109,7 +109,7 @@ message! {
         last_stable_offset: i64 = -1,
         log_start_offset: i64 [5..] = -1,
         /// Transactions whose records a reader of committed ones must leave out.
-        aborted_transactions: Option<Vec<FetchResponseAbortedTransaction>>,
+        aborted_transactions: Option<Array<'a, FetchResponseAbortedTransaction>>,
         /// The replica that should be asked instead; -1 when this one is right.
         preferred_read_replica: i32 [11..] = -1,
         /// Whole batches but for the last, which may be cut off.

@@ -4,7 +4,11 @@
 //! Version notes: v1 transaction coordinators, throttling · v2 throttling only · v3 flexible · v4
 //! several keys in one request (KIP-699). Not supported: v5–v6 (error codes and share groups).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names groups or transactional ids.
@@ -12,7 +16,7 @@ message! {
         key: &'a str [..=3],
         /// 0 for a group, 1 for a transactional id.
         key_type: i8 [1..],
-        coordinator_keys: Vec<&'a str> [4..],
+        coordinator_keys: Array<'a, &'a str> [4..],
     }
 }
 
@@ -25,7 +29,7 @@ message! {
         node_id: i32 [..=3],
         host: &'a str [..=3],
         port: i32 [..=3],
-        coordinators: Vec<Coordinator<'a>> [4..],
+        coordinators: Array<'a, Coordinator<'a>> [4..],
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Version notes: v1 flexible.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Changes configs; those not named stay as they are.
     pub struct IncrementalAlterConfigsRequest<'a> {
-        resources: Vec<IncrementalAlterConfigsResource<'a>>,
+        resources: Array<'a, IncrementalAlterConfigsResource<'a>>,
         validate_only: bool,
     }
 }
@@ -18,7 +22,7 @@ message! {
         /// 2 for a topic, 4 for a broker.
         resource_type: i8,
         resource_name: &'a str,
-        configs: Vec<IncrementalAlterableConfig<'a>>,
+        configs: Array<'a, IncrementalAlterableConfig<'a>>,
     }
 }
 
@@ -36,7 +40,7 @@ message! {
     /// What became of each resource.
     pub struct IncrementalAlterConfigsResponse<'a> {
         throttle_time_ms: i32,
-        responses: Vec<IncrementalAlterConfigsResourceResponse<'a>>,
+        responses: Array<'a, IncrementalAlterConfigsResourceResponse<'a>>,
     }
 }
 

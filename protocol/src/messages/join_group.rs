@@ -4,7 +4,11 @@
 //! (KIP-394) · v5 static members (KIP-345) · v6 flexible · v7 protocol type in answers (KIP-559) ·
 //! v8 reason (KIP-800) · v9 the leader may skip the assignment (KIP-814).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// A member and what it can do.
@@ -17,7 +21,7 @@ message! {
         group_instance_id: Option<&'a str> [5..],
         protocol_type: &'a str,
         /// By preference, the best first.
-        protocols: Vec<JoinGroupRequestProtocol<'a>>,
+        protocols: Array<'a, JoinGroupRequestProtocol<'a>>,
         reason: Option<&'a str> [8..],
     }
 }
@@ -43,7 +47,7 @@ message! {
         skip_assignment: bool [9..],
         member_id: &'a str,
         /// Empty but for the leader.
-        members: Vec<JoinGroupResponseMember<'a>>,
+        members: Array<'a, JoinGroupResponseMember<'a>>,
     }
 }
 

@@ -3,14 +3,18 @@
 //! Version notes: v1–v2 throttling · v3 several members, static ones too (KIP-345) · v4 flexible ·
 //! v5 reason (KIP-800).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names one member, or (from version 3) several.
     pub struct LeaveGroupRequest<'a> {
         group_id: &'a str,
         member_id: &'a str [..=2],
-        members: Vec<MemberIdentity<'a>> [3..],
+        members: Array<'a, MemberIdentity<'a>> [3..],
     }
 }
 
@@ -28,7 +32,7 @@ message! {
     pub struct LeaveGroupResponse<'a> {
         throttle_time_ms: i32 [1..],
         error_code: ErrorCode,
-        members: Vec<MemberResponse<'a>> [3..],
+        members: Array<'a, MemberResponse<'a>> [3..],
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Version notes: v0 client metrics only (KIP-714), flexible · v1 any resource type (KIP-1142).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the types; none asks for all.
-    pub struct ListConfigResourcesRequest {
-        resource_types: Vec<i8> [1..],
+    pub struct ListConfigResourcesRequest<'a> {
+        resource_types: Array<'a, i8> [1..],
     }
 }
 
@@ -16,7 +20,7 @@ message! {
     pub struct ListConfigResourcesResponse<'a> {
         throttle_time_ms: i32,
         error_code: ErrorCode,
-        config_resources: Vec<ConfigResource<'a>>,
+        config_resources: Array<'a, ConfigResource<'a>>,
     }
 }
 
@@ -29,4 +33,4 @@ message! {
     }
 }
 
-api! { ListConfigResources 0..=1, flexible 0; ListConfigResourcesRequest => ListConfigResourcesResponse<'r> }
+api! { ListConfigResources 0..=1, flexible 0; ListConfigResourcesRequest<'a> => ListConfigResourcesResponse<'r> }

@@ -3,13 +3,17 @@
 //! Version notes: v1–v2 throttling only · v3 flexible · v4 filter by state (KIP-518) · v5 filter by
 //! type (KIP-848).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Filters; an empty one matches all.
     pub struct ListGroupsRequest<'a> {
-        states_filter: Vec<&'a str> [4..],
-        types_filter: Vec<&'a str> [5..],
+        states_filter: Array<'a, &'a str> [4..],
+        types_filter: Array<'a, &'a str> [5..],
     }
 }
 
@@ -18,7 +22,7 @@ message! {
     pub struct ListGroupsResponse<'a> {
         throttle_time_ms: i32 [1..],
         error_code: ErrorCode,
-        groups: Vec<ListedGroup<'a>>,
+        groups: Array<'a, ListedGroup<'a>>,
     }
 }
 

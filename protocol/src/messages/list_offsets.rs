@@ -5,7 +5,11 @@
 //! v8 the earliest local offset, -4 (KIP-405) · v9 the last tiered offset, -5 (KIP-1005) ·
 //! v10 timeout (KIP-1075). Not supported: v0 (several offsets per partition, removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks for offsets; each partition's leader must be asked.
@@ -14,7 +18,7 @@ message! {
         replica_id: i32,
         /// 0 takes the high watermark as the end, 1 the last stable offset.
         isolation_level: i8 [2..],
-        topics: Vec<ListOffsetsRequestTopic<'a>>,
+        topics: Array<'a, ListOffsetsRequestTopic<'a>>,
         timeout_ms: i32 [10..],
     }
 }
@@ -23,7 +27,7 @@ message! {
     /// One topic.
     pub struct ListOffsetsRequestTopic<'a> {
         name: &'a str,
-        partitions: Vec<ListOffsetsRequestPartition>,
+        partitions: Array<'a, ListOffsetsRequestPartition>,
     }
 }
 
@@ -41,7 +45,7 @@ message! {
     /// The offsets.
     pub struct ListOffsetsResponse<'a> {
         throttle_time_ms: i32 [2..],
-        topics: Vec<ListOffsetsResponseTopic<'a>>,
+        topics: Array<'a, ListOffsetsResponseTopic<'a>>,
     }
 }
 
@@ -49,7 +53,7 @@ message! {
     /// One topic.
     pub struct ListOffsetsResponseTopic<'a> {
         name: &'a str,
-        partitions: Vec<ListOffsetsResponsePartition>,
+        partitions: Array<'a, ListOffsetsResponsePartition>,
     }
 }
 

@@ -3,13 +3,17 @@
 //! Version notes: v0 flexible (KIP-664) · v1 filter by duration (KIP-994) · v2 filter by pattern
 //! (KIP-1152).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Filters; an empty one matches all.
     pub struct ListTransactionsRequest<'a> {
-        state_filters: Vec<&'a str>,
-        producer_id_filters: Vec<i64>,
+        state_filters: Array<'a, &'a str>,
+        producer_id_filters: Array<'a, i64>,
         /// Only those that have run longer, in milliseconds; negative for all.
         duration_filter: i64 [1..] = -1,
         transactional_id_pattern: Option<&'a str> [2..],
@@ -22,8 +26,8 @@ message! {
         throttle_time_ms: i32,
         error_code: ErrorCode,
         /// States of the filter that the broker does not know.
-        unknown_state_filters: Vec<&'a str>,
-        transaction_states: Vec<TransactionState<'a>>,
+        unknown_state_filters: Array<'a, &'a str>,
+        transaction_states: Array<'a, TransactionState<'a>>,
     }
 }
 

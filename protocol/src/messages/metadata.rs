@@ -8,14 +8,14 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
     /// Asks for brokers and topics.
     pub struct MetadataRequest<'a> {
         /// The topics; null for all.
-        topics: Option<Vec<MetadataRequestTopic<'a>>>,
+        topics: Option<Array<'a, MetadataRequestTopic<'a>>>,
         allow_auto_topic_creation: bool [4..] = true,
         include_cluster_authorized_operations: bool [8..=10],
         include_topic_authorized_operations: bool [8..],
@@ -34,10 +34,10 @@ message! {
     /// Brokers, topics and leaders as one broker knows them.
     pub struct MetadataResponse<'a> {
         throttle_time_ms: i32 [3..],
-        brokers: Vec<MetadataResponseBroker<'a>>,
+        brokers: Array<'a, MetadataResponseBroker<'a>>,
         cluster_id: Option<&'a str> [2..],
         controller_id: i32 = -1,
-        topics: Vec<MetadataResponseTopic<'a>>,
+        topics: Array<'a, MetadataResponseTopic<'a>>,
         cluster_authorized_operations: i32 [8..=10] = i32::MIN,
         error_code: ErrorCode [13..],
     }
@@ -60,21 +60,21 @@ message! {
         name: Option<&'a str>,
         topic_id: Uuid [10..],
         is_internal: bool,
-        partitions: Vec<MetadataResponsePartition>,
+        partitions: Array<'a, MetadataResponsePartition<'a>>,
         topic_authorized_operations: i32 [8..] = i32::MIN,
     }
 }
 
 message! {
     /// One partition.
-    pub struct MetadataResponsePartition {
+    pub struct MetadataResponsePartition<'a> {
         error_code: ErrorCode,
         partition_index: i32,
         leader_id: i32,
         leader_epoch: i32 [7..] = -1,
-        replica_nodes: Vec<i32>,
-        isr_nodes: Vec<i32>,
-        offline_replicas: Vec<i32> [5..],
+        replica_nodes: Array<'a, i32>,
+        isr_nodes: Array<'a, i32>,
+        offline_replicas: Array<'a, i32> [5..],
     }
 }
 

@@ -27,6 +27,7 @@ pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
@@ -81,6 +82,7 @@ pub use describe_transactions::{DescribeTransactionsRequest, DescribeTransaction
 pub use describe_user_scram_credentials::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
 };
+pub use elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
 pub use end_txn::{EndTxnRequest, EndTxnResponse};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -147,6 +149,7 @@ macro_rules! for_each_api {
             SaslAuthenticateRequest<'static> => SaslAuthenticateResponse,
             CreatePartitionsRequest<'static> => CreatePartitionsResponse,
             DeleteGroupsRequest<'static> => DeleteGroupsResponse,
+            ElectLeadersRequest<'static> => ElectLeadersResponse,
             IncrementalAlterConfigsRequest<'static> => IncrementalAlterConfigsResponse,
             OffsetDeleteRequest<'static> => OffsetDeleteResponse,
             DescribeClientQuotasRequest<'static> => DescribeClientQuotasResponse,
@@ -158,7 +161,7 @@ macro_rules! for_each_api {
             DescribeTransactionsRequest<'static> => DescribeTransactionsResponse,
             ListTransactionsRequest<'static> => ListTransactionsResponse,
             ConsumerGroupDescribeRequest<'static> => ConsumerGroupDescribeResponse,
-            ListConfigResourcesRequest => ListConfigResourcesResponse,
+            ListConfigResourcesRequest<'static> => ListConfigResourcesResponse,
             DescribeTopicPartitionsRequest<'static> => DescribeTopicPartitionsResponse,
         }
     };

@@ -7,7 +7,7 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
@@ -19,7 +19,7 @@ message! {
         member_id: &'a str,
         group_instance_id: Option<&'a str> [7..],
         retention_time_ms: i64 [..=4] = -1,
-        topics: Vec<OffsetCommitRequestTopic<'a>>,
+        topics: Array<'a, OffsetCommitRequestTopic<'a>>,
     }
 }
 
@@ -28,7 +28,7 @@ message! {
     pub struct OffsetCommitRequestTopic<'a> {
         name: &'a str [..=9],
         topic_id: Uuid [10..],
-        partitions: Vec<OffsetCommitRequestPartition<'a>>,
+        partitions: Array<'a, OffsetCommitRequestPartition<'a>>,
     }
 }
 
@@ -46,7 +46,7 @@ message! {
     /// What became of each.
     pub struct OffsetCommitResponse<'a> {
         throttle_time_ms: i32 [3..],
-        topics: Vec<OffsetCommitResponseTopic<'a>>,
+        topics: Array<'a, OffsetCommitResponseTopic<'a>>,
     }
 }
 
@@ -55,7 +55,7 @@ message! {
     pub struct OffsetCommitResponseTopic<'a> {
         name: &'a str [..=9],
         topic_id: Uuid [10..],
-        partitions: Vec<OffsetCommitResponsePartition>,
+        partitions: Array<'a, OffsetCommitResponsePartition>,
     }
 }
 

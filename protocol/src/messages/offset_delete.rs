@@ -1,12 +1,16 @@
 //! OffsetDelete (API key 47), version 0: deletes committed offsets of a group (KIP-496).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the partitions.
     pub struct OffsetDeleteRequest<'a> {
         group_id: &'a str,
-        topics: Vec<OffsetDeleteRequestTopic<'a>>,
+        topics: Array<'a, OffsetDeleteRequestTopic<'a>>,
     }
 }
 
@@ -14,7 +18,7 @@ message! {
     /// One topic.
     pub struct OffsetDeleteRequestTopic<'a> {
         name: &'a str,
-        partitions: Vec<OffsetDeleteRequestPartition>,
+        partitions: Array<'a, OffsetDeleteRequestPartition>,
     }
 }
 
@@ -30,7 +34,7 @@ message! {
     pub struct OffsetDeleteResponse<'a> {
         error_code: ErrorCode,
         throttle_time_ms: i32,
-        topics: Vec<OffsetDeleteResponseTopic<'a>>,
+        topics: Array<'a, OffsetDeleteResponseTopic<'a>>,
     }
 }
 
@@ -38,7 +42,7 @@ message! {
     /// One topic.
     pub struct OffsetDeleteResponseTopic<'a> {
         name: &'a str,
-        partitions: Vec<OffsetDeleteResponsePartition>,
+        partitions: Array<'a, OffsetDeleteResponsePartition>,
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Uuid, message},
+    wire::{Array, Uuid, message},
 };
 
 message! {
@@ -16,8 +16,8 @@ message! {
     pub struct OffsetFetchRequest<'a> {
         group_id: &'a str [..=7],
         /// The topics; null (from version 2) for all that have offsets.
-        topics: Option<Vec<OffsetFetchRequestTopic<'a>>> [..=7] = Some(Vec::new()),
-        groups: Vec<OffsetFetchRequestGroup<'a>> [8..],
+        topics: Option<Array<'a, OffsetFetchRequestTopic<'a>>> [..=7] = Some(Array::default()),
+        groups: Array<'a, OffsetFetchRequestGroup<'a>> [8..],
         /// Refuse offsets that an open transaction may still change.
         require_stable: bool [7..],
     }
@@ -27,7 +27,7 @@ message! {
     /// One topic.
     pub struct OffsetFetchRequestTopic<'a> {
         name: &'a str,
-        partition_indexes: Vec<i32>,
+        partition_indexes: Array<'a, i32>,
     }
 }
 
@@ -38,7 +38,7 @@ message! {
         member_id: Option<&'a str> [9..],
         member_epoch: i32 [9..] = -1,
         /// The topics; null for all that have offsets.
-        topics: Option<Vec<OffsetFetchRequestTopics<'a>>>,
+        topics: Option<Array<'a, OffsetFetchRequestTopics<'a>>>,
     }
 }
 
@@ -47,7 +47,7 @@ message! {
     pub struct OffsetFetchRequestTopics<'a> {
         name: &'a str [..=9],
         topic_id: Uuid [10..],
-        partition_indexes: Vec<i32>,
+        partition_indexes: Array<'a, i32>,
     }
 }
 
@@ -55,9 +55,9 @@ message! {
     /// The offsets.
     pub struct OffsetFetchResponse<'a> {
         throttle_time_ms: i32 [3..],
-        topics: Vec<OffsetFetchResponseTopic<'a>> [..=7],
+        topics: Array<'a, OffsetFetchResponseTopic<'a>> [..=7],
         error_code: ErrorCode [2..=7],
-        groups: Vec<OffsetFetchResponseGroup<'a>> [8..],
+        groups: Array<'a, OffsetFetchResponseGroup<'a>> [8..],
     }
 }
 
@@ -65,7 +65,7 @@ message! {
     /// One topic.
     pub struct OffsetFetchResponseTopic<'a> {
         name: &'a str,
-        partitions: Vec<OffsetFetchResponsePartition<'a>>,
+        partitions: Array<'a, OffsetFetchResponsePartition<'a>>,
     }
 }
 
@@ -85,7 +85,7 @@ message! {
     /// One group.
     pub struct OffsetFetchResponseGroup<'a> {
         group_id: &'a str,
-        topics: Vec<OffsetFetchResponseTopics<'a>>,
+        topics: Array<'a, OffsetFetchResponseTopics<'a>>,
         error_code: ErrorCode,
     }
 }
@@ -95,7 +95,7 @@ message! {
     pub struct OffsetFetchResponseTopics<'a> {
         name: &'a str [..=9],
         topic_id: Uuid [10..],
-        partitions: Vec<OffsetFetchResponsePartitions<'a>>,
+        partitions: Array<'a, OffsetFetchResponsePartitions<'a>>,
     }
 }
 

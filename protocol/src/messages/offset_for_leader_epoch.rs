@@ -3,14 +3,18 @@
 //! Version notes: v2 current leader epoch · v3 replica id · v4 flexible.
 //! Not supported: v0–v1 (between brokers only, removed in Kafka 4.0).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Asks where epochs end; each partition's leader must be asked.
     pub struct OffsetForLeaderEpochRequest<'a> {
         /// The broker that asks as a follower; -1 for consumers, -2 to see past the high watermark.
         replica_id: i32 [3..] = -2,
-        topics: Vec<OffsetForLeaderTopic<'a>>,
+        topics: Array<'a, OffsetForLeaderTopic<'a>>,
     }
 }
 
@@ -18,7 +22,7 @@ message! {
     /// One topic.
     pub struct OffsetForLeaderTopic<'a> {
         topic: &'a str,
-        partitions: Vec<OffsetForLeaderPartition>,
+        partitions: Array<'a, OffsetForLeaderPartition>,
     }
 }
 
@@ -36,7 +40,7 @@ message! {
     /// Where epochs end.
     pub struct OffsetForLeaderEpochResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<OffsetForLeaderTopicResult<'a>>,
+        topics: Array<'a, OffsetForLeaderTopicResult<'a>>,
     }
 }
 
@@ -44,7 +48,7 @@ message! {
     /// One topic.
     pub struct OffsetForLeaderTopicResult<'a> {
         topic: &'a str,
-        partitions: Vec<OffsetForLeaderEpochEndOffset>,
+        partitions: Array<'a, OffsetForLeaderEpochEndOffset>,
     }
 }
 

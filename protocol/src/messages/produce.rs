@@ -12,7 +12,7 @@ use super::leaders::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::{
     ErrorCode,
     api::api,
-    wire::{Records, Uuid, message},
+    wire::{Array, Records, Uuid, message},
 };
 
 message! {
@@ -22,7 +22,7 @@ message! {
         /// How many replicas must have the records before the answer: 0, 1, or -1 for all in sync.
         acks: i16,
         timeout_ms: i32,
-        topic_data: Vec<ProduceRequestTopic<'a>>,
+        topic_data: Array<'a, ProduceRequestTopic<'a>>,
     }
 }
 
@@ -31,7 +31,7 @@ message! {
     pub struct ProduceRequestTopic<'a> {
         name: &'a str [..=12],
         topic_id: Uuid [13..],
-        partition_data: Vec<ProduceRequestPartition<'a>>,
+        partition_data: Array<'a, ProduceRequestPartition<'a>>,
     }
 }
 
@@ -46,10 +46,10 @@ message! {
 message! {
     /// What became of each partition's records.
     pub struct ProduceResponse<'a> {
-        responses: Vec<ProduceResponseTopic<'a>>,
+        responses: Array<'a, ProduceResponseTopic<'a>>,
         throttle_time_ms: i32,
         ;
-        0 => node_endpoints: Vec<NodeEndpoint<'a>> [10..],
+        0 => node_endpoints: Array<'a, NodeEndpoint<'a>> [10..],
     }
 }
 
@@ -58,7 +58,7 @@ message! {
     pub struct ProduceResponseTopic<'a> {
         name: &'a str [..=12],
         topic_id: Uuid [13..],
-        partition_responses: Vec<ProduceResponsePartition<'a>>,
+        partition_responses: Array<'a, ProduceResponsePartition<'a>>,
     }
 }
 
@@ -71,7 +71,7 @@ message! {
         /// When the broker appended the batch; -1 for topics that keep the producer's time.
         log_append_time_ms: i64 = -1,
         log_start_offset: i64 [5..] = -1,
-        record_errors: Vec<ProduceResponseRecordError<'a>> [8..],
+        record_errors: Array<'a, ProduceResponseRecordError<'a>> [8..],
         error_message: Option<&'a str> [8..],
         ;
         0 => current_leader: LeaderIdAndEpoch [10..],

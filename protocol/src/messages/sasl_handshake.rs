@@ -3,7 +3,11 @@
 //! Version notes: v1 the mechanism's tokens travel in `SaslAuthenticate` requests (KIP-152); after
 //! v0 they follow as bare frames.
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// Names the mechanism.
@@ -17,7 +21,7 @@ message! {
     pub struct SaslHandshakeResponse<'a> {
         error_code: ErrorCode,
         /// The mechanisms that the broker has.
-        mechanisms: Vec<&'a str>,
+        mechanisms: Array<'a, &'a str>,
     }
 }
 

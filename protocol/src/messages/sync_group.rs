@@ -4,7 +4,11 @@
 //! Version notes: v1–v2 throttling · v3 static members (KIP-345) · v4 flexible · v5 protocol type
 //! and name (KIP-559).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// A member; from the leader also all assignments.
@@ -15,7 +19,7 @@ message! {
         group_instance_id: Option<&'a str> [3..],
         protocol_type: Option<&'a str> [5..],
         protocol_name: Option<&'a str> [5..],
-        assignments: Vec<SyncGroupRequestAssignment<'a>>,
+        assignments: Array<'a, SyncGroupRequestAssignment<'a>>,
     }
 }
 

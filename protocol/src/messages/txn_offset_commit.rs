@@ -4,7 +4,11 @@
 //! `TRANSACTION_ABORTABLE` · v5 the partition of the offsets topic is added to the transaction
 //! implicitly (KIP-890).
 
-use crate::{ErrorCode, api::api, wire::message};
+use crate::{
+    ErrorCode,
+    api::api,
+    wire::{Array, message},
+};
 
 message! {
     /// The offsets, valid once the transaction commits.
@@ -17,7 +21,7 @@ message! {
         generation_id: i32 [3..] = -1,
         member_id: &'a str [3..],
         group_instance_id: Option<&'a str> [3..],
-        topics: Vec<TxnOffsetCommitRequestTopic<'a>>,
+        topics: Array<'a, TxnOffsetCommitRequestTopic<'a>>,
     }
 }
 
@@ -25,7 +29,7 @@ message! {
     /// One topic.
     pub struct TxnOffsetCommitRequestTopic<'a> {
         name: &'a str,
-        partitions: Vec<TxnOffsetCommitRequestPartition<'a>>,
+        partitions: Array<'a, TxnOffsetCommitRequestPartition<'a>>,
     }
 }
 
@@ -43,7 +47,7 @@ message! {
     /// What became of each.
     pub struct TxnOffsetCommitResponse<'a> {
         throttle_time_ms: i32,
-        topics: Vec<TxnOffsetCommitResponseTopic<'a>>,
+        topics: Array<'a, TxnOffsetCommitResponseTopic<'a>>,
     }
 }
 
@@ -51,7 +55,7 @@ message! {
     /// One topic.
     pub struct TxnOffsetCommitResponseTopic<'a> {
         name: &'a str,
-        partitions: Vec<TxnOffsetCommitResponsePartition>,
+        partitions: Array<'a, TxnOffsetCommitResponsePartition>,
     }
 }
 

@@ -178,6 +178,15 @@ impl BatchHeader {
         }
     }
 
+    /// From when on the cleaner may remove tombstones and markers, in milliseconds (KIP-534).
+    ///
+    /// Stands where the base timestamp does, and the records' deltas count from it.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<i64> {
+        let has_one = self.attributes.has_delete_horizon();
+        has_one.then_some(self.base_timestamp)
+    }
+
     /// Whether `payload` and this header are what was checksummed.
     #[must_use]
     pub fn verify_crc(&self, payload: &[u8]) -> bool {

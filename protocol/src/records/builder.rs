@@ -73,6 +73,7 @@ pub struct BatchBuilder {
     max_timestamp: i64,
     log_append_time: Option<i64>,
     last_offset_delta: Option<i32>,
+    last_offset_delta_min: i32,
     record_count: i32,
     /// The records so far, not compressed.
     payload: Vec<u8>,
@@ -98,6 +99,7 @@ impl BatchBuilder {
             max_timestamp: NO_TIMESTAMP,
             log_append_time: None,
             last_offset_delta: None,
+            last_offset_delta_min: 0,
             record_count: 0,
             payload: Vec::new(),
             scratch: Vec::new(),
@@ -148,6 +150,14 @@ impl BatchBuilder {
     #[must_use]
     pub const fn base_timestamp(mut self, timestamp: i64) -> Self {
         self.base_timestamp = Some(timestamp);
+        self
+    }
+
+    /// Sets the least last offset delta: a batch covers offsets past its last record when compaction
+    /// took the records there.
+    #[must_use]
+    pub const fn last_offset_delta_min(mut self, last_offset_delta: i32) -> Self {
+        self.last_offset_delta_min = last_offset_delta;
         self
     }
 
@@ -277,7 +287,10 @@ impl BatchBuilder {
             magic: MAGIC,
             crc: 0,
             attributes: Attributes(self.flags | self.compression.id()),
-            last_offset_delta: self.last_offset_delta.unwrap_or_default(),
+            last_offset_delta: self
+                .last_offset_delta
+                .unwrap_or_default()
+                .max(self.last_offset_delta_min),
             base_timestamp: self.base_timestamp.unwrap_or(NO_TIMESTAMP),
             max_timestamp: self.log_append_time.unwrap_or(self.max_timestamp),
             producer_id: self.producer.producer_id,

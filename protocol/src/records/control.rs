@@ -1,6 +1,8 @@
-//! Control records: how a broker ends a transaction in the log (KIP-98).
+//! Control records: how a broker ends a transaction in the log (KIP-98), and what controllers note
+//! in theirs (KIP-595, KIP-630, KIP-853).
 //!
-//! Brokers alone may write them. Source: `ControlRecordType` and `EndTransactionMarker`.
+//! Brokers alone may write them, and no consumer sees them. Source: `ControlRecordType` and
+//! `EndTransactionMarker`.
 
 use crate::wire::{Malformed, Reader, Why};
 
@@ -11,7 +13,17 @@ pub enum ControlType {
     Abort,
     /// The producer's open transaction is valid.
     Commit,
-    /// Something of the controllers' own log (KIP-595), or newer than this program; to be ignored.
+    /// A new leader of the controllers' log.
+    LeaderChange,
+    /// The beginning of a snapshot.
+    SnapshotHeader,
+    /// The end of a snapshot.
+    SnapshotFooter,
+    /// The version of the controllers' protocol.
+    KRaftVersion,
+    /// The set of controllers.
+    KRaftVoters,
+    /// Newer than this program; to be ignored.
     Other(i16),
 }
 
@@ -27,6 +39,11 @@ impl ControlType {
         Ok(match i16::from_be_bytes(reader.array()?) {
             0 => Self::Abort,
             1 => Self::Commit,
+            2 => Self::LeaderChange,
+            3 => Self::SnapshotHeader,
+            4 => Self::SnapshotFooter,
+            5 => Self::KRaftVersion,
+            6 => Self::KRaftVoters,
             id => Self::Other(id),
         })
     }
@@ -37,6 +54,11 @@ impl ControlType {
         let id = match self {
             Self::Abort => 0,
             Self::Commit => 1,
+            Self::LeaderChange => 2,
+            Self::SnapshotHeader => 3,
+            Self::SnapshotFooter => 4,
+            Self::KRaftVersion => 5,
+            Self::KRaftVoters => 6,
             Self::Other(id) => id,
         };
         let [high, low] = id.to_be_bytes();
@@ -95,7 +117,13 @@ mod tests {
         for (control, key) in [
             (ControlType::Abort, [0, 0, 0, 0]),
             (ControlType::Commit, [0, 0, 0, 1]),
-            (ControlType::Other(6), [0, 0, 0, 6]),
+            (ControlType::LeaderChange, [0, 0, 0, 2]),
+            (ControlType::SnapshotHeader, [0, 0, 0, 3]),
+            (ControlType::SnapshotFooter, [0, 0, 0, 4]),
+            (ControlType::KRaftVersion, [0, 0, 0, 5]),
+            (ControlType::KRaftVoters, [0, 0, 0, 6]),
+            (ControlType::Other(7), [0, 0, 0, 7]),
+            (ControlType::Other(-1), [0, 0, 0xff, 0xff]),
         ] {
             assert_eq!(control.key(), key);
             assert_eq!(ControlType::parse(&key), Ok(control));

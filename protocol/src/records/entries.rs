@@ -3,6 +3,7 @@
 use super::{
     HEADER_LEN,
     batch::{BatchHeader, LOG_OVERHEAD, MAGIC},
+    legacy::LegacyMessage,
 };
 use crate::wire::{Malformed, Reader, Why};
 
@@ -16,17 +17,6 @@ pub struct Batch<'a> {
     pub header: BatchHeader,
     /// What follows the header: records, compressed if the attributes say so.
     pub payload: &'a [u8],
-}
-
-/// A message of the formats before record batches (magic 0 and 1), recognised but not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LegacyMessage<'a> {
-    /// Its offset; of a compressed wrapper, the offset of the last message inside.
-    pub offset: i64,
-    /// 0 or 1.
-    pub magic: i8,
-    /// The whole entry, offset and length included.
-    pub bytes: &'a [u8],
 }
 
 /// One entry of a partition's log.

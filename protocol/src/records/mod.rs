@@ -28,7 +28,8 @@
 //!
 //! A batch that is only passed on keeps its payload: [`BatchHeader::readdressed`] gives the header
 //! to send it under. Records are read by [`records()`] after [`decompress`], and written by
-//! [`BatchBuilder`].
+//! [`BatchBuilder`]. Messages of the formats before it are read and converted by
+//! [`LegacyConverter`].
 
 mod batch;
 mod builder;
@@ -37,6 +38,7 @@ mod compression;
 mod control;
 mod crc;
 mod entries;
+mod legacy;
 mod record;
 
 pub use batch::{Attributes, BatchHeader, BatchProducer, LOG_OVERHEAD, MAGIC, sequence_after};
@@ -47,7 +49,11 @@ pub use check::{
 };
 pub use compression::{Compression, CompressionError, compress, decompress};
 pub use control::{ControlType, EndTxnMarker};
-pub use entries::{Batch, Batches, LegacyMessage, LogEntry, batches};
+pub use entries::{Batch, Batches, LogEntry, batches};
+pub use legacy::{
+    ConvertLimits, LegacyConverter, LegacyError, LegacyMessage, LegacyRecord, LegacyRecordIter,
+    LegacyRecords,
+};
 pub use record::{Header, HeaderIter, Headers, RECORD_LEN_MIN, Record, RecordIter, records};
 
 /// How many bytes the header of a record batch takes (magic 2).

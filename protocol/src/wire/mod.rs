@@ -4,12 +4,14 @@
 //! protocol can tell them apart. Source: Kafka's protocol guide and KIP-482 (flexible versions:
 //! compact lengths and tagged fields).
 
+mod array;
 pub(crate) mod macros;
 mod reader;
 mod types;
 pub mod varint;
 mod writer;
 
+pub use array::{Array, IntoIter, Iter};
 pub(crate) use macros::{field_in_version, message};
 pub use reader::Reader;
 pub use types::{Nullable, Records, Secret, Uuid};

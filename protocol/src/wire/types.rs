@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Decode, Encode, Malformed, Reader, Version, Why, Writer, reader::length};
+use super::{Array, Decode, Encode, Malformed, Reader, Version, Why, Writer, reader::length};
 use crate::records::HEADER_LEN;
 
 /// A type that has a null of its own on the wire; `Option` of it is the nullable field.
@@ -45,7 +45,7 @@ macro_rules! never_null {
     )+};
 }
 
-never_null!([] &'a str, [] &'a [u8], [T: Decode<'a>] Vec<T>, [] Records<'a>);
+never_null!([] &'a str, [] &'a [u8], [T: Decode<'a>] Array<'a, T>, [] Records<'a>);
 
 /// Implements writing the nullable field: null for `None`, else as the value writes itself.
 macro_rules! nullable_encode {
@@ -64,7 +64,7 @@ macro_rules! nullable_encode {
 nullable_encode!(
     [] &str: string_length,
     [] &[u8]: array_length,
-    [T: Encode] Vec<T>: array_length,
+    ['a, T: Decode<'a> + Encode] Array<'a, T>: array_length,
     [] Records<'_>: array_length,
 );
 
@@ -178,12 +178,12 @@ pub(crate) fn write_struct_presence(writer: &mut Writer, is_present: bool) {
 }
 
 /// How many bytes a length takes at least: one as a varint, else its fixed width.
-const fn length_len(version: Version, plain: usize) -> usize {
+pub(super) const fn length_len(version: Version, plain: usize) -> usize {
     if version.flexible { 1 } else { plain }
 }
 
 /// Reads a length that may be null, and checks that the bytes could hold that many `unit`s.
-fn nullable_length(
+pub(super) fn nullable_length(
     reader: &mut Reader<'_>,
     version: Version,
     plain: impl FnOnce(&mut Reader<'_>) -> Result<i32, Malformed>,
@@ -213,7 +213,7 @@ fn plain_i16(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
         .map(|bytes| i32::from(i16::from_be_bytes(bytes)))
 }
 
-fn plain_i32(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
+pub(super) fn plain_i32(reader: &mut Reader<'_>) -> Result<i32, Malformed> {
     reader.array().map(i32::from_be_bytes)
 }
 
@@ -282,32 +282,6 @@ impl<'a> Decode<'a> for Secret<'a> {
 impl Encode for Secret<'_> {
     fn write(&self, writer: &mut Writer, version: Version) {
         self.0.write(writer, version);
-    }
-}
-
-impl<'a, T: Decode<'a>> Nullable<'a> for Vec<T> {
-    fn min_len(version: Version) -> usize {
-        length_len(version, size_of::<i32>())
-    }
-
-    fn read_nullable(reader: &mut Reader<'a>, version: Version) -> Result<Option<Self>, Malformed> {
-        let Some(len) = nullable_length(reader, version, plain_i32, T::min_len(version))? else {
-            return Ok(None);
-        };
-        let mut elements = Self::with_capacity(len);
-        for _ in 0..len {
-            elements.push(T::read(reader, version)?);
-        }
-        Ok(Some(elements))
-    }
-}
-
-impl<T: Encode> Encode for Vec<T> {
-    fn write(&self, writer: &mut Writer, version: Version) {
-        writer.array_length(Some(self.len()), version);
-        for element in self {
-            element.write(writer, version);
-        }
     }
 }
 

@@ -116,7 +116,7 @@ async fn a_large_answer_lives_in_a_block_that_returns_with_its_last_slice() {
         9
     ];
     let response = MetadataResponse {
-        brokers,
+        brokers: brokers.into(),
         ..MetadataResponse::default()
     };
     conversation
@@ -125,7 +125,9 @@ async fn a_large_answer_lives_in_a_block_that_returns_with_its_last_slice() {
 
     let answer = pending.await.unwrap();
     let decoded = answer.decode().unwrap();
-    let host = answer.body().slice_ref(decoded.brokers[8].host.as_bytes());
+    let host = answer
+        .body()
+        .slice_ref(decoded.brokers.iter().nth(8).unwrap().host.as_bytes());
     drop(answer);
     assert_eq!(pool.retained_bytes(), 0);
     assert_eq!(host, long_name.as_bytes());
@@ -166,7 +168,7 @@ async fn a_pending_answer_outlives_what_its_request_borrowed() {
     let pending: Pending<MetadataRequest<'static>> = {
         let name = "topic".to_owned();
         let mut request = ask();
-        request.topics = Some(vec![super::super::refresh::named(&name)]);
+        request.topics = Some(vec![super::super::refresh::named(&name)].into());
         connection.send(&request).unwrap()
     };
     let answered = tokio::spawn(async move { pending.await.unwrap().version() });

@@ -217,7 +217,7 @@ async fn a_broker_can_send_its_clients_back_to_the_bootstrap_servers() {
         let mut known = broker.accept().await;
         let incoming = known.request().await;
         let mut response = offer();
-        response.api_keys[1].max_version = 13;
+        response.api_keys.to_mut()[1].max_version = 13;
         known
             .answer::<ApiVersionsRequest<'_>>(&incoming, &response)
             .await;

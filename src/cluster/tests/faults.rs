@@ -245,7 +245,7 @@ async fn a_request_that_the_protocol_cannot_express_is_not_sent() {
     let (connection, mut broker) = connected().await;
     let long_name = "n".repeat(40_000);
     let mut request = ask();
-    request.topics = Some(vec![super::super::refresh::named(&long_name)]);
+    request.topics = Some(vec![super::super::refresh::named(&long_name)].into());
     let options = SendOptions {
         version_max: Some(8),
         ..SendOptions::default()

@@ -109,7 +109,7 @@ async fn a_broker_that_offers_nonsense_is_refused() {
         let mut conversation = broker.accept().await;
         let incoming = conversation.request().await;
         let mut response = offer();
-        response.api_keys[1].min_version = 13;
+        response.api_keys.to_mut()[1].min_version = 13;
         conversation
             .answer::<ApiVersionsRequest<'_>>(&incoming, &response)
             .await;
@@ -135,7 +135,7 @@ async fn an_api_without_a_common_version_is_refused_before_anything_is_sent() {
         let mut conversation = broker.accept().await;
         let incoming = conversation.request().await;
         let mut response = offer();
-        response.api_keys[2].max_version = 2;
+        response.api_keys.to_mut()[2].max_version = 2;
         conversation
             .answer::<ApiVersionsRequest<'_>>(&incoming, &response)
             .await;
@@ -161,7 +161,7 @@ async fn a_broker_whose_metadata_would_create_topics_is_not_asked() {
         let mut conversation = broker.accept().await;
         let incoming = conversation.request().await;
         let mut response = offer();
-        response.api_keys[1].max_version = 3;
+        response.api_keys.to_mut()[1].max_version = 3;
         conversation
             .answer::<ApiVersionsRequest<'_>>(&incoming, &response)
             .await;

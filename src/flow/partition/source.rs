@@ -5,13 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use kmirror_protocol::{
     Malformed,
-    records::{BatchHeader, BatchProducer, LogEntry, batches, check_outgoing},
+    records::{
+        BatchHeader, BatchProducer, BuiltBatch, LegacyConverter, LegacyError, LegacyMessage,
+        LogEntry, batches, check_outgoing,
+    },
 };
 
 use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartAt};
 use crate::flow::{
     aborted::AbortedFilter,
-    batch::{Decision, decide},
+    batch::{Decision, RebuildReason, decide},
     halt::HaltReason,
     limits,
     rebuild::rebuild,
@@ -146,12 +149,16 @@ impl Partition {
         } = fetched;
         let start = self.fetch_offset?;
         let mut aborted = AbortedFilter::new(aborted);
+        let mut old = LegacyConverter::new(limits::CONVERSION);
         let mut complete = 0_usize;
         for entry in batches(&records) {
             complete += 1;
-            if let Err(reason) = self.take_entry(entry, &records, &mut aborted) {
+            if let Err(reason) = self.take_entry(entry, &records, &mut aborted, &mut old) {
                 return self.halt(now, reason);
             }
+        }
+        if let Err(reason) = self.take_converted(old.finish()) {
+            return self.halt(now, reason);
         }
         self.skip_copied_without_records();
         if complete == 0 && !records.is_empty() {
@@ -160,38 +167,78 @@ impl Partition {
         None
     }
 
+    /// Takes one entry; what came before it in an old format is taken first, whatever becomes of it.
     fn take_entry(
         &mut self,
         entry: Result<LogEntry<'_>, Malformed>,
         records: &Bytes,
         aborted: &mut AbortedFilter,
+        old: &mut LegacyConverter,
+    ) -> Result<(), HaltReason> {
+        let batch = match entry {
+            Ok(LogEntry::Legacy(message)) => return self.take_legacy(&message, old),
+            Ok(LogEntry::Batch(batch)) => Ok(batch),
+            Err(fault) => Err(fault),
+        };
+        self.take_converted(old.finish())?;
+        let next_offset = self.fetch_offset.unwrap_or_default();
+        let batch = batch.map_err(|fault| HaltReason::Unreadable {
+            offset: next_offset,
+            error: fault.to_string(),
+        })?;
+        let is_aborted = aborted.is_aborted(&batch.header, batch.payload);
+        let decision = decide(&batch.header, next_offset, is_aborted);
+        self.counters.count(decision);
+        self.carry_out(decision, &batch.header, &records.slice_ref(batch.payload))
+    }
+
+    fn take_legacy(
+        &mut self,
+        message: &LegacyMessage<'_>,
+        old: &mut LegacyConverter,
+    ) -> Result<(), HaltReason> {
+        let pushed = old.push(message);
+        if pushed.is_err() {
+            self.take_converted(old.finish())?;
+        }
+        self.take_converted(pushed)
+    }
+
+    /// Takes a batch made of messages of an old format, as if it had been fetched.
+    fn take_converted(
+        &mut self,
+        converted: Result<Option<BuiltBatch>, LegacyError>,
     ) -> Result<(), HaltReason> {
         let next_offset = self.fetch_offset.unwrap_or_default();
-        let unreadable = |offset: i64, error: &dyn std::fmt::Display| HaltReason::Unreadable {
-            offset,
-            error: error.to_string(),
+        let converted = converted.map_err(|error| HaltReason::NotRebuilt {
+            offset: next_offset,
+            error: error.into(),
+        })?;
+        let Some(BuiltBatch { header, payload }) = converted else {
+            return Ok(());
         };
-        let batch = match entry.map_err(|err| unreadable(next_offset, &err))? {
-            LogEntry::Batch(batch) => batch,
-            LogEntry::Legacy(message) => {
-                return Err(HaltReason::Unsupported {
-                    offset: message.offset,
-                    what: "conversion from message format v0 or v1",
-                });
-            }
-        };
-        let header = batch.header;
-        let is_aborted = aborted.is_aborted(&header, batch.payload);
-        let decision = decide(&header, next_offset, is_aborted);
-        self.counters.count(decision);
+        let decision = decide(&header, next_offset, false);
+        self.counters.count(match decision {
+            Decision::Pass => Decision::Rebuild(RebuildReason::OldFormat),
+            other => other,
+        });
+        self.carry_out(decision, &header, &payload)
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        header: &BatchHeader,
+        payload: &Bytes,
+    ) -> Result<(), HaltReason> {
+        let next_offset = self.fetch_offset.unwrap_or_default();
         match decision {
             Decision::Drop(_) => {}
             Decision::Pass => {
-                let payload = records.slice_ref(batch.payload);
-                self.enqueue(header, payload, header.next_offset())?;
+                self.enqueue(*header, payload.clone(), header.next_offset())?;
             }
             Decision::Rebuild(_) => {
-                let rebuilt = rebuild(&header, batch.payload, next_offset).map_err(|error| {
+                let rebuilt = rebuild(header, payload, next_offset).map_err(|error| {
                     HaltReason::NotRebuilt {
                         offset: header.base_offset,
                         error,

@@ -190,10 +190,10 @@ impl Log {
         }
     }
 
-    /// Puts an entry in the old message format at the end.
-    pub(super) fn write_legacy(&mut self) {
-        self.write(Compression::None, &[Bytes::from_static(b"old")]);
-        self.batches.last_mut().unwrap().header.magic = 1;
+    /// Puts a batch at the end that claims another format.
+    pub(super) fn write_magic(&mut self, magic: i8) {
+        self.write(Compression::None, &[Bytes::from_static(b"foreign")]);
+        self.batches.last_mut().unwrap().header.magic = magic;
     }
 
     fn keep(&mut self, batch: BuiltBatch) {

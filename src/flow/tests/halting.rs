@@ -42,7 +42,7 @@ fn no_answer_makes_arithmetic_overflow() {
 fn what_was_read_before_a_bad_entry_still_goes_out() {
     type Spoil = fn(&mut Log);
     let cases: [(&str, Spoil); 2] = [
-        ("old format", |log| log.write_legacy()),
+        ("unknown format", |log| log.write_magic(3)),
         ("wrong checksum", |log| {
             // Holes ask for a rebuild, which checks.
             log.write_compacted(

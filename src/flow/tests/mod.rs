@@ -6,6 +6,7 @@ mod cluster;
 mod discovery;
 mod ends;
 mod halting;
+mod old_formats;
 mod partition;
 mod positions;
 mod random;

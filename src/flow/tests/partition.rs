@@ -39,6 +39,17 @@ impl Bench {
         bench
     }
 
+    /// Nothing read yet, and `next_offset` as the position.
+    pub(super) fn at(next_offset: i64) -> Self {
+        let mut bench = Self {
+            partition: partition(Some(next_offset), StartAt::Earliest),
+            ..Self::new(0)
+        };
+        bench.partition.producer_id_asked();
+        bench.partition.producer_id_granted(bench.now, Ok((7, 0)));
+        bench
+    }
+
     pub(super) fn fetch(&mut self) -> Option<PartitionNotice> {
         let (offset, bytes_max) = self.partition.wants_fetch(self.now)?;
         self.partition.fetch_sent();

@@ -24,7 +24,7 @@ pub(super) fn handle(call: &Call<'_>) -> Result<Outcome, String> {
             && is_valid_software(request.client_software_version);
     let response = if is_named {
         ApiVersionsResponse {
-            api_keys: versions(|key| SERVED.contains(&key)),
+            api_keys: versions(|key| SERVED.contains(&key)).into(),
             ..Default::default()
         }
     } else {
@@ -39,7 +39,7 @@ pub(super) fn handle(call: &Call<'_>) -> Result<Outcome, String> {
 fn refuse(call: &Call<'_>) -> Outcome {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UNSUPPORTED_VERSION,
-        api_keys: versions(|key| key == ApiKey::ApiVersions),
+        api_keys: versions(|key| key == ApiKey::ApiVersions).into(),
         ..Default::default()
     };
     let id = call.header.correlation_id;

@@ -43,10 +43,8 @@ pub(super) fn describe(
         .resources
         .iter()
         .map(|resource| {
-            (
-                resource,
-                configs(cluster, call.broker_id, request, resource),
-            )
+            let configs = configs(cluster, call.broker_id, request, &resource);
+            (resource, configs)
         })
         .collect();
     let results = described.iter().map(|(resource, configs)| {
@@ -56,7 +54,7 @@ pub(super) fn describe(
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
-            configs: configs.as_ref().cloned().unwrap_or_default(),
+            configs: configs.iter().flatten().cloned().collect(),
         }
     });
     call.reply::<DescribeConfigsRequest<'_>>(&DescribeConfigsResponse {
@@ -74,7 +72,7 @@ fn configs<'a>(
     let name = resource.resource_name;
     let is_wanted = |config: &DescribeConfigsResourceResult<'_>| {
         let keys = resource.configuration_keys.as_ref();
-        keys.is_none_or(|keys| keys.is_empty() || keys.contains(&config.name))
+        keys.is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == config.name))
     };
     let keep_synonyms = request.include_synonyms;
     match resource.resource_type {
@@ -126,7 +124,11 @@ fn topic_config<'a>(
         config_source: synonyms
             .first()
             .map_or(DEFAULT_CONFIG, |first| first.source),
-        synonyms: if keep_synonyms { synonyms } else { Vec::new() },
+        synonyms: if keep_synonyms {
+            synonyms.into()
+        } else {
+            Vec::new().into()
+        },
         config_type: key.kind.number(),
         documentation: None,
         ..Default::default()
@@ -167,7 +169,7 @@ pub(super) fn alter(
 ) -> Outcome {
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let is_same = |other: &&IncrementalAlterConfigsResource<'_>| {
+        let is_same = |other: &IncrementalAlterConfigsResource<'_>| {
             other.resource_type == resource.resource_type
                 && other.resource_name == resource.resource_name
         };
@@ -177,7 +179,7 @@ pub(super) fn alter(
                 "Duplicate resource.",
             ))
         } else {
-            alter_one(cluster, resource, request.validate_only)
+            alter_one(cluster, &resource, request.validate_only)
         };
         results.push((resource, result));
     }

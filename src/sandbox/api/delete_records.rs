@@ -26,7 +26,7 @@ pub(super) fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let deleted = delete(cluster, call.broker_id, topic.name, wanted);
+            let deleted = delete(cluster, call.broker_id, topic.name, &wanted);
             DeleteRecordsPartitionResult {
                 partition_index: wanted.partition_index,
                 low_watermark: deleted.unwrap_or(-1),
@@ -40,7 +40,7 @@ pub(super) fn handle(
     }
     call.reply::<DeleteRecordsRequest<'_>>(&DeleteRecordsResponse {
         throttle_time_ms: 0,
-        topics,
+        topics: topics.into(),
     })
 }
 
@@ -52,22 +52,23 @@ fn delete(
     wanted: &DeleteRecordsPartition,
 ) -> Result<i64, ErrorCode> {
     let topic = cluster.topic(name)?;
-    let is_deletable = topic.config.rules().is_deletable;
+    let rules = topic.config.rules().clone();
     topic.partition(wanted.partition_index)?;
     if is_internal_topic(name) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
     let partition = cluster.partition_mut(name, wanted.partition_index)?;
-    partition.ensure_led_by(broker_id)?;
-    if !is_deletable {
+    let log = partition.led_log_mut(broker_id)?;
+    if !rules.is_deletable {
         return Err(ErrorCode::POLICY_VIOLATION);
     }
-    let log = &mut partition.log;
     let offset = match wanted.offset {
         HIGH_WATERMARK => log.high_watermark(),
         offset if offset < 0 => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
         offset => offset,
     };
     log.delete_before(offset)?;
-    Ok(log.start_offset())
+    let start_offset = log.start_offset();
+    partition.replicate(&rules);
+    Ok(start_offset)
 }

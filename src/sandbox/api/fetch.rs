@@ -15,13 +15,13 @@ use kmirror_protocol::{
         leaders::LeaderIdAndEpoch,
     },
     records::Compression,
-    wire::{Records, Uuid},
+    wire::{Array, Records, Uuid},
 };
 
 use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
     log::Log,
-    parked::ParkedFetch,
+    parked::{Parked, Waiting},
     topic::{Partition, Topic},
 };
 
@@ -58,13 +58,13 @@ pub(super) fn handle(
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
-            let ticket = cluster.parked.park(ParkedFetch {
+            cluster.parked.park(Parked {
                 broker_id: call.broker_id,
                 body: call.body.clone(),
                 deadline,
                 watched,
-            });
-            Outcome::Parked { ticket, deadline }
+                waiting: Waiting::Fetch,
+            })
         }
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn attempt(
     };
     let mut responses = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        responses.push(read_topic(cluster, call, request, topic, &mut budget));
+        responses.push(read_topic(cluster, call, request, &topic, &mut budget));
     }
     let wanted = usize::try_from(request.min_bytes).unwrap_or_default();
     let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= wanted;
@@ -108,8 +108,8 @@ pub(super) fn attempt(
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);
     let node_endpoints = super::node_endpoints(cluster, leaders);
     Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
-        responses,
-        node_endpoints,
+        responses: responses.into(),
+        node_endpoints: node_endpoints.into(),
         ..Default::default()
     }))
 }
@@ -133,7 +133,7 @@ fn read_topic<'a>(
             Err(code) => failed(wanted.partition, code),
             Ok((topic, partition)) => {
                 budget.watched.push((topic.id, partition.index));
-                let response = read_partition(call, request, topic, partition, wanted, budget);
+                let response = read_partition(call, request, topic, partition, &wanted, budget);
                 budget.is_urgent |= !response.error_code.is_ok()
                     || response.diverging_epoch != FetchResponseEpochEndOffset::default();
                 response
@@ -152,7 +152,7 @@ fn failed<'a>(partition_index: i32, error_code: ErrorCode) -> FetchResponseParti
         partition_index,
         error_code,
         high_watermark: -1,
-        aborted_transactions: Some(Vec::new()),
+        aborted_transactions: Some(Vec::new().into()),
         preferred_read_replica: -1,
         records: Some(Records::Gathered(Vec::new())),
         ..Default::default()
@@ -168,39 +168,23 @@ fn read_partition<'a>(
     budget: &mut Budget,
 ) -> FetchResponsePartition<'a> {
     let epoch = wanted.current_leader_epoch;
-    let access = if call.version() >= FROM_FOLLOWER_VERSION {
-        partition.ensure_replica(call.broker_id, epoch)
+    let log = if call.version() >= FROM_FOLLOWER_VERSION {
+        partition.local_log(call.broker_id, epoch)
     } else {
-        partition.ensure_leader(call.broker_id, epoch)
+        partition.led_log(call.broker_id, epoch)
     };
-    if let Err(code) = access {
-        let leader = LeaderIdAndEpoch {
-            leader_id: partition.leader,
-            leader_epoch: partition.leader_epoch,
-        };
-        let tells_leader = call.version() >= 16
-            && matches!(
-                code,
-                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
-            );
-        return FetchResponsePartition {
-            current_leader: if tells_leader {
-                leader
-            } else {
-                LeaderIdAndEpoch::default()
-            },
-            ..failed(wanted.partition, code)
-        };
-    }
+    let log = match log {
+        Ok(log) => log,
+        Err(code) => return not_here(call.version(), partition, code),
+    };
     if call.version() < 10 && topic.config.rules().compression == Some(Compression::Zstd) {
         return failed(wanted.partition, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
     }
-    let log = &partition.log;
-    let (diverging_epoch, pieces) = match diverging_epoch(partition, wanted) {
+    let (diverging_epoch, pieces) = match diverging_epoch(log, wanted) {
         Ok(Some(diverging)) => (diverging, Ok(Vec::new())),
         Ok(None) => (
             FetchResponseEpochEndOffset::default(),
-            read(partition, request, wanted, budget),
+            read(log, request, wanted, budget),
         ),
         Err(code) => (FetchResponseEpochEndOffset::default(), Err(code)),
     };
@@ -221,8 +205,36 @@ fn read_partition<'a>(
     }
 }
 
+/// The answer of a broker that may not answer for a partition; it names the leader (KIP-951).
+fn not_here<'a>(
+    version: i16,
+    partition: &Partition,
+    code: ErrorCode,
+) -> FetchResponsePartition<'a> {
+    let tells_leader = version >= 16
+        && matches!(
+            code,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
+        );
+    FetchResponsePartition {
+        current_leader: if tells_leader {
+            LeaderIdAndEpoch {
+                leader_id: partition.leader,
+                leader_epoch: partition.leader_epoch,
+            }
+        } else {
+            LeaderIdAndEpoch::default()
+        },
+        ..failed(partition.index, code)
+    }
+}
+
 /// What a reader of committed records must leave out of what it gets.
-fn aborted(log: &Log, fetch_offset: i64, pieces: &[Bytes]) -> Vec<FetchResponseAbortedTransaction> {
+fn aborted<'a>(
+    log: &Log,
+    fetch_offset: i64,
+    pieces: &[Bytes],
+) -> Array<'a, FetchResponseAbortedTransaction> {
     let len = pieces.iter().map(Bytes::len).sum::<usize>();
     let aborted = log.aborted_transactions(fetch_offset, len);
     // Who gets nothing is told nothing.
@@ -236,14 +248,13 @@ fn aborted(log: &Log, fetch_offset: i64, pieces: &[Bytes]) -> Vec<FetchResponseA
 }
 
 fn read(
-    partition: &Partition,
+    log: &Log,
     request: &FetchRequest<'_>,
     wanted: &FetchRequestPartition,
     budget: &mut Budget,
 ) -> Result<Vec<Bytes>, ErrorCode> {
     let len_max = usize::try_from(wanted.partition_max_bytes).unwrap_or_default();
     let len_max = len_max.min(budget.rest);
-    let log = &partition.log;
     let end = if request.isolation_level == READ_COMMITTED {
         log.last_stable_offset()
     } else {
@@ -259,13 +270,12 @@ fn read(
 
 /// Where this log and the one that the client has read part, if they do (KIP-595).
 fn diverging_epoch(
-    partition: &Partition,
+    log: &Log,
     wanted: &FetchRequestPartition,
 ) -> Result<Option<FetchResponseEpochEndOffset>, ErrorCode> {
     if wanted.last_fetched_epoch == -1 {
         return Ok(None);
     }
-    let log = &partition.log;
     let end = log
         .epochs
         .end_of(wanted.last_fetched_epoch, log.end_offset());

@@ -47,7 +47,7 @@ pub(super) fn handle(
             let found = if duplicates.contains(&(topic.name, wanted.partition_index)) {
                 Err(ErrorCode::INVALID_REQUEST)
             } else {
-                find(cluster, call, request, topic.name, wanted)
+                find(cluster, call, request, topic.name, &wanted)
             };
             response(wanted.partition_index, call.version(), found)
         });
@@ -66,8 +66,8 @@ pub(super) fn handle(
 fn duplicates<'a>(request: &ListOffsetsRequest<'a>) -> BTreeSet<(&'a str, i32)> {
     let mut seen = BTreeSet::new();
     let partitions = request.topics.iter().flat_map(|topic| {
-        let partitions = topic.partitions.iter();
-        partitions.map(|partition| (topic.name, partition.partition_index))
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |partition| (topic.name, partition.partition_index))
     });
     partitions
         .filter(|partition| !seen.insert(*partition))
@@ -110,15 +110,22 @@ fn find(
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
     let partition = cluster.partition(topic, wanted.partition_index)?;
-    if request.replica_id == DEBUGGING_REPLICA_ID {
-        partition.ensure_replica(call.broker_id, wanted.current_leader_epoch)?;
+    let (log, last_fetchable, is_lagging) = if request.replica_id == DEBUGGING_REPLICA_ID {
+        let log = partition.local_log(call.broker_id, wanted.current_leader_epoch)?;
+        (log, log.end_offset(), false)
     } else {
-        partition.ensure_leader(call.broker_id, wanted.current_leader_epoch)?;
-    }
-    let log = &partition.log;
-    let end = match (request.replica_id, request.isolation_level) {
-        (CONSUMER_REPLICA_ID, READ_COMMITTED) => log.last_stable_offset(),
-        _ => log.high_watermark(),
+        let log = partition.led_log(call.broker_id, wanted.current_leader_epoch)?;
+        let last_fetchable = match (request.replica_id, request.isolation_level) {
+            (CONSUMER_REPLICA_ID, READ_COMMITTED) => log.last_stable_offset(),
+            _ => log.high_watermark(),
+        };
+        // A new leader does not know yet what its predecessor had committed (KIP-207).
+        let is_lagging = log.high_watermark() < partition.epoch_start_offset;
+        (log, last_fetchable, is_lagging)
+    };
+    let lagging = match call.version() {
+        5.. => ErrorCode::OFFSET_NOT_AVAILABLE,
+        _ => ErrorCode::LEADER_NOT_AVAILABLE,
     };
     let at = |offset, leader_epoch| {
         Some(TimestampAndOffset {
@@ -128,14 +135,24 @@ fn find(
         })
     };
     Ok(match wanted.timestamp {
-        LATEST => at(end, partition.leader_epoch),
+        LATEST if is_lagging => return Err(lagging),
+        LATEST => at(last_fetchable, partition.leader_epoch),
         EARLIEST | EARLIEST_LOCAL => {
             let start = log.start_offset();
             at(start, log.epochs.at_start(start).unwrap_or(-1))
         }
         LATEST_TIERED => at(-1, -1),
-        MAX_TIMESTAMP => log.find_max_timestamp().filter(|it| it.offset < end),
-        timestamp => log.find_timestamp(timestamp).filter(|it| it.offset < end),
+        timestamp => {
+            let found = match timestamp {
+                MAX_TIMESTAMP => log.find_max_timestamp(),
+                timestamp => log.find_timestamp(timestamp),
+            };
+            let readable = found.filter(|found| found.offset < last_fetchable);
+            if readable.is_none() && is_lagging {
+                return Err(lagging);
+            }
+            readable
+        }
     })
 }
 

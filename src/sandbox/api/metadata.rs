@@ -49,13 +49,12 @@ pub(super) fn handle(
         Some(wanted) => {
             let wanted = wanted.iter();
             wanted
-                .map(|topic| find(cluster, call.version(), topic, operations))
+                .map(|topic| find(cluster, call.version(), &topic, operations))
                 .collect()
         }
     };
     let brokers = cluster
-        .brokers()
-        .iter()
+        .running_brokers()
         .map(|broker| MetadataResponseBroker {
             node_id: broker.id,
             host: &broker.host,
@@ -77,7 +76,8 @@ pub(super) fn handle(
 }
 
 fn controller_id(cluster: &Cluster) -> i32 {
-    cluster.brokers().first().map_or(-1, |broker| broker.id)
+    let first = cluster.running_brokers().next();
+    first.map_or(-1, |broker| broker.id)
 }
 
 /// A topic that was asked for by name, or from version 12 on by id.
@@ -113,22 +113,30 @@ fn find<'a>(
 }
 
 fn described(topic: &Topic, operations: i32) -> MetadataResponseTopic<'_> {
-    let partition = |partition: &Partition| MetadataResponsePartition {
-        error_code: ErrorCode::NONE,
-        partition_index: partition.index,
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.replicas.clone(),
-        offline_replicas: Vec::new(),
-    };
     MetadataResponseTopic {
         error_code: ErrorCode::NONE,
         name: Some(&topic.name),
         topic_id: topic.id,
         is_internal: is_internal_topic(&topic.name),
-        partitions: topic.partitions.iter().map(partition).collect(),
+        partitions: topic.partitions.iter().map(described_partition).collect(),
         topic_authorized_operations: operations,
+    }
+}
+
+fn described_partition<'a>(partition: &Partition) -> MetadataResponsePartition<'a> {
+    let replicas = partition.replicas.iter();
+    let offline = replicas.clone().filter(|replica| !replica.is_online);
+    MetadataResponsePartition {
+        error_code: match partition.leader {
+            -1 => ErrorCode::LEADER_NOT_AVAILABLE,
+            _ => ErrorCode::NONE,
+        },
+        partition_index: partition.index,
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: replicas.map(|replica| replica.broker_id).collect(),
+        isr_nodes: partition.isr.clone().into(),
+        offline_replicas: offline.map(|replica| replica.broker_id).collect(),
     }
 }
 
@@ -149,8 +157,7 @@ pub(super) fn describe_cluster(
         });
     }
     let brokers = cluster
-        .brokers()
-        .iter()
+        .running_brokers()
         .map(|broker| DescribeClusterBroker {
             broker_id: broker.id,
             host: &broker.host,

@@ -6,6 +6,7 @@
 mod api_versions;
 mod configs;
 mod delete_records;
+mod elect_leaders;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -28,7 +29,12 @@ use kmirror_protocol::{
     wire::{Decode, Reader},
 };
 
-use super::{Cluster, Outcome, Timestamp, parked::ParkedFetch};
+use super::{
+    Cluster, Outcome, Timestamp,
+    parked::{Parked, Waiting},
+};
+
+pub(super) use produce::Appended;
 
 /// The APIs that are served, in all versions of the message tables.
 const SERVED: &[ApiKey] = &[
@@ -47,6 +53,7 @@ const SERVED: &[ApiKey] = &[
     ApiKey::EndTxn,
     ApiKey::DescribeConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
@@ -82,7 +89,7 @@ impl<'a> Call<'a> {
         self.header.api_version
     }
 
-    /// The message.
+    /// The message; bytes after it are passed over, as librdkafka sends them.
     ///
     /// # Errors
     ///
@@ -97,8 +104,7 @@ impl<'a> Call<'a> {
             if version.flexible {
                 reader.skip_tagged_fields()?;
             }
-            let request = R::read(reader, version)?;
-            reader.end().map(|()| request)
+            R::read(reader, version)
         };
         read(&mut reader).map_err(|fault| format!("{} v{}: {fault}", R::KEY, version.number))
     }
@@ -193,6 +199,7 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
         ApiKey::ListTransactions => transactions_described::list(cluster, call, &call.decode()?),
         ApiKey::DescribeConfigs => configs::describe(cluster, call, &call.decode()?),
         ApiKey::CreatePartitions => partitions::create(cluster, call, &call.decode()?),
+        ApiKey::ElectLeaders => elect_leaders::handle(cluster, call, &call.decode()?),
         ApiKey::IncrementalAlterConfigs => configs::alter(cluster, call, &call.decode()?),
         ApiKey::DescribeCluster => metadata::describe_cluster(cluster, call, &call.decode()?),
         ApiKey::DescribeProducers => producers::describe(cluster, call, &call.decode()?),
@@ -200,19 +207,26 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
     })
 }
 
-/// Tries a parked fetch again; `None` if it goes on waiting, which an expired one never does.
-pub(super) fn retry_fetch(
-    cluster: &mut Cluster,
+/// Tries a parked request again; `None` if it goes on waiting, which an expired one never does.
+pub(super) fn retry(
+    cluster: &Cluster,
     now: Timestamp,
-    parked: &ParkedFetch,
+    parked: &mut Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
-    let call = Call::read(now, parked.broker_id, &parked.body)
-        .expect("a fetch is parked only after its header has been read");
-    let request = call
-        .decode()
-        .expect("a fetch is parked only after it has been decoded");
-    fetch::attempt(cluster, &call, &request, is_expired).ok()
+    let call = Call::read(now, parked.broker_id, &parked.body);
+    let call = call.expect("a request is parked only after its header has been read");
+    let decoded = "a request is parked only after it has been decoded";
+    match &mut parked.waiting {
+        Waiting::Fetch => {
+            let request = call.decode().expect(decoded);
+            fetch::attempt(cluster, &call, &request, is_expired).ok()
+        }
+        Waiting::Acks(topics) => {
+            let request = call.decode().expect(decoded);
+            produce::acknowledge(cluster, &call, &request, topics, is_expired)
+        }
+    }
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.

@@ -20,7 +20,7 @@ pub(super) fn handle(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let partition = wanted.partition;
-            match find(cluster, call.broker_id, topic.topic, wanted) {
+            match find(cluster, call.broker_id, topic.topic, &wanted) {
                 Ok(Some((leader_epoch, end_offset))) => OffsetForLeaderEpochEndOffset {
                     error_code: ErrorCode::NONE,
                     partition,
@@ -57,7 +57,6 @@ fn find(
     wanted: &OffsetForLeaderPartition,
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
     let partition = cluster.partition(topic, wanted.partition)?;
-    partition.ensure_leader(broker_id, wanted.current_leader_epoch)?;
-    let log = &partition.log;
+    let log = partition.led_log(broker_id, wanted.current_leader_epoch)?;
     Ok(log.epochs.end_of(wanted.leader_epoch, log.end_offset()))
 }

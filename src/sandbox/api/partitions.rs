@@ -35,7 +35,7 @@ pub(super) fn create(
                 "Duplicate topic name.",
             ))
         } else {
-            add(cluster, wanted, request.validate_only)
+            add(cluster, &wanted, request.validate_only)
         };
         results.push((wanted.name, added));
     }
@@ -78,11 +78,15 @@ fn add(
             }
             let factor = usize::try_from(replication_factor).ok();
             for assignment in assignments {
-                topics::check_replicas(cluster, &assignment.broker_ids, factor)?;
+                let broker_ids: Vec<_> = assignment.broker_ids.iter().collect();
+                topics::check_replicas(cluster, &broker_ids, factor)?;
             }
             let assigned = (current..).zip(assignments);
+            let is_online = |id| cluster.is_running(id);
             assigned
-                .map(|(index, it)| Partition::new(index, it.broker_ids.clone()))
+                .map(|(index, it)| {
+                    Partition::new(index, it.broker_ids.iter().collect::<Vec<_>>(), is_online)
+                })
                 .collect()
         }
     };

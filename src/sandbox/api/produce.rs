@@ -9,18 +9,21 @@ use kmirror_protocol::{
     ErrorCode,
     messages::{
         ProduceRequest, ProduceResponse,
-        leaders::{LeaderIdAndEpoch, NodeEndpoint},
+        leaders::LeaderIdAndEpoch,
         produce::{
             ProduceRequestPartition, ProduceRequestTopic, ProduceResponsePartition,
             ProduceResponseRecordError, ProduceResponseTopic,
         },
     },
     records::{Batch, LogEntry, batches},
+    wire::Uuid,
 };
 
 use super::{Call, Cluster, Outcome, transactional_produce};
 use crate::sandbox::{
     config::{TimestampType, TopicRules},
+    log::Log,
+    parked::{Parked, Waiting},
     producers::Admission,
     topic::{Partition, is_internal_topic},
     validate::{self, Rejection, Validated},
@@ -30,15 +33,23 @@ use crate::sandbox::{
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     base_offset: i64,
+    /// The offset after its last record.
+    next_offset: i64,
     log_append_time_ms: i64,
     log_start_offset: i64,
 }
 
 /// What became of one partition's records.
 #[derive(Debug)]
-struct Appended {
+pub(in crate::sandbox) struct Appended {
+    /// Of a topic that exists.
+    topic_id: Uuid,
     index: i32,
     result: Result<Stored, Rejection>,
+    /// Whether followers are still to get the records before the request is answered.
+    is_awaited: bool,
+    /// What went wrong after the records had been stored.
+    late_error: ErrorCode,
     /// For errors that a known partition answered; else -1.
     log_start_offset: i64,
     /// For partitions that another broker leads.
@@ -60,32 +71,118 @@ pub(super) fn handle(
     for (topic_at, topic) in request.topic_data.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for (at, partition) in topic.partition_data.iter().enumerate() {
-            let key = entry_key(topic, partition);
+            let key = entry_key(&topic, &partition);
             if last_entries.get(&key) == Some(&(topic_at, at)) {
                 let appended = match &refusal {
                     Some(rejection) => failed(partition.index, rejection.clone()),
-                    None => append(cluster, call, request, topic, partition),
+                    None => append(cluster, call, request, &topic, &partition),
                 };
                 partitions.push(appended);
             }
         }
-        topics.push((topic, partitions));
+        topics.push(partitions);
     }
     if request.acks == 0 {
         return unanswered(&topics);
     }
-    let endpoints = endpoints(cluster, &topics);
-    let topics = topics.iter();
+    let may_wait = request.timeout_ms > 0;
+    match acknowledge(cluster, call, request, &mut topics, !may_wait) {
+        Some(outcome) => outcome,
+        None => cluster.parked.park(Parked {
+            broker_id: call.broker_id,
+            body: call.body.clone(),
+            deadline: call.now.plus_ms(i64::from(request.timeout_ms)),
+            watched: awaited(&mut topics).map(|it| it.partition()).collect(),
+            waiting: Waiting::Acks(topics),
+        }),
+    }
+}
+
+/// Answers, once in-sync replicas have all that was stored with acks -1, or if it `must_answer`.
+///
+/// Source: `DelayedProduce`.
+pub(super) fn acknowledge(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    request: &ProduceRequest<'_>,
+    topics: &mut [Vec<Appended>],
+    must_answer: bool,
+) -> Option<Outcome> {
+    let mut is_complete = true;
+    for appended in awaited(topics) {
+        appended.settle(cluster, call.broker_id, must_answer);
+        is_complete &= !appended.is_awaited;
+    }
+    if !is_complete {
+        return None;
+    }
+    let partitions = topics.iter().flatten();
+    let leaders = partitions.map(|partition| partition.current_leader.leader_id);
+    // Where the leaders of the partitions that were sent to the wrong broker listen (KIP-951).
+    let node_endpoints = super::node_endpoints(cluster, leaders);
+    let topics = request.topic_data.iter().zip(&*topics);
     let topics = topics.map(|(topic, partitions)| ProduceResponseTopic {
         name: topic.name,
         topic_id: topic.topic_id,
         partition_responses: partitions.iter().map(response).collect(),
     });
-    call.reply::<ProduceRequest<'_>>(&ProduceResponse {
+    Some(call.reply::<ProduceRequest<'_>>(&ProduceResponse {
         responses: topics.collect(),
         throttle_time_ms: 0,
-        node_endpoints: endpoints,
-    })
+        node_endpoints: node_endpoints.into(),
+    }))
+}
+
+/// The partitions whose records are not yet everywhere they must be.
+fn awaited(topics: &mut [Vec<Appended>]) -> impl Iterator<Item = &mut Appended> {
+    let partitions = topics.iter_mut().flatten();
+    partitions.filter(|partition| partition.is_awaited)
+}
+
+impl Appended {
+    const fn partition(&self) -> (Uuid, i32) {
+        (self.topic_id, self.index)
+    }
+
+    /// Notes what has become of stored records, if that is known or it `must`.
+    ///
+    /// Source: `Partition.checkEnoughReplicasReachOffset`.
+    fn settle(&mut self, cluster: &Cluster, broker_id: i32, must: bool) {
+        let next_offset = self.result.as_ref().map_or(0, |stored| stored.next_offset);
+        let found = cluster.topic_by_id(self.topic_id);
+        let found = found.and_then(|topic| Ok((topic, topic.partition(self.index)?)));
+        let Ok((topic, partition)) = found else {
+            self.fail_late(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            return;
+        };
+        match partition.led_log(broker_id, -1) {
+            Err(code) => {
+                self.fail_late(code);
+                self.current_leader = leader_of(partition);
+            }
+            Ok(log) if log.high_watermark() >= next_offset => {
+                let min_isr = partition.min_isr(topic.config.rules());
+                self.is_awaited = false;
+                if partition.isr.len() < min_isr {
+                    self.late_error = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+                }
+            }
+            Ok(_) if must => self.fail_late(ErrorCode::REQUEST_TIMED_OUT),
+            Ok(_) => {}
+        }
+    }
+
+    const fn fail_late(&mut self, code: ErrorCode) {
+        self.is_awaited = false;
+        self.late_error = code;
+    }
+}
+
+const fn leader_of(partition: &Partition) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch {
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+    }
 }
 
 /// The error of every partition when the request as a whole is at fault.
@@ -98,9 +195,9 @@ fn refuse_all(call: &Call<'_>, request: &ProduceRequest<'_>) -> Option<Rejection
     let mut partitions = request
         .topic_data
         .iter()
-        .flat_map(|topic| &topic.partition_data);
+        .flat_map(|topic| topic.partition_data);
     let has_transactional = partitions.any(|partition| {
-        let mut entries = batches(blob(partition));
+        let mut entries = batches(blob(&partition));
         entries.any(|entry| {
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
@@ -129,7 +226,8 @@ fn last_entries<'a>(request: &ProduceRequest<'a>) -> BTreeMap<EntryKey<'a>, (usi
     let topics = request.topic_data.iter().enumerate();
     let entries = topics.flat_map(|(topic_at, topic)| {
         let partitions = topic.partition_data.iter().enumerate();
-        partitions.map(move |(at, partition)| (entry_key(topic, partition), (topic_at, at)))
+        let keyed = partitions.map(|(at, it)| (entry_key(&topic, &it), (topic_at, at)));
+        keyed.collect::<Vec<_>>()
     });
     entries.collect()
 }
@@ -141,8 +239,11 @@ pub(super) fn blob<'a>(partition: &ProduceRequestPartition<'a>) -> &'a [u8] {
 
 fn failed(index: i32, rejection: impl Into<Rejection>) -> Appended {
     Appended {
+        topic_id: Uuid::ZERO,
         index,
         result: Err(rejection.into()),
+        is_awaited: false,
+        late_error: ErrorCode::NONE,
         log_start_offset: -1,
         current_leader: LeaderIdAndEpoch::default(),
     }
@@ -171,10 +272,9 @@ fn append(
         Ok(batch) => batch,
         Err(code) => return failed(partition.index, code),
     };
-    let transactional_id = request.transactional_id;
-    let place = (name.as_str(), partition.index);
-    match transactional_produce::verify(cluster, call, transactional_id, place, &batch.header) {
-        Ok(()) => append_batch(cluster, call, &name, partition.index, &batch),
+    let (id, place) = (request.transactional_id, (name.as_str(), partition.index));
+    match transactional_produce::verify(cluster, call, id, place, &batch.header) {
+        Ok(()) => append_batch(cluster, call, place, &batch, request.acks),
         Err(rejection) => failed(partition.index, rejection),
     }
 }
@@ -182,9 +282,9 @@ fn append(
 fn append_batch(
     cluster: &mut Cluster,
     call: &Call<'_>,
-    topic: &str,
-    index: i32,
+    (topic, index): (&str, i32),
     batch: &Batch<'_>,
+    acks: i16,
 ) -> Appended {
     let retained_bytes_max = cluster.options.retained_bytes_max;
     let Some(topic) = cluster.topics.get_mut(topic) else {
@@ -195,22 +295,26 @@ fn append_batch(
         Ok(partition) => partition,
         Err(code) => return failed(index, code),
     };
-    if let Err(code) = partition.ensure_led_by(call.broker_id) {
+    if let Err(code) = partition.led_log(call.broker_id, -1) {
         return Appended {
-            current_leader: LeaderIdAndEpoch {
-                leader_id: partition.leader,
-                leader_epoch: partition.leader_epoch,
-            },
+            current_leader: leader_of(partition),
             ..failed(index, code)
         };
     }
-    let stored = store(call, partition, &rules, batch, retained_bytes_max);
-    let log_start_offset = partition.log.start_offset();
+    let stored = if acks == -1 && partition.isr.len() < partition.min_isr(&rules) {
+        Err(ErrorCode::NOT_ENOUGH_REPLICAS.into())
+    } else {
+        store(call, partition, &rules, batch, retained_bytes_max)
+    };
+    let log_start_offset = partition.log().map_or(-1, Log::start_offset);
     if stored.is_ok() {
         cluster.parked.wake(topic_id, index);
     }
     Appended {
+        topic_id,
         index,
+        is_awaited: acks == -1 && stored.is_ok(),
+        late_error: ErrorCode::NONE,
         log_start_offset: match &stored {
             Err(rejection) if hides_log_start(rejection.code) => -1,
             _ => log_start_offset,
@@ -228,25 +332,34 @@ fn store(
     retained_bytes_max: usize,
 ) -> Result<Stored, Rejection> {
     let Validated { header, rebuilt } = validate::validate(batch, rules, call.now)?;
-    let log = &mut partition.log;
-    let (base_offset, log_append_time_ms) = match log.producers.check(&header)? {
+    let leader_epoch = partition.leader_epoch;
+    let log = partition.led_log_mut(call.broker_id)?;
+    match log.producers.check(&header)? {
         Admission::Duplicate {
             first_offset,
+            last_offset,
             timestamp,
-        } => (first_offset, timestamp),
+        } => Ok(Stored {
+            base_offset: first_offset,
+            next_offset: last_offset.saturating_add(1),
+            log_append_time_ms: timestamp,
+            log_start_offset: log.start_offset(),
+        }),
         Admission::Append => {
             let payload = rebuilt.unwrap_or_else(|| keep(call, batch));
-            let offset = log.append(header, payload, partition.leader_epoch);
+            let base_offset = log.append(header, payload, leader_epoch);
             log.limit_bytes(retained_bytes_max);
             let is_stamped = rules.timestamp_type == TimestampType::LogAppendTime;
-            (offset, if is_stamped { call.now.0 } else { -1 })
+            let stored = Stored {
+                base_offset,
+                next_offset: log.end_offset(),
+                log_append_time_ms: if is_stamped { call.now.0 } else { -1 },
+                log_start_offset: log.start_offset(),
+            };
+            partition.replicate(rules);
+            Ok(stored)
         }
-    };
-    Ok(Stored {
-        base_offset,
-        log_append_time_ms,
-        log_start_offset: log.start_offset(),
-    })
+    }
 }
 
 /// The errors that `ReplicaManager.appendToLocalLog` answers without the log start offset.
@@ -270,22 +383,12 @@ fn keep(call: &Call<'_>, batch: &Batch<'_>) -> Bytes {
 }
 
 /// With `acks` 0 only a closed connection can tell the producer of an error.
-fn unanswered(topics: &[(&ProduceRequestTopic<'_>, Vec<Appended>)]) -> Outcome {
-    let mut partitions = topics.iter().flat_map(|(_, partitions)| partitions);
+fn unanswered(topics: &[Vec<Appended>]) -> Outcome {
+    let mut partitions = topics.iter().flatten();
     match partitions.find_map(|partition| partition.result.as_ref().err()) {
         Some(rejection) => Outcome::Close(format!("produce with acks 0: {}", rejection.code)),
         None => Outcome::NoReply,
     }
-}
-
-/// Where the leaders of the partitions that were sent to the wrong broker listen (KIP-951).
-fn endpoints<'a>(
-    cluster: &'a Cluster,
-    topics: &[(&ProduceRequestTopic<'_>, Vec<Appended>)],
-) -> Vec<NodeEndpoint<'a>> {
-    let partitions = topics.iter().flat_map(|(_, partitions)| partitions);
-    let leaders = partitions.map(|partition| partition.current_leader.leader_id);
-    super::node_endpoints(cluster, leaders)
 }
 
 fn response(appended: &Appended) -> ProduceResponsePartition<'_> {
@@ -293,6 +396,8 @@ fn response(appended: &Appended) -> ProduceResponsePartition<'_> {
     match &appended.result {
         Ok(stored) => ProduceResponsePartition {
             index,
+            error_code: appended.late_error,
+            current_leader: appended.current_leader.clone(),
             base_offset: stored.base_offset,
             log_append_time_ms: stored.log_append_time_ms,
             log_start_offset: stored.log_start_offset,

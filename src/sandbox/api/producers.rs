@@ -22,8 +22,8 @@ pub(super) fn describe(
     for topic in &request.topics {
         let indexes = topic.partition_indexes.iter();
         let partitions = indexes.map(|index| {
-            let producers = active_producers(cluster, call.broker_id, topic.name, *index);
-            (*index, producers)
+            let producers = active_producers(cluster, call.broker_id, topic.name, index);
+            (index, producers)
         });
         topics.push((topic.name, partitions.collect::<Vec<_>>()));
     }
@@ -38,7 +38,7 @@ pub(super) fn describe(
                     partition_index: *partition_index,
                     error_code,
                     error_message,
-                    active_producers: producers.as_ref().cloned().unwrap_or_default(),
+                    active_producers: producers.iter().flatten().cloned().collect(),
                 }
             })
             .collect(),
@@ -49,7 +49,7 @@ pub(super) fn describe(
     })
 }
 
-/// Any replica may answer: all have the same log (`ReplicaManager.activeProducerState`).
+/// Any replica answers, of its own log (`ReplicaManager.activeProducerState`).
 fn active_producers(
     cluster: &Cluster,
     broker_id: i32,
@@ -60,8 +60,7 @@ fn active_producers(
         return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
     }
     let partition = cluster.partition(topic, partition)?;
-    partition.ensure_replica(broker_id, -1)?;
-    let producers = partition.log.producers.iter();
+    let producers = partition.local_log(broker_id, -1)?.producers.iter();
     let producers = producers.map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.epoch),

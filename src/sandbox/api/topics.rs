@@ -51,7 +51,7 @@ pub(super) fn create(
         }
         let result = match &excess {
             Some(error) => Err(error.clone()),
-            None => new_topic(cluster, wanted),
+            None => new_topic(cluster, &wanted),
         };
         topics.push((wanted.name, result));
     }
@@ -179,23 +179,26 @@ pub(super) fn place(
     indexes: std::ops::Range<i32>,
     replication_factor: i16,
 ) -> Result<Vec<Partition>, ApiError> {
-    let ids: Vec<i32> = cluster.brokers().iter().map(|broker| broker.id).collect();
+    let ids = cluster.brokers().iter().map(|broker| broker.id);
+    let (running, stopped): (Vec<i32>, Vec<i32>) = ids.partition(|id| cluster.is_running(*id));
+    let broker_count = running.len().saturating_add(stopped.len());
     let replica_count = usize::try_from(replication_factor).unwrap_or_default();
-    if replica_count > ids.len() {
+    if replica_count > broker_count || running.is_empty() {
         return Err(ApiError::new(
             ErrorCode::INVALID_REPLICATION_FACTOR,
             format!(
                 "Unable to replicate the partition {replication_factor} time(s): The target \
-                 replication factor of {replication_factor} cannot be reached because only {} \
-                 broker(s) are registered.",
-                ids.len()
+                 replication factor of {replication_factor} cannot be reached because only \
+                 {broker_count} broker(s) are registered."
             ),
         ));
     }
-    let first = cluster.random.below(ids.len());
+    let first = cluster.random.below(running.len());
     let partitions = (first..).zip(indexes).map(|(leader_at, index)| {
-        let replicas = ids.iter().cycle().skip(leader_at % ids.len());
-        Partition::new(index, replicas.take(replica_count).copied().collect())
+        let replicas = running.iter().cycle().skip(leader_at % running.len());
+        let replicas = replicas.take(running.len()).chain(&stopped);
+        let replicas = replicas.take(replica_count).copied();
+        Partition::new(index, replicas, |id| cluster.is_running(id))
     });
     Ok(partitions.collect())
 }
@@ -214,7 +217,7 @@ fn assigned(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Partit
             return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
         }
     }
-    let mut assignments: Vec<&CreatableReplicaAssignment> = wanted.assignments.iter().collect();
+    let mut assignments: Vec<CreatableReplicaAssignment<'_>> = wanted.assignments.iter().collect();
     assignments.sort_by_key(|assignment| assignment.partition_index);
     let mut partitions: Vec<Partition> = Vec::with_capacity(assignments.len());
     for (expected, assignment) in (0..).zip(assignments) {
@@ -225,13 +228,15 @@ fn assigned(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Partit
             )));
         }
         let factor = partitions.first().map(|first| first.replicas.len());
-        check_replicas(cluster, &assignment.broker_ids, factor)?;
+        let broker_ids: Vec<_> = assignment.broker_ids.iter().collect();
+        check_replicas(cluster, &broker_ids, factor)?;
         if index != expected {
             return Err(invalid(
                 "partitions should be a consecutive 0-based integer sequence".to_owned(),
             ));
         }
-        partitions.push(Partition::new(index, assignment.broker_ids.clone()));
+        let is_online = |id| cluster.is_running(id);
+        partitions.push(Partition::new(index, broker_ids, is_online));
     }
     Ok(partitions)
 }
@@ -258,6 +263,8 @@ pub(super) fn check_replicas(
              partitions, which have {factor} replica(s).",
             broker_ids.len()
         )
+    } else if !broker_ids.iter().any(|id| cluster.is_running(*id)) {
+        "includes only brokers that are down.".to_owned()
     } else {
         return Ok(());
     };
@@ -308,7 +315,7 @@ pub(super) fn delete(
         name: Some(name),
         topic_id: Uuid::ZERO,
     });
-    let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter().cloned()).collect();
+    let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter()).collect();
     let found: Vec<_> = wanted.iter().map(|it| to_delete(cluster, it)).collect();
     let names = found.iter().flatten().map(|(name, _)| name.as_str());
     let duplicates = duplicates(names);
@@ -341,7 +348,7 @@ pub(super) fn delete(
     }
     let outcome = call.reply::<DeleteTopicsRequest<'_>>(&DeleteTopicsResponse {
         throttle_time_ms: 0,
-        responses,
+        responses: responses.into(),
     });
     for (name, _) in found.iter().flatten() {
         if !duplicates.contains(name.as_str()) {

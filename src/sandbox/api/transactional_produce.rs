@@ -37,7 +37,7 @@ pub(super) fn ensure_one_producer(
     let mut producers = BTreeSet::new();
     for topic in &request.topic_data {
         for partition in &topic.partition_data {
-            let batch = validate::single_batch(produce::blob(partition), version);
+            let batch = validate::single_batch(produce::blob(&partition), version);
             if let Ok(batch) = batch
                 && is_of_transaction(&batch.header)
             {
@@ -73,11 +73,10 @@ pub(super) fn verify(
     };
     let adds = call.version() >= ADDING_VERSION;
     let partition = cluster.partition_mut(topic, index)?;
-    if partition.ensure_led_by(call.broker_id).is_err() {
+    let Ok(log) = partition.led_log_mut(call.broker_id) else {
         return Ok(());
-    }
-    let producers = &mut partition.log.producers;
-    if !producers.begin_verification(batch, adds, call.now)? {
+    };
+    if !log.producers.begin_verification(batch, adds, call.now)? {
         return Ok(());
     }
     if transactional_id.is_empty() {

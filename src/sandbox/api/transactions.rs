@@ -35,7 +35,7 @@ pub(super) fn ensure_coordinator(
 ) -> Result<(), ErrorCode> {
     if transactional_id.is_empty() {
         Err(ErrorCode::INVALID_REQUEST)
-    } else if coordinators::coordinator_of(cluster.brokers(), transactional_id) == broker_id {
+    } else if coordinators::coordinator_of(cluster, transactional_id) == broker_id {
         Ok(())
     } else {
         Err(ErrorCode::NOT_COORDINATOR)
@@ -105,10 +105,10 @@ pub(super) fn add_partitions(
     call: &Call<'_>,
     request: &AddPartitionsToTxnRequest<'_>,
 ) -> Outcome {
-    let topics = request.v3_and_below_topics.iter();
-    let is_faultless = topics.clone().all(|topic| {
+    let topics = &request.v3_and_below_topics;
+    let is_faultless = topics.iter().all(|topic| {
         let mut indexes = topic.partitions.iter();
-        indexes.all(|index| fault(cluster, topic.name, *index).is_none())
+        indexes.all(|index| fault(cluster, topic.name, index).is_none())
     });
     let added = if is_faultless {
         add(cluster, call, request)
@@ -118,11 +118,11 @@ pub(super) fn add_partitions(
     let common = added.map_err(|code| known_to_client(call.version(), 2, code));
     let common = common.err().unwrap_or_default();
     let code = |topic: &str, index| fault(cluster, topic, index).unwrap_or(common);
-    let results = topics.map(|topic| {
+    let results = topics.iter().map(|topic| {
         let partitions = topic.partitions.iter();
         let partitions = partitions.map(|index| AddPartitionsToTxnPartitionResult {
-            partition_index: *index,
-            partition_error_code: code(topic.name, *index).0,
+            partition_index: index,
+            partition_error_code: code(topic.name, index).0,
         });
         AddPartitionsToTxnTopicResult {
             name: topic.name,
@@ -150,11 +150,11 @@ fn add(
     request: &AddPartitionsToTxnRequest<'_>,
 ) -> Result<(), ErrorCode> {
     let topics = request.v3_and_below_topics.iter();
-    let partitions = topics.flat_map(|topic| {
+    let mut partitions: Vec<TopicPartition> = Vec::new();
+    for topic in topics {
         let indexes = topic.partitions.iter();
-        indexes.map(|index| (topic.name.to_owned(), *index))
-    });
-    let partitions: Vec<TopicPartition> = partitions.collect();
+        partitions.extend(indexes.map(|index| (topic.name.to_owned(), index)));
+    }
     let transactional_id = request.v3_and_below_transactional_id;
     ensure_coordinator(cluster, call.broker_id, transactional_id)?;
     let producer = ProducerIdAndEpoch {

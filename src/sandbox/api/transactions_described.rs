@@ -3,6 +3,8 @@
 //! Source: `TransactionCoordinator.handleDescribeTransactions` and
 //! `TransactionStateManager.listTransactionStates`.
 
+use std::collections::BTreeMap;
+
 use fancy_regex::Regex;
 use kmirror_protocol::{
     ErrorCode,
@@ -49,16 +51,15 @@ fn described<'a>(
     transactional_id: &'a str,
     transaction: &'a Transaction,
 ) -> describe_transactions::TransactionState<'a> {
-    let mut topics: Vec<describe_transactions::TopicData<'a>> = Vec::new();
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for (topic, partition) in &transaction.partitions {
-        match topics.last_mut().filter(|last| last.topic == topic) {
-            Some(last) => last.partitions.push(*partition),
-            None => topics.push(describe_transactions::TopicData {
-                topic,
-                partitions: vec![*partition],
-            }),
-        }
+        topics.entry(topic).or_default().push(*partition);
     }
+    let topics = topics.into_iter();
+    let topics = topics.map(|(topic, partitions)| describe_transactions::TopicData {
+        topic,
+        partitions: partitions.into(),
+    });
     describe_transactions::TransactionState {
         error_code: ErrorCode::NONE,
         transactional_id,
@@ -67,7 +68,7 @@ fn described<'a>(
         transaction_start_time_ms: transaction.started_at.0,
         producer_id: transaction.producer.id,
         producer_epoch: transaction.producer.epoch,
-        topics,
+        topics: topics.collect(),
     }
 }
 
@@ -83,8 +84,7 @@ pub(super) fn list(
             ..Default::default()
         });
     };
-    let brokers = cluster.brokers();
-    let is_here = |id: &str| coordinators::coordinator_of(brokers, id) == call.broker_id;
+    let is_here = |id: &str| coordinators::coordinator_of(cluster, id) == call.broker_id;
     let transactions = cluster.transactions.iter();
     let wanted = transactions.filter(|(id, transaction)| {
         is_here(id)
@@ -98,7 +98,7 @@ pub(super) fn list(
         producer_id: transaction.producer.id,
         transaction_state: transaction.state.name(),
     });
-    let unknown = request.state_filters.iter().copied();
+    let unknown = request.state_filters.iter();
     let unknown = unknown.filter(|name| !State::is_known(name));
     call.reply::<ListTransactionsRequest<'_>>(&ListTransactionsResponse {
         unknown_state_filters: unknown.collect(),
@@ -123,7 +123,7 @@ fn matches_filters(
     let ids = &request.producer_id_filters;
     let states = &request.state_filters;
     let age_ms = call.now.0.saturating_sub(transaction.started_at.0);
-    (ids.is_empty() || ids.iter().any(|id| *id == transaction.producer.id))
-        && (states.is_empty() || states.iter().any(|it| *it == transaction.state.name()))
+    (ids.is_empty() || ids.iter().any(|id| id == transaction.producer.id))
+        && (states.is_empty() || states.iter().any(|it| it == transaction.state.name()))
         && (request.duration_filter < 0 || age_ms > request.duration_filter)
 }

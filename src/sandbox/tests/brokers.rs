@@ -14,9 +14,17 @@ use super::*;
 /// Error code of a fetch of offset 0 by somebody who believes in a leader epoch.
 fn fetch_code(sandbox: &mut Sandbox, version: i16, broker_id: i32, epoch: i32) -> ErrorCode {
     let mut request = fetch(sandbox.topic_id(), 0, 0);
-    request.topics[0].partitions[0].current_leader_epoch = epoch;
+    request.topics.to_mut()[0].partitions.to_mut()[0].current_leader_epoch = epoch;
     let answer = sandbox.ask_in(version, broker_id, &request);
-    answer.decode().responses[0].partitions[0].error_code
+    answer
+        .decode()
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap()
+        .error_code
 }
 
 #[test]
@@ -27,7 +35,13 @@ fn only_the_leader_appends_and_others_name_it() {
         let blob = batch(1);
         let answer = sandbox.ask(broker_id, &produce(topic_id, &blob));
         let response = answer.decode();
-        let partition = &response.responses[0].partition_responses[0];
+        let partition = &response
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         assert_eq!(partition.error_code.0, expected, "broker {broker_id}");
         let leader = &partition.current_leader;
         let leaders: Vec<i32> = response
@@ -84,9 +98,14 @@ fn a_new_leader_fences_the_old_leader_epoch() {
     }
     let answer = sandbox.ask(1, &fetch(sandbox.topic_id(), 1, 0));
     let response = answer.decode();
-    let records = response.responses[0].partitions[0]
+    let records = response
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap()
         .records
-        .as_ref()
         .unwrap();
     let stored = BatchHeader::parse(records.as_slice()).unwrap();
     assert_eq!(stored.partition_leader_epoch, 1);
@@ -110,20 +129,36 @@ fn an_old_leader_epoch_ends_where_the_new_leader_began() {
                 partitions: vec![OffsetForLeaderPartition {
                     leader_epoch,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = sandbox.ask(1, &request);
-        let end = &answer.decode().topics[0].partitions[0];
+        let end = &answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap();
         let end = (end.error_code.0, end.leader_epoch, end.end_offset);
         assert_eq!(end, expected, "epoch {leader_epoch}");
     }
     // Somebody who read offset 2 in epoch 0 has read what is not in this log.
     let mut request = fetch(sandbox.topic_id(), 2, 0);
-    request.topics[0].partitions[0].last_fetched_epoch = 0;
+    request.topics.to_mut()[0].partitions.to_mut()[0].last_fetched_epoch = 0;
     let answer = sandbox.ask(1, &request);
-    let diverging = answer.decode().responses[0].partitions[0]
+    let diverging = answer
+        .decode()
+        .responses
+        .first()
+        .unwrap()
+        .partitions
+        .first()
+        .unwrap()
         .diverging_epoch
         .clone();
     assert_eq!((diverging.epoch, diverging.end_offset), (0, 1));
@@ -141,12 +176,22 @@ fn any_replica_lists_offsets_for_debugging() {
                 partitions: vec![ListOffsetsRequestPartition {
                     timestamp: -1,
                     ..Default::default()
-                }],
-            }],
+                }]
+                .into(),
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = sandbox.ask(broker_id, &request);
-        let code = answer.decode().topics[0].partitions[0].error_code;
+        let code = answer
+            .decode()
+            .topics
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .error_code;
         assert_eq!(
             code.0, expected,
             "replica id {replica_id}, broker {broker_id}"
@@ -163,11 +208,15 @@ fn leaders_and_replicas_are_spread_over_all_brokers() {
             num_partitions: 6,
             replication_factor: 2,
             ..Default::default()
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let created = sandbox.ask(2, &request);
-    assert_eq!(created.decode().topics[0].error_code, ErrorCode::NONE);
+    assert_eq!(
+        created.decode().topics.first().unwrap().error_code,
+        ErrorCode::NONE
+    );
     let all = MetadataRequest {
         topics: None,
         ..Default::default()
@@ -176,10 +225,16 @@ fn leaders_and_replicas_are_spread_over_all_brokers() {
     let metadata = answer.decode();
     assert_eq!(metadata.brokers.len(), 3);
     let mut led = [0; 3];
-    for partition in &metadata.topics[0].partitions {
+    for partition in &metadata.topics.first().unwrap().partitions {
         led[usize::try_from(partition.leader_id).unwrap()] += 1;
-        assert_eq!(partition.replica_nodes[0], partition.leader_id);
-        assert_ne!(partition.replica_nodes[1], partition.leader_id);
+        assert_eq!(
+            partition.replica_nodes.first().unwrap(),
+            partition.leader_id
+        );
+        assert_ne!(
+            partition.replica_nodes.iter().nth(1).unwrap(),
+            partition.leader_id
+        );
     }
     assert_eq!(led, [2, 2, 2]);
 }

@@ -3,7 +3,10 @@
 //! The rules that can be are probes of the conformance suite, which runs against Kafka as well.
 
 mod brokers;
+mod compaction;
+mod faults;
 mod frames;
+mod replication;
 mod retention;
 mod transactions;
 mod waiting;
@@ -105,13 +108,14 @@ impl Sandbox {
                 name: "t",
                 num_partitions: -1,
                 replication_factor: -1,
-                assignments: vec![assignment],
+                assignments: vec![assignment].into(),
                 configs: configs.collect(),
-            }],
+            }]
+            .into(),
             ..Default::default()
         };
         let answer = self.ask(0, &request);
-        let created = &answer.decode().topics[0];
+        let created = &answer.decode().topics.first().unwrap();
         assert_eq!(created.error_code, ErrorCode::NONE, "{created:?}");
         created.topic_id
     }
@@ -124,7 +128,14 @@ impl Sandbox {
     fn produce(&mut self, broker_id: i32, blob: &[u8]) -> (ErrorCode, i64) {
         let request = produce(self.topic_id(), blob);
         let answer = self.ask(broker_id, &request);
-        let partition = &answer.decode().responses[0].partition_responses[0];
+        let partition = &answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partition_responses
+            .first()
+            .unwrap();
         (partition.error_code, partition.base_offset)
     }
 
@@ -143,8 +154,10 @@ fn produce(topic_id: Uuid, blob: &[u8]) -> ProduceRequest<'_> {
             partition_data: vec![ProduceRequestPartition {
                 index: 0,
                 records: Some(Records::Slice(blob)),
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }
@@ -161,8 +174,10 @@ fn fetch(topic_id: Uuid, fetch_offset: i64, max_wait_ms: i32) -> FetchRequest<'s
                 fetch_offset,
                 partition_max_bytes: i32::MAX,
                 ..Default::default()
-            }],
-        }],
+            }]
+            .into(),
+        }]
+        .into(),
         ..Default::default()
     }
 }

@@ -65,7 +65,7 @@ impl Sandbox {
             v3_and_below_producer_epoch: producer.epoch,
             v3_and_below_topics: [AddPartitionsToTxnTopic {
                 name: "t",
-                partitions: vec![0],
+                partitions: vec![0].into(),
             }]
             .into_iter()
             .collect(),
@@ -121,7 +121,7 @@ impl Sandbox {
 
     /// Log end and last stable offset of `t`.
     fn ends(&self) -> (i64, i64) {
-        let log = &self.cluster.partition("t", 0).unwrap().log;
+        let log = self.cluster.partition("t", 0).unwrap().log().unwrap();
         (log.end_offset(), log.last_stable_offset())
     }
 }
@@ -172,7 +172,7 @@ fn used_up_epochs_lead_to_a_new_producer_id() {
     let last = producer;
     let next = sandbox.end(END_V2, "a", last, true).unwrap();
     assert_eq!((next.id, next.epoch), (first.id + 1, 0));
-    let log = &sandbox.cluster.partition("t", 0).unwrap().log;
+    let log = sandbox.cluster.partition("t", 0).unwrap().log().unwrap();
     let (id, marked) = log.producers.iter().next().unwrap();
     assert_eq!((id, marked.epoch), (first.id, i16::MAX));
     // A retry gets the same answer.

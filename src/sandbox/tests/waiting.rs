@@ -31,7 +31,15 @@ fn poll(sandbox: &mut Sandbox) -> Vec<(Ticket, ErrorCode, usize)> {
     let answers = sandbox.cluster.poll(sandbox.now).into_iter();
     let answers = answers.map(|(ticket, outcome)| {
         let answer: Answer<FetchRequest<'_>> = Answer::new(outcome, 17);
-        let partition = answer.decode().responses[0].partitions[0].clone();
+        let partition = answer
+            .decode()
+            .responses
+            .first()
+            .unwrap()
+            .partitions
+            .first()
+            .unwrap()
+            .clone();
         (
             ticket,
             partition.error_code,
@@ -87,11 +95,15 @@ fn a_waiting_fetch_is_answered_when_its_topic_is_deleted() {
         topics: vec![DeleteTopicState {
             name: Some("t"),
             topic_id: Uuid::ZERO,
-        }],
+        }]
+        .into(),
         ..Default::default()
     };
     let deleted = sandbox.ask(1, &request);
-    assert_eq!(deleted.decode().responses[0].error_code, ErrorCode::NONE);
+    assert_eq!(
+        deleted.decode().responses.first().unwrap().error_code,
+        ErrorCode::NONE
+    );
     assert_eq!(
         poll(&mut sandbox),
         [(ticket, ErrorCode::UNKNOWN_TOPIC_ID, 0)]

@@ -161,12 +161,12 @@ impl Coordinator {
         self.held_back.remove(transactional_id);
     }
 
-    /// An id whose markers may be written now.
-    fn next_to_complete(&self) -> Option<String> {
-        let mut decided = self.transactions.iter();
+    /// The ids whose markers may be written now.
+    fn decided(&self) -> Vec<String> {
+        let decided = self.transactions.iter();
         let decided =
-            decided.find(|(id, it)| it.state.is_preparing() && !self.held_back.contains(*id));
-        decided.map(|(id, _)| id.clone())
+            decided.filter(|(id, it)| it.state.is_preparing() && !self.held_back.contains(*id));
+        decided.map(|(id, _)| id.clone()).collect()
     }
 }
 

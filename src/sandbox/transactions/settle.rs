@@ -11,6 +11,8 @@ use crate::sandbox::{
 };
 
 /// Ends what has taken too long, and writes the markers of all that is decided and not held back.
+///
+/// A partition without a leader gets its marker when it has one.
 pub(in crate::sandbox) fn settle(cluster: &mut Cluster, now: Timestamp) {
     let Cluster {
         transactions,
@@ -18,15 +20,18 @@ pub(in crate::sandbox) fn settle(cluster: &mut Cluster, now: Timestamp) {
         ..
     } = cluster;
     transactions.expire(now, producer_ids);
-    while let Some(id) = cluster.transactions.next_to_complete() {
+    for id in cluster.transactions.decided() {
         let Some(transaction) = cluster.transactions.transactions.get_mut(&id) else {
-            return;
+            continue;
         };
         let marker = marker(transaction);
-        let partitions = std::mem::take(&mut transaction.partitions);
-        transaction.complete();
-        for partition in partitions {
-            write(cluster, &partition, marker, now);
+        let mut partitions = std::mem::take(&mut transaction.partitions);
+        partitions.retain(|partition| !write(cluster, partition, marker, now));
+        if let Some(transaction) = cluster.transactions.transactions.get_mut(&id) {
+            transaction.partitions = partitions;
+            if transaction.partitions.is_empty() {
+                transaction.complete();
+            }
         }
     }
 }
@@ -39,27 +44,31 @@ const fn marker(transaction: &Transaction) -> Marker {
     }
 }
 
-/// A partition that is gone gets none.
+/// Whether a partition has its marker now, or is gone.
 fn write(
     cluster: &mut Cluster,
     (topic, partition): &TopicPartition,
     marker: Marker,
     now: Timestamp,
-) {
+) -> bool {
     if topic == OFFSETS_TOPIC {
-        return;
+        return true;
     }
     let Some(topic) = cluster.topics.get_mut(topic) else {
-        return;
+        return true;
     };
-    let is_stamped = topic.config.rules().timestamp_type == TimestampType::LogAppendTime;
-    let (topic_id, batch) = (topic.id, marker_batch(marker, now, is_stamped));
+    let (topic_id, rules) = (topic.id, topic.config.rules().clone());
+    let is_stamped = rules.timestamp_type == TimestampType::LogAppendTime;
     let Ok(partition) = topic.partition_mut(*partition) else {
-        return;
+        return true;
     };
-    let leader_epoch = partition.leader_epoch;
-    partition
-        .log
-        .append(batch.header, batch.payload, leader_epoch);
+    let (leader, leader_epoch) = (partition.leader, partition.leader_epoch);
+    let Ok(log) = partition.led_log_mut(leader) else {
+        return false;
+    };
+    let batch = marker_batch(marker, now, is_stamped);
+    log.append(batch.header, batch.payload, leader_epoch);
+    partition.replicate(&rules);
     cluster.parked.wake(topic_id, partition.index);
+    true
 }

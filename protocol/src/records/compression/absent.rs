@@ -8,6 +8,12 @@ pub(super) fn decompress(_: &[u8], _: usize) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Fails.
+#[cfg(not(feature = "lz4"))]
+pub(super) fn decompress_v0(_: &[u8], _: usize) -> io::Result<Option<Vec<u8>>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Fails.
 pub(super) fn compress(_: &[u8], _: Option<i32>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -4,6 +4,10 @@
 //! that the caller sets, long before a decompression bomb fills the memory. Each codec is a Cargo
 //! feature of its name; what is compiled out is refused, not misread. Codec ids and framing:
 //! `CompressionType` and the stream classes in Kafka's `common.compress` package.
+//!
+//! What Kafka's readers accept is accepted, with few exceptions: bytes behind the end of a gzip member
+//! or an LZ4 frame, or after the last block of snappy, which Kafka drops in silence, are refused, and
+//! so is an LZ4 frame whose content checksum or content size is wrong, which Kafka does not check.
 
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -208,6 +212,32 @@ pub fn decompress(
         Compression::Lz4 => lz4::decompress(payload, output_len_max),
         Compression::Zstd => zstd::decompress(payload, output_len_max),
     };
+    owned(codec, unfolded, output_len_max)
+}
+
+/// Decompresses what a wrapper message of `magic` 0 or 1 holds.
+///
+/// As [`decompress`], but in magic 0 the checksum of an LZ4 frame's header is not believed.
+pub(super) fn decompress_wrapped(
+    codec: Compression,
+    magic: i8,
+    payload: &[u8],
+    output_len_max: usize,
+) -> Result<Cow<'_, [u8]>, CompressionError> {
+    if (codec, magic) != (Compression::Lz4, 0) {
+        return decompress(codec, payload, output_len_max);
+    }
+    codec.ensure_supported()?;
+    let unfolded = lz4::decompress_v0(payload, output_len_max);
+    owned(codec, unfolded, output_len_max)
+}
+
+/// What a decoder says, as the result for the caller.
+fn owned<'a>(
+    codec: Compression,
+    unfolded: io::Result<Option<Vec<u8>>>,
+    output_len_max: usize,
+) -> Result<Cow<'a, [u8]>, CompressionError> {
     match unfolded {
         Ok(Some(bytes)) => Ok(Cow::Owned(bytes)),
         Ok(None) => Err(CompressionError::TooLarge {
