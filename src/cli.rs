@@ -4,7 +4,10 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -16,8 +19,9 @@ use crate::{
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
-        report,
+        now_ms, report,
     },
+    sandbox::{ClusterOptions, Profile, Timestamp, User, server::Server},
 };
 
 /// The command line was wrong.
@@ -31,6 +35,9 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// How often `run` logs where each flow stands.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often `sandbox` deletes what is too old.
+const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Replicates Kafka clusters: one binary in place of MirrorMaker 2.
 #[derive(Debug, Parser)]
@@ -74,6 +81,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         seconds: u64,
     },
+    /// Serve a Kafka cluster that lives in memory, for trying things out, until SIGTERM or SIGINT.
+    Sandbox(SandboxArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +92,46 @@ struct FileArgs {
     /// Run only the flows whose target is one of these aliases.
     #[arg(long, num_args = 1.., value_name = "ALIAS")]
     clusters: Option<Vec<String>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct SandboxArgs {
+    /// The first broker's port on 127.0.0.1, the others have the ones after it; 0 takes free ones.
+    #[arg(long, value_name = "N", default_value_t = 9092)]
+    port: u16,
+    /// How many brokers.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    brokers: u16,
+    /// The broker whose API versions and limits it has.
+    #[arg(long, value_name = "NAME", default_value = Profile::default().name(), value_parser = profiles())]
+    profile: Profile,
+    /// How many partitions a topic gets whose creator does not say.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    partitions: i32,
+    /// Create topics only on request, not when a client asks for one that does not exist.
+    #[arg(long)]
+    no_auto_create: bool,
+    /// How much a partition keeps; beyond it the oldest records are deleted.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    retain: u32,
+    /// Somebody who may connect, with SASL PLAIN; without any, everybody may.
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = user)]
+    users: Vec<User>,
+}
+
+fn user(text: &str) -> Result<User, &'static str> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => Ok(User {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        }),
+        _ => Err("write a name, a colon and a password"),
+    }
+}
+
+fn profiles() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::ALL.map(Profile::name))
+        .map(|name| Profile::from_name(&name).unwrap_or_default())
 }
 
 /// Runs the program with the arguments of the process.
@@ -109,6 +158,7 @@ pub async fn main() -> ExitCode {
         Command::Run(args) => run(&args).await,
         Command::Check { file, offline } => check(&file, offline).await,
         Command::Demo { seconds } => demo(seconds).await,
+        Command::Sandbox(args) => sandbox(&args).await,
     };
     ExitCode::from(code)
 }
@@ -137,11 +187,7 @@ async fn run(args: &FileArgs) -> u8 {
     for notice in &notices {
         warn!("{notice}");
     }
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        error!("cannot listen for signals");
+    let Some((mut terminate, mut interrupt)) = signals() else {
         return EXIT_INTERNAL;
     };
     info!(
@@ -157,6 +203,20 @@ async fn run(args: &FileArgs) -> u8 {
         ends = engine.ended() => exit_code(&ends),
         _ = terminate.recv() => EXIT_RETRY,
         _ = interrupt.recv() => EXIT_RETRY,
+    }
+}
+
+/// SIGTERM and SIGINT.
+fn signals() -> Option<(Signal, Signal)> {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    if let (Ok(terminate), Ok(interrupt)) = signals {
+        Some((terminate, interrupt))
+    } else {
+        error!("cannot listen for signals");
+        None
     }
 }
 
@@ -243,6 +303,59 @@ async fn demo(seconds: u64) -> u8 {
             eprintln!("kmirror: {error}");
             EXIT_INTERNAL
         }
+    }
+}
+
+async fn sandbox(args: &SandboxArgs) -> u8 {
+    let Some((mut terminate, mut interrupt)) = signals() else {
+        return EXIT_INTERNAL;
+    };
+    let options = ClusterOptions {
+        profile: args.profile,
+        auto_create_topics: !args.no_auto_create,
+        partition_count_default: args.partitions,
+        users: args.users.clone(),
+        retained_bytes_max: usize::try_from(args.retain).map_or(usize::MAX, |mib| mib << 20),
+        ..ClusterOptions::new("kmirror-sandbox", args.brokers)
+    };
+    let server = match Server::start_at(options, args.port, Timestamp(now_ms())).await {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("kmirror: {error}; choose others with --port, or free ones with --port 0");
+            return EXIT_RETRY;
+        }
+    };
+    print_welcome(args, &server);
+    let mut ticks = tokio::time::interval(CLEAN_UP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return 0,
+            _ = interrupt.recv() => return 0,
+            _ = ticks.tick() => server.clean_up(),
+        }
+    }
+}
+
+/// Says what runs where, and a line to paste.
+fn print_welcome(args: &SandboxArgs, server: &Server) {
+    let bootstrap = server.bootstrap();
+    println!(
+        "Kafka in memory at {bootstrap} ({}, {}); its data ends with it, Ctrl-C stops it.",
+        counted(usize::from(args.brokers), "broker"),
+        args.profile.name(),
+    );
+    if args.no_auto_create {
+        println!("Try: kafka-topics.sh --bootstrap-server {bootstrap} --create --topic test");
+    } else {
+        let sasl = match args.users.first() {
+            Some(user) => format!(
+                " -X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN \
+                 -X sasl.username={} -X sasl.password=...",
+                user.name
+            ),
+            None => String::new(),
+        };
+        println!("Try: echo hello | kcat -P -b {bootstrap} -t test{sasl}");
     }
 }
 

@@ -136,7 +136,7 @@ fn our_produce_request(partitions: i32, payload: &Bytes) -> ProduceRequest<'stat
         ..Default::default()
     };
     ProduceRequest {
-        topic_data: vec![topic],
+        topic_data: vec![topic].into(),
         ..Default::default()
     }
 }

@@ -27,6 +27,7 @@ use kmirror_protocol::{
         decompress, legacy_message_set, passthrough, record_batch, records_differential,
         request_encode, response_decode, response_differential,
     },
+    generate::Source,
     records::Compression,
 };
 
@@ -109,6 +110,28 @@ fn every_target_holds_on_its_seeds() {
         let (_, seeds) = all.iter().find(|(name, _)| *name == target).unwrap();
         assert!(!seeds.is_empty(), "{target}");
         seeds.iter().for_each(|seed| check(seed));
+    }
+}
+
+#[test]
+fn every_target_holds_on_damaged_seeds() {
+    let mut source = Source::new(11);
+    for (target, seeds) in seeds::all() {
+        let Some((_, check)) = TARGETS.iter().find(|(name, _)| *name == target) else {
+            continue;
+        };
+        for seed in seeds.iter().filter(|seed| seed.len() < 2_000) {
+            for _ in 0..8 {
+                let mut damaged = seed.clone();
+                let at = source.below(damaged.len());
+                match source.below(3) {
+                    0 => damaged[at] ^= 1 << source.below(8),
+                    1 => damaged[at] = [0x00, 0x01, 0x7f, 0x80, 0xff][source.below(5)],
+                    _ => damaged.truncate(at),
+                }
+                check(&damaged);
+            }
+        }
     }
 }
 

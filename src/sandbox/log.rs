@@ -116,6 +116,11 @@ impl Log {
         self.end_offset
     }
 
+    /// What the batches take, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
     /// The offset up to which all in-sync replicas have the log, as far as this one knows;
     /// consumers may read up to it.
     pub(super) const fn high_watermark(&self) -> i64 {

@@ -23,8 +23,6 @@
 //!   returns is not suspected to have lost what it had: it stays an eligible leader. Nothing that
 //!   it had deleted comes back; in Kafka it does when the broker crashes soon after DeleteRecords.
 //! * DeleteRecords does not wait for followers that are held back.
-//! * Fetch sessions (KIP-227) are never granted; the answer's session id is always 0.
-//! * Topics are never created by asking for their metadata.
 //! * No groups. A request for an API or version that is not served closes the connection with a
 //!   reason, as Kafka does.
 //! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
@@ -34,7 +32,9 @@
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
 mod aborted;
+mod acls;
 mod api;
+mod client;
 mod commands;
 mod compaction;
 mod config;
@@ -46,9 +46,12 @@ mod log;
 mod ongoing;
 mod parked;
 mod producers;
+mod profiles;
+mod quotas;
 mod random;
 mod replica;
 pub mod server;
+mod sessions;
 mod topic;
 mod transactions;
 mod validate;
@@ -62,10 +65,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
+pub use acls::AuthorizerOptions;
+pub use client::{Client, User};
 pub use parked::Ticket;
+pub use profiles::{Feature, Profile};
 
+use acls::Acls;
 use parked::ParkedRequests;
+use quotas::Quotas;
 use random::Random;
+use sessions::FetchSessions;
 use topic::{Partition, Topic};
 use transactions::{Coordinator, ProducerIds, Protocol};
 
@@ -109,6 +118,16 @@ pub struct ClusterOptions {
     /// The finalized level of the feature `transaction.version`, from 0 to 2: from 2 on producer
     /// epochs are bumped with each transaction (KIP-890).
     pub transaction_version: i16,
+    /// The broker to pass for.
+    pub profile: Profile,
+    /// Whether asking for the metadata of a topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// How many partitions a topic gets whose creator does not say (`num.partitions`), at least 1.
+    pub partition_count_default: i32,
+    /// Who may connect; if there is anybody, clients must say who they are with SASL PLAIN.
+    pub users: Vec<User>,
+    /// Whether access is restricted by rules; without it everybody may do everything.
+    pub authorizer: Option<AuthorizerOptions>,
 }
 
 impl ClusterOptions {
@@ -129,6 +148,11 @@ impl ClusterOptions {
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
             transaction_version: 2,
+            profile: Profile::default(),
+            auto_create_topics: false,
+            partition_count_default: 1,
+            users: Vec::new(),
+            authorizer: None,
         }
     }
 }
@@ -145,6 +169,14 @@ pub enum Outcome {
         /// When to call [`Cluster::poll`] at the latest.
         deadline: Timestamp,
     },
+    /// The same, from somebody who went over a quota: nothing more of the connection may be read
+    /// until then.
+    Throttled {
+        /// The answer.
+        pieces: Vec<Bytes>,
+        /// When reading may go on.
+        until: Timestamp,
+    },
     /// It is never answered (Produce with `acks` 0).
     NoReply,
     /// The connection must be closed, for this reason.
@@ -160,6 +192,13 @@ pub struct Cluster {
     producer_ids: ProducerIds,
     transactions: Coordinator,
     parked: ParkedRequests,
+    sessions: FetchSessions,
+    acls: Acls,
+    quotas: Quotas,
+    /// How long clients of a broker must wait after each Produce and Fetch, in milliseconds.
+    throttle_ms: BTreeMap<i32, i32>,
+    /// Iterations by user and SCRAM mechanism.
+    scram_iterations: BTreeMap<(String, i8), i32>,
     random: Random,
     /// The brokers that are down.
     stopped: BTreeSet<i32>,
@@ -175,6 +214,11 @@ impl Cluster {
             producer_ids: ProducerIds::default(),
             transactions: Coordinator::new(Protocol::of_level(options.transaction_version)),
             parked: ParkedRequests::default(),
+            sessions: FetchSessions::default(),
+            acls: Acls::default(),
+            quotas: Quotas::default(),
+            throttle_ms: BTreeMap::new(),
+            scram_iterations: BTreeMap::new(),
             random: Random::new(options.seed),
             stopped: BTreeSet::new(),
             options,
@@ -187,11 +231,23 @@ impl Cluster {
     /// afterwards: the request may have completed others.
     /// A broker that is down closes the connection.
     pub fn handle(&mut self, now: Timestamp, broker_id: i32, body: &Bytes) -> Outcome {
+        self.handle_from(now, broker_id, &mut Client::default(), body)
+    }
+
+    /// The same for a connection that is kept from request to request, so that it can say who it
+    /// is and be told apart from others.
+    pub fn handle_from(
+        &mut self,
+        now: Timestamp,
+        broker_id: i32,
+        client: &mut Client,
+        body: &Bytes,
+    ) -> Outcome {
         if !self.is_running(broker_id) {
             return Outcome::Close(format!("broker {broker_id} is down"));
         }
         transactions::settle(self, now);
-        let outcome = api::handle(self, now, broker_id, body);
+        let outcome = api::handle(self, now, broker_id, client, body);
         transactions::settle(self, now);
         outcome
     }
@@ -244,6 +300,12 @@ impl Cluster {
     pub fn log_range(&self, topic: &str, partition: i32) -> Option<std::ops::Range<i64>> {
         let log = self.partition(topic, partition).ok()?.log()?;
         Some(log.start_offset()..log.end_offset())
+    }
+
+    /// Makes clients of a broker wait after each Produce and Fetch, whatever the quotas say; 0 ends
+    /// it.
+    pub fn throttle(&mut self, broker_id: i32, ms: i32) {
+        self.throttle_ms.insert(broker_id, ms.max(0));
     }
 
     /// Tells clients from now on that a broker is at another address, such as that of a proxy.

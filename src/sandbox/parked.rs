@@ -11,6 +11,8 @@ use kmirror_protocol::wire::Uuid;
 use super::{
     Cluster, Outcome, Timestamp,
     api::{self, Appended},
+    client::Client,
+    sessions::Context,
 };
 
 /// Names one parked request; never used twice in a cluster.
@@ -21,6 +23,8 @@ pub struct Ticket(u64);
 #[derive(Debug)]
 pub(super) struct Parked {
     pub(super) broker_id: i32,
+    /// Who asked.
+    pub(super) client: Client,
     /// The frame of the request without its length.
     pub(super) body: Bytes,
     pub(super) deadline: Timestamp,
@@ -32,10 +36,13 @@ pub(super) struct Parked {
 /// What a request waits for.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// Records to fetch.
-    Fetch,
+    /// Records to fetch, in this state of a session.
+    Fetch(Context),
     /// Followers to have what was produced, topic by topic of the request.
-    Acks(Vec<Vec<Appended>>),
+    Acks {
+        topics: Vec<Vec<Appended>>,
+        throttle_time_ms: i32,
+    },
 }
 
 /// All requests that wait.

@@ -25,10 +25,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Broker, Cluster, ClusterOptions, Outcome, Ticket, Timestamp};
-
-/// The longest request, in bytes (`socket.request.max.bytes`).
-const REQUEST_LEN_MAX: usize = 100 << 20;
+use super::{Broker, Client, Cluster, ClusterOptions, Outcome, Ticket, Timestamp};
 
 /// What one read takes at least; longer requests are read straight to where they stay.
 const READ_BUFFER_LEN: usize = 16 << 10;
@@ -52,6 +49,8 @@ struct Shared {
     started: Instant,
     /// Where the answers to parked requests go.
     waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
+    /// Bytes.
+    request_len_max: usize,
 }
 
 impl Server {
@@ -62,20 +61,37 @@ impl Server {
     /// # Errors
     ///
     /// When a port cannot be opened.
-    pub async fn start(mut options: ClusterOptions, started_at: Timestamp) -> io::Result<Self> {
+    pub async fn start(options: ClusterOptions, started_at: Timestamp) -> io::Result<Self> {
+        Self::start_at(options, 0, started_at).await
+    }
+
+    /// The same on `first_port` and those after it, one for each broker; 0 is any free ports.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be opened; the error names it.
+    pub async fn start_at(
+        mut options: ClusterOptions,
+        first_port: u16,
+        started_at: Timestamp,
+    ) -> io::Result<Self> {
         let mut sockets = Vec::with_capacity(options.brokers.len());
+        let mut port = first_port;
         for broker in &mut options.brokers {
-            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let socket = listen(port).await?;
+            port = if port == 0 { 0 } else { port.saturating_add(1) };
             broker.host = Ipv4Addr::LOCALHOST.to_string();
             broker.port = socket.local_addr()?.port();
             sockets.push((broker.id, socket));
         }
         let brokers = options.brokers.clone();
+        let request_len_max = options.profile.request_len_max();
         let shared = Arc::new(Shared {
             cluster: Arc::new(Mutex::new(Cluster::new(options))),
             started_at,
             started: Instant::now(),
             waiting: Mutex::new(BTreeMap::new()),
+            request_len_max,
         });
         let server = Self {
             shared,
@@ -152,6 +168,15 @@ impl Server {
         Arc::clone(&self.shared.cluster)
     }
 
+    /// Deletes records that the topics' retention says are too old, and forgets idle producers.
+    ///
+    /// Kafka's brokers do so by themselves every few minutes.
+    pub fn clean_up(&self) {
+        let (mut cluster, now) = (lock(&self.shared.cluster), self.now());
+        cluster.apply_retention(now);
+        cluster.expire_producers(now);
+    }
+
     /// The cluster's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -180,9 +205,9 @@ impl Shared {
     /// Lets the cluster handle a request and answers whatever it completes.
     ///
     /// `Err` is where the request's own answer will arrive, and when to poll at the latest.
-    fn handle(&self, broker_id: i32, body: &Bytes) -> Result<Outcome, Wait> {
+    fn handle(&self, broker_id: i32, client: &mut Client, body: &Bytes) -> Result<Outcome, Wait> {
         let mut cluster = lock(&self.cluster);
-        let outcome = cluster.handle(self.now(), broker_id, body);
+        let outcome = cluster.handle_from(self.now(), broker_id, client, body);
         let result = match outcome {
             Outcome::Parked { ticket, deadline } => {
                 let (sender, answer) = oneshot::channel();
@@ -245,6 +270,14 @@ impl Wait {
     }
 }
 
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
+}
+
 async fn accept(shared: Arc<Shared>, broker_id: i32, socket: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
@@ -270,8 +303,9 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
     }
     let (read_half, mut write_half) = stream.into_split();
     let mut reader = BufReader::with_capacity(READ_BUFFER_LEN, read_half);
+    let mut client = Client::default();
     loop {
-        let body = match read_frame(&mut reader).await {
+        let body = match read_frame(&mut reader, shared.request_len_max).await {
             Ok(Some(body)) => body,
             Ok(None) => return,
             Err(error) => {
@@ -279,7 +313,7 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
                 return;
             }
         };
-        let outcome = match shared.handle(broker_id, &body) {
+        let outcome = match shared.handle(broker_id, &mut client, &body) {
             Ok(outcome) => outcome,
             Err(wait) => wait.answer(&shared).await,
         };
@@ -287,6 +321,10 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
         match outcome {
             // An answer that nobody reads is no reason to leave the next request unhandled.
             Outcome::Reply(pieces) => drop(write_pieces(&mut write_half, pieces.into()).await),
+            Outcome::Throttled { pieces, until } => {
+                drop(write_pieces(&mut write_half, pieces.into()).await);
+                tokio::time::sleep_until(shared.instant(until)).await;
+            }
             Outcome::NoReply => {}
             Outcome::Close(reason) => {
                 tracing::warn!(%reason, broker_id, "sandbox closes a connection");
@@ -298,14 +336,17 @@ async fn serve(shared: Arc<Shared>, broker_id: i32, stream: TcpStream) {
 }
 
 /// Reads one frame without its length; `None` at the end of the stream.
-async fn read_frame(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<Bytes>> {
+async fn read_frame(
+    reader: &mut BufReader<OwnedReadHalf>,
+    len_max: usize,
+) -> io::Result<Option<Bytes>> {
     let mut prefix = [0; frame::PREFIX_LEN];
     match reader.read_exact(&mut prefix).await {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
-    let len = frame::body_len(prefix, REQUEST_LEN_MAX).map_err(io::Error::other)?;
+    let len = frame::body_len(prefix, len_max).map_err(io::Error::other)?;
     let mut body = BytesMut::with_capacity(len);
     while body.len() < len {
         let rest = u64::try_from(len.saturating_sub(body.len())).unwrap_or(u64::MAX);

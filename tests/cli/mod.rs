@@ -2,6 +2,7 @@
 
 mod check;
 mod program;
+mod sandbox;
 
 use std::{
     fs,

@@ -25,6 +25,7 @@ fn help_is_what_was_agreed() {
         &["run", "--help"],
         &["check", "--help"],
         &["demo", "--help"],
+        &["sandbox", "--help"],
     ] {
         let output = kmirror(arguments);
         let (code, help) = output.report();
@@ -43,6 +44,10 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["run", "a.properties", "b.properties"],
         &["check", "a.properties", "--clusters"],
         &["demo", "--seconds", "-1"],
+        &["sandbox", "--port", "65536"],
+        &["sandbox", "--brokers", "0"],
+        &["sandbox", "--profile", "kafka-0.8"],
+        &["sandbox", "--user", "alice"],
         &["--log", "loud", "demo"],
         &["run", "a.properties", "--offline"],
     ] {

@@ -121,8 +121,67 @@ fn left(
     }
 }
 
+/// Begins a new segment, by the time of its first record.
+const SEGMENT_MS: i64 = 1_000;
+
+const NONE: BatchProducer = BatchProducer::NONE;
+const FIRST: BatchProducer = producer(7_000_001, 40);
+const SECOND: BatchProducer = producer(7_000_002, 9);
+
+const PLAIN: Compression = Compression::None;
+const ZSTD: Compression = Compression::Zstd;
+
+const ONE: &[Held] = &[
+    (0, "a", Some("1")),
+    (1, "b", Some("1")),
+    (2, "c", Some("1")),
+];
+const TWO: &[Held] = &[(0, "a", Some("2")), (1, "d", None), (2, "a", Some("3"))];
+/// The newest batch of its producer; its only record is not the newest of its key.
+const THREE: &[Held] = &[(0, "c", Some("4"))];
+const FOUR: &[Held] = &[(0, "c", Some("5")), (1, "e", None)];
+/// In the next segment.
+const FIVE: &[Held] = &[(0, "e", Some("6")), (1, "b", Some("6"))];
+/// In the segment after that.
+const SIX: &[Held] = &[(0, "f", Some("7"))];
+
+const fn producer(producer_id: i64, base_sequence: i32) -> BatchProducer {
+    BatchProducer {
+        producer_id,
+        producer_epoch: 0,
+        base_sequence,
+    }
+}
+
+/// What is left of the third batch: its producer's sequence.
+fn emptied(t: i64) -> Stored {
+    Stored {
+        attributes: 0,
+        base_timestamp: -1,
+        records: Vec::new(),
+        ..left(ZSTD, (t + 20, 0), 6, FIRST, THREE)
+    }
+}
+
+fn with_horizon(stored: Stored) -> Stored {
+    Stored {
+        attributes: Attributes::DELETE_HORIZON,
+        ..stored
+    }
+}
+
+/// Takes the ends of tombstones out of batches, so that they compare.
+fn take_horizons(stored: &mut [Stored]) -> Vec<i64> {
+    let has_horizon = |it: &&mut Stored| it.attributes == Attributes::DELETE_HORIZON;
+    let batches = stored.iter_mut().filter(has_horizon);
+    let horizons = batches.map(|batch| {
+        let first = batch.records[0].1;
+        std::mem::replace(&mut batch.base_timestamp, first)
+    });
+    horizons.collect()
+}
+
 pub(super) async fn the_newest_record_of_each_key_is_left(brokers: &mut Brokers) {
-    const SEGMENT_MS: i64 = 1_000;
     let configs = [
         ("cleanup.policy", "compact"),
         ("min.cleanable.dirty.ratio", "0"),
@@ -134,30 +193,12 @@ pub(super) async fn the_newest_record_of_each_key_is_left(brokers: &mut Brokers)
         .await;
     let mut broker = brokers.connect(1).await;
     let t = now_ms() - 60_000;
-    let id = |producer_id, base_sequence| BatchProducer {
-        producer_id,
-        producer_epoch: 0,
-        base_sequence,
-    };
-    let none = BatchProducer::NONE;
-    let (plain, zstd) = (Compression::None, Compression::Zstd);
-    let one: &[Held] = &[
-        (0, "a", Some("1")),
-        (1, "b", Some("1")),
-        (2, "c", Some("1")),
-    ];
-    let two: &[Held] = &[(0, "a", Some("2")), (1, "d", None), (2, "a", Some("3"))];
-    let three: &[Held] = &[(0, "c", Some("4"))];
-    let four: &[Held] = &[(0, "c", Some("5")), (1, "e", None)];
-    let five: &[Held] = &[(0, "e", Some("6")), (1, "b", Some("6"))];
     for (codec, timestamp, producer, held) in [
-        (zstd, t, none, one),
-        (plain, t + 10, none, two),
-        // The newest batch of its producer; its only record is not the newest of its key.
-        (zstd, t + 20, id(7_000_001, 40), three),
-        (plain, t + 30, id(7_000_002, 9), four),
-        // Begins a new segment, which is not cleaned and whose keys do not count.
-        (plain, t + 2 * SEGMENT_MS, none, five),
+        (ZSTD, t, NONE, ONE),
+        (PLAIN, t + 10, NONE, TWO),
+        (ZSTD, t + 20, FIRST, THREE),
+        (PLAIN, t + 30, SECOND, FOUR),
+        (PLAIN, t + 2 * SEGMENT_MS, NONE, FIVE),
     ] {
         let blob = batch(codec, timestamp, producer, held);
         assert_eq!(broker.produce(&topic, &blob).await.code.0, 0);
@@ -167,67 +208,43 @@ pub(super) async fn the_newest_record_of_each_key_is_left(brokers: &mut Brokers)
     eventually(async || stored(&mut broker, &topic).await[0].records.len() < 3).await;
     let after = now_ms();
     let mut found = stored(&mut broker, &topic).await;
-    // Tombstones got the time of their end: the first batch with one is the second.
-    for at in [1, 3] {
-        let horizon = found[at].base_timestamp;
-        assert!(
-            (before..=after + 1).contains(&horizon),
-            "{horizon} of {before}..{after}"
-        );
-        assert_eq!(found[at].attributes, Attributes::DELETE_HORIZON);
-        found[at].attributes = 0;
-        found[at].base_timestamp = found[at].records[0].1;
+    for horizon in take_horizons(&mut found) {
+        let window = before..=after + 1;
+        assert!(window.contains(&horizon), "{horizon}, {window:?}");
     }
-    let emptied = Stored {
-        attributes: 0,
-        base_timestamp: -1,
-        records: Vec::new(),
-        ..left(zstd, (t + 20, 0), 6, id(7_000_001, 40), three)
-    };
+    // The newest segment is not cleaned, and its keys do not count.
     let expected = [
-        left(zstd, (t, 2), 0, none, &one[1..2]),
-        left(plain, (t + 10, 2), 3, none, &two[1..]),
-        emptied,
-        left(plain, (t + 30, 1), 7, id(7_000_002, 9), four),
-        left(plain, (t + 2 * SEGMENT_MS, 1), 9, none, five),
+        left(ZSTD, (t, 2), 0, NONE, &ONE[1..2]),
+        with_horizon(left(PLAIN, (t + 10, 2), 3, NONE, &TWO[1..])),
+        emptied(t),
+        with_horizon(left(PLAIN, (t + 30, 1), 7, SECOND, FOUR)),
+        left(PLAIN, (t + 2 * SEGMENT_MS, 1), 9, NONE, FIVE),
     ];
     assert_eq!(found, expected);
-
-    // Their time is over with the next cleaning, and one segment more is closed.
-    let six: &[Held] = &[(0, "f", Some("7"))];
-    let blob = batch(plain, t + 4 * SEGMENT_MS, none, six);
-    assert_eq!(broker.produce(&topic, &blob).await.brief(), (0, 11));
     eventually(async || now_ms() > after + 1).await;
-    brokers.compact(&topic);
-    eventually(async || stored(&mut broker, &topic).await[0].offsets != (0, 2)).await;
-    let mut found = stored(&mut broker, &topic).await;
-    for batch in &mut found {
-        if batch.attributes == Attributes::DELETE_HORIZON {
-            batch.base_timestamp = batch.records[0].1;
-        }
-    }
-    let with_horizon = |stored: Stored| Stored {
-        attributes: Attributes::DELETE_HORIZON,
-        ..stored
-    };
-    let emptied = Stored {
-        attributes: 0,
-        base_timestamp: -1,
-        records: Vec::new(),
-        ..left(zstd, (t + 20, 0), 6, id(7_000_001, 40), three)
-    };
+    tombstones_are_over(brokers, &mut broker, &topic, t).await;
+}
+
+/// The time of the tombstones is over with the next cleaning, and one segment more is closed.
+async fn tombstones_are_over(brokers: &mut Brokers, broker: &mut Broker, topic: &Topic, t: i64) {
+    let blob = batch(PLAIN, t + 4 * SEGMENT_MS, NONE, SIX);
+    assert_eq!(broker.produce(topic, &blob).await.brief(), (0, 11));
+    brokers.compact(topic);
+    eventually(async || stored(broker, topic).await[0].offsets != (0, 2)).await;
+    let mut found = stored(broker, topic).await;
+    assert_eq!(take_horizons(&mut found).len(), 2);
     let expected = [
-        with_horizon(left(plain, (t + 10, 2), 3, none, &two[2..])),
-        emptied,
-        with_horizon(left(plain, (t + 30, 1), 7, id(7_000_002, 9), &four[..1])),
-        left(plain, (t + 2 * SEGMENT_MS, 1), 9, none, five),
-        left(plain, (t + 4 * SEGMENT_MS, 0), 11, none, six),
+        with_horizon(left(PLAIN, (t + 10, 2), 3, NONE, &TWO[2..])),
+        emptied(t),
+        with_horizon(left(PLAIN, (t + 30, 1), 7, SECOND, &FOUR[..1])),
+        left(PLAIN, (t + 2 * SEGMENT_MS, 1), 9, NONE, FIVE),
+        left(PLAIN, (t + 4 * SEGMENT_MS, 0), 11, NONE, SIX),
     ];
     assert_eq!(found, expected);
-    let state = broker.last_sequences(&topic).await;
-    assert_eq!(state, [(7_000_001, 40), (7_000_002, 10)]);
+    let sequences = broker.last_sequences(topic).await;
+    assert_eq!(sequences, [(7_000_001, 40), (7_000_002, 10)]);
     // What lies in a hole is read from the next batch on.
-    let first = broker.fetch(&topic, 1).await;
-    let first = BatchHeader::parse(&first.records[..HEADER_LEN]).unwrap();
+    let fetched = broker.fetch(topic, 1).await;
+    let first = BatchHeader::parse(&fetched.records[..HEADER_LEN]).unwrap();
     assert_eq!(first.base_offset, 3);
 }

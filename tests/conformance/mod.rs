@@ -4,6 +4,8 @@
 //! differs its test fails, and the sandbox is wrong until shown otherwise. A probe uses topics of
 //! its own, so all can share one broker.
 
+mod access;
+mod admin;
 mod batches;
 mod broker;
 mod brokers;
@@ -12,9 +14,11 @@ mod configs;
 mod fetches;
 mod idempotence;
 mod leaders;
+mod lookups;
 mod offsets;
 mod replicas;
 mod requests;
+mod sessions;
 mod topics;
 mod transactional;
 mod transactional_reads;
@@ -25,28 +29,29 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use kmirror::sandbox::{ClusterOptions, Timestamp, server::Server};
+use kmirror::sandbox::{AuthorizerOptions, ClusterOptions, Timestamp, server::Server};
 
 use crate::support::kafka::{Kafka, KafkaOptions};
 
 /// Declares the two tests of each probe.
 macro_rules! probes {
-    ($($group:ident: $($probe:ident),+ $(,)?;)+) => {
-        mod on_sandbox {
+    (on $on_sandbox:ident $sandbox:ident, $on_kafka:ident $kafka:ident;
+     $($group:ident: $($probe:ident),+ $(,)?;)+) => {
+        mod $on_sandbox {
             $($(
                 #[tokio::test]
                 async fn $probe() {
-                    let server = super::sandbox().await;
+                    let server = super::$sandbox().await;
                     super::$group::$probe(&server.bootstrap()).await;
                 }
             )+)+
         }
 
-        mod on_kafka {
+        mod $on_kafka {
             $($(
                 #[tokio::test]
                 async fn $probe() {
-                    let Some(bootstrap) = super::kafka() else { return };
+                    let Some(bootstrap) = super::$kafka() else { return };
                     super::$group::$probe(bootstrap).await;
                 }
             )+)+
@@ -55,6 +60,7 @@ macro_rules! probes {
 }
 
 probes! {
+    on on_sandbox sandbox, on_kafka kafka;
     idempotence:
         a_producer_appends_only_what_continues_its_sequence,
         only_the_last_five_batches_are_recognised_again,
@@ -119,6 +125,34 @@ probes! {
         an_empty_transaction_takes_one_offset_per_partition,
         sequences_restart_where_the_epoch_is_bumped,
         times_lead_to_markers_too;
+    sessions:
+        a_session_tells_only_what_is_new,
+        partitions_come_and_go_in_a_session,
+        a_session_goes_on_only_where_it_was_left,
+        a_new_session_takes_the_place_of_the_old,
+        sessions_by_name_work_as_those_by_id,
+        errors_are_told_every_time_and_so_is_their_end,
+        a_log_that_begins_elsewhere_is_told,
+        a_topic_that_is_gone_or_another_is_noticed;
+    admin:
+        versions_and_features_are_those_of_kafka_4_3,
+        topics_are_described_page_by_page,
+        resources_with_configs_are_listed_by_type,
+        configs_can_be_replaced_as_a_whole,
+        log_dirs_tell_how_much_partitions_hold,
+        quotas_are_set_described_and_removed,
+        quotas_that_cannot_be_are_refused,
+        scram_users_are_told_without_their_secrets;
+    access:
+        without_an_authorizer_there_are_no_rules,
+        without_sasl_nobody_can_say_who_they_are;
+}
+
+probes! {
+    on on_secured_sandbox secured_sandbox, on_secured_kafka secured_kafka;
+    access:
+        rules_are_created_described_and_deleted,
+        rules_decide_who_may_do_what;
 }
 
 /// Declares the two tests of each probe that needs several brokers.
@@ -170,17 +204,51 @@ cluster_probes! {
 
 /// A broker of the sandbox whose clock is right.
 async fn sandbox() -> Server {
+    start_sandbox(None).await
+}
+
+/// One where everybody may do what no rule is about.
+async fn secured_sandbox() -> Server {
+    start_sandbox(Some(AuthorizerOptions {
+        allow_everyone_if_no_acl_found: true,
+        ..AuthorizerOptions::default()
+    }))
+    .await
+}
+
+async fn start_sandbox(authorizer: Option<AuthorizerOptions>) -> Server {
     let mut options = ClusterOptions::new("conformance", 1);
     options.brokers[0].id = 1;
+    options.authorizer = authorizer;
     Server::start(options, Timestamp(now_ms())).await.unwrap()
 }
 
 /// The broker of Kafka that all probes share; `None` where Java or Maven is missing.
 fn kafka() -> Option<&'static str> {
     static KAFKA: OnceLock<Option<(Kafka, String)>> = OnceLock::new();
+    start_kafka(&KAFKA, &[USUAL_TIMESTAMPS])
+}
+
+/// The same of the probes of a broker where everybody may do what no rule is about.
+fn secured_kafka() -> Option<&'static str> {
+    static KAFKA: OnceLock<Option<(Kafka, String)>> = OnceLock::new();
+    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let properties = [
+        USUAL_TIMESTAMPS,
+        ("authorizer.class.name", authorizer),
+        ("allow.everyone.if.no.acl.found", "true"),
+    ];
+    start_kafka(&KAFKA, &properties)
+}
+
+/// Kafka's default again, which the harness widens for tests with old records.
+const USUAL_TIMESTAMPS: (&str, &str) = ("log.message.timestamp.after.max.ms", "3600000");
+
+fn start_kafka(
+    shared: &'static OnceLock<Option<(Kafka, String)>>,
+    properties: &[(&str, &str)],
+) -> Option<&'static str> {
     let start = || {
-        // Kafka's default again, which the harness widens for tests with old records.
-        let properties = &[("log.message.timestamp.after.max.ms", "3600000")];
         let kafka = Kafka::start(&KafkaOptions {
             brokers: 1,
             properties,
@@ -188,7 +256,7 @@ fn kafka() -> Option<&'static str> {
         let bootstrap = kafka.bootstrap();
         Some((kafka, bootstrap))
     };
-    let kafka = KAFKA.get_or_init(start).as_ref();
+    let kafka = shared.get_or_init(start).as_ref();
     kafka.map(|(_, bootstrap)| bootstrap.as_str())
 }
 

@@ -108,7 +108,7 @@ fn serve(cluster: &Mutex<Cluster>, mut stream: TcpStream) {
             .unwrap()
             .handle(NOW, NODE_ID, &request.into());
         match outcome {
-            Outcome::Reply(pieces) => {
+            Outcome::Reply(pieces) | Outcome::Throttled { pieces, .. } => {
                 for piece in pieces {
                     let _ = stream.write_all(&piece);
                 }

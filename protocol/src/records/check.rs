@@ -235,6 +235,12 @@ pub fn check_records(
 }
 
 #[cfg(test)]
+#[cfg(all(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "snappy",
+    feature = "zstd"
+))]
 mod tests {
     use super::*;
     use crate::{

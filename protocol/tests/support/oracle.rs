@@ -80,7 +80,7 @@ fn recode<T: Decodable + Encodable + Message + std::fmt::Debug>(
         return Err(format!("{} bytes remain", rest.remaining()));
     }
     let encoded = encode(&value, version)?;
-    Ok((encoded == bytes || !has_unknown_fields(&value)).then_some(encoded))
+    Ok((!has_unknown_fields(&value)).then_some(encoded))
 }
 
 fn has_unknown_fields(value: &impl std::fmt::Debug) -> bool {

@@ -1,32 +1,42 @@
-//! ApiVersions: which APIs and versions are served.
+//! ApiVersions: which APIs and versions are served, and the features of the cluster.
 
 use kmirror_protocol::{
-    ApiKey, ErrorCode,
-    api::IMPLEMENTED,
-    frame,
-    messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions::ApiVersion},
+    ApiKey, ErrorCode, frame,
+    messages::{
+        ApiVersionsRequest, ApiVersionsResponse,
+        api_versions::{ApiVersion, FinalizedFeature, SupportedFeature},
+    },
 };
 
-use super::{Call, Outcome, SERVED};
-use kmirror_protocol::Request as _;
+use super::{Call, Outcome, SERVED, served_versions, unsupported};
+use crate::sandbox::profiles::Profile;
+
+/// From this version on a feature whose lowest level is 0 may be named: older clients cannot read
+/// it (KIP-1022).
+const LEVEL_0_VERSION: i16 = 4;
+
+/// The lowest offset of metadata that all features are known at; any will do.
+const FEATURES_EPOCH: i64 = 0;
 
 /// Answers, or says why the connection must be closed.
 ///
 /// A version that is not served is answered in version 0, with the versions of this very API
-/// (KIP-511).
-pub(super) fn handle(call: &Call<'_>) -> Result<Outcome, String> {
-    if !ApiVersionsRequest::VERSIONS.contains(&call.version()) {
-        return Ok(refuse(call));
+/// (KIP-511), unless the profile drops the connection.
+pub(super) fn handle(profile: Profile, call: &Call<'_>) -> Result<Outcome, String> {
+    let is_served = served_versions(profile, ApiKey::ApiVersions)
+        .is_some_and(|versions| versions.contains(&call.version()));
+    if !is_served && profile.drops_unknown_api_versions() {
+        return Err(unsupported(&call.header));
+    }
+    if !is_served {
+        return Ok(refuse(profile, call));
     }
     let request: ApiVersionsRequest<'_> = call.decode()?;
     let is_named = call.version() < 3
         || is_valid_software(request.client_software_name)
             && is_valid_software(request.client_software_version);
     let response = if is_named {
-        ApiVersionsResponse {
-            api_keys: versions(|key| SERVED.contains(&key)).into(),
-            ..Default::default()
-        }
+        described(profile, call.version())
     } else {
         ApiVersionsResponse {
             error_code: ErrorCode::INVALID_REQUEST,
@@ -36,10 +46,39 @@ pub(super) fn handle(call: &Call<'_>) -> Result<Outcome, String> {
     Ok(call.reply::<ApiVersionsRequest<'_>>(&response))
 }
 
-fn refuse(call: &Call<'_>) -> Outcome {
+fn described(profile: Profile, version: i16) -> ApiVersionsResponse<'static> {
+    let features = profile.features().iter();
+    let is_told = |level: i16| level > 0 || version >= LEVEL_0_VERSION;
+    let supported = features.clone().filter(|feature| is_told(feature.min));
+    let supported = supported.map(|feature| SupportedFeature {
+        name: feature.name,
+        min_version: feature.min,
+        max_version: feature.max,
+    });
+    let finalized = features.map(|feature| FinalizedFeature {
+        name: feature.name,
+        max_version_level: feature.finalized,
+        min_version_level: feature.finalized,
+    });
+    let all = SERVED.iter();
+    ApiVersionsResponse {
+        api_keys: all.filter_map(|key| announced(profile, *key)).collect(),
+        supported_features: supported.collect(),
+        finalized_features: finalized.collect(),
+        finalized_features_epoch: match profile.features() {
+            [] => -1,
+            _ => FEATURES_EPOCH,
+        },
+        ..Default::default()
+    }
+}
+
+fn refuse(profile: Profile, call: &Call<'_>) -> Outcome {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UNSUPPORTED_VERSION,
-        api_keys: versions(|key| key == ApiKey::ApiVersions).into(),
+        api_keys: announced(profile, ApiKey::ApiVersions)
+            .into_iter()
+            .collect(),
         ..Default::default()
     };
     let id = call.header.correlation_id;
@@ -49,15 +88,13 @@ fn refuse(call: &Call<'_>) -> Outcome {
     }
 }
 
-fn versions(is_wanted: impl Fn(ApiKey) -> bool) -> Vec<ApiVersion> {
-    let wanted = IMPLEMENTED.iter().filter(|api| is_wanted(api.key));
-    wanted
-        .map(|api| ApiVersion {
-            api_key: api.key.number(),
-            min_version: *api.versions.start(),
-            max_version: *api.versions.end(),
-        })
-        .collect()
+fn announced(profile: Profile, key: ApiKey) -> Option<ApiVersion> {
+    let (first, last) = served_versions(profile, key)?.into_inner();
+    Some(ApiVersion {
+        api_key: key.number(),
+        min_version: Profile::announced_from(key, first),
+        max_version: last,
+    })
 }
 
 /// Whether a name or version of client software has the form of `ApiVersionsRequest.isValid`.

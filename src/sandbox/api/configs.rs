@@ -1,4 +1,4 @@
-//! DescribeConfigs and IncrementalAlterConfigs.
+//! DescribeConfigs, IncrementalAlterConfigs and AlterConfigs.
 //!
 //! Topics have configs of their own; a broker has only the defaults that topics take from it, and
 //! they cannot be changed. Source: `ConfigHelper`, `ConfigurationControlManager`.
@@ -6,8 +6,9 @@
 use kmirror_protocol::{
     ErrorCode,
     messages::{
-        DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
-        IncrementalAlterConfigsResponse,
+        AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        alter_configs::{AlterConfigsResource, AlterConfigsResourceResponse},
         describe_configs::{
             DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
             DescribeConfigsSynonym,
@@ -20,6 +21,7 @@ use kmirror_protocol::{
 
 use super::{ApiError, Call, Cluster, Outcome, code_and_message};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     config::{Change, ConfigKey, KEYS, TopicConfig},
     topic::invalid_topic_name,
 };
@@ -43,7 +45,7 @@ pub(super) fn describe(
         .resources
         .iter()
         .map(|resource| {
-            let configs = configs(cluster, call.broker_id, request, &resource);
+            let configs = configs(cluster, call, request, &resource);
             (resource, configs)
         })
         .collect();
@@ -65,16 +67,21 @@ pub(super) fn describe(
 
 fn configs<'a>(
     cluster: &'a Cluster,
-    broker_id: i32,
+    call: &Call<'_>,
     request: &DescribeConfigsRequest<'_>,
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult<'a>>, ApiError> {
-    let name = resource.resource_name;
+    let (name, broker_id) = (resource.resource_name, call.broker_id);
     let is_wanted = |config: &DescribeConfigsResourceResult<'_>| {
         let keys = resource.configuration_keys.as_ref();
         keys.is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == config.name))
     };
     let keep_synonyms = request.include_synonyms;
+    call.check(
+        cluster,
+        Operation::DescribeConfigs,
+        protected(resource.resource_type, name),
+    )?;
     match resource.resource_type {
         TOPIC => {
             if let Some(fault) = invalid_topic_name(name) {
@@ -102,6 +109,14 @@ fn configs<'a>(
             ErrorCode::INVALID_REQUEST,
             format!("Unsupported resource type: {other}"),
         )),
+    }
+}
+
+/// What must be authorised for the configs of a resource.
+const fn protected(resource_type: i8, name: &str) -> Resource<'_> {
+    match resource_type {
+        TOPIC => Resource::Topic(name),
+        _ => Resource::Cluster,
     }
 }
 
@@ -179,7 +194,10 @@ pub(super) fn alter(
                 "Duplicate resource.",
             ))
         } else {
-            alter_one(cluster, &resource, request.validate_only)
+            changes(&resource).and_then(|changes| {
+                let (kind, name) = (resource.resource_type, resource.resource_name);
+                alter_one(cluster, call, (kind, name), changes, request.validate_only)
+            })
         };
         results.push((resource, result));
     }
@@ -200,23 +218,25 @@ pub(super) fn alter(
 
 fn alter_one(
     cluster: &mut Cluster,
-    resource: &IncrementalAlterConfigsResource<'_>,
+    call: &Call<'_>,
+    (resource_type, name): (i8, &str),
+    changes: Vec<(&str, Change<'_>)>,
     validate_only: bool,
 ) -> Result<(), ApiError> {
-    let name = resource.resource_name;
-    if resource.resource_type != TOPIC {
+    call.check(
+        cluster,
+        Operation::AlterConfigs,
+        protected(resource_type, name),
+    )?;
+    if resource_type != TOPIC {
         return Err(ApiError::new(
             ErrorCode::INVALID_REQUEST,
-            format!(
-                "The sandbox alters topics only, not resource type {}.",
-                resource.resource_type
-            ),
+            format!("The sandbox alters topics only, not resource type {resource_type}."),
         ));
     }
     if let Some(fault) = invalid_topic_name(name) {
         return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
     }
-    let changes = changes(resource)?;
     let unchanged = TopicConfig::default();
     let current = cluster
         .topics
@@ -267,4 +287,66 @@ fn changes<'a>(
     configs
         .map(|it| change((it.name, it.config_operation, it.value)))
         .collect()
+}
+
+/// AlterConfigs: what a request does not name loses its value.
+pub(super) fn replace(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    request: &AlterConfigsRequest<'_>,
+) -> Outcome {
+    let mut results = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let is_same = |other: &AlterConfigsResource<'_>| {
+            other.resource_type == resource.resource_type
+                && other.resource_name == resource.resource_name
+        };
+        let result = if request.resources.iter().filter(is_same).count() > 1 {
+            Err(ApiError::new(
+                ErrorCode::INVALID_REQUEST,
+                "Each resource must appear at most once.",
+            ))
+        } else {
+            replace_one(cluster, call, &resource, request.validate_only)
+        };
+        results.push((resource, result));
+    }
+    let responses = results.iter().map(|(resource, result)| {
+        let (error_code, error_message) = code_and_message(result);
+        AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+        }
+    });
+    call.reply::<AlterConfigsRequest<'_>>(&AlterConfigsResponse {
+        throttle_time_ms: 0,
+        responses: responses.collect(),
+    })
+}
+
+fn replace_one(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    resource: &AlterConfigsResource<'_>,
+    validate_only: bool,
+) -> Result<(), ApiError> {
+    let (kind, name) = (resource.resource_type, resource.resource_name);
+    let current = cluster.topics.get(name).filter(|_| kind == TOPIC);
+    let current = current
+        .map(|topic| topic.config.clone())
+        .unwrap_or_default();
+    let all = KEYS
+        .iter()
+        .filter(|key| current.set_value(key.name).is_some());
+    let mut changes: Vec<_> = all.map(|key| (key.name, Change::Delete)).collect();
+    for config in &resource.configs {
+        let value = config.value.ok_or_else(|| {
+            let message = format!("Null value not supported for : {}", config.name);
+            ApiError::new(ErrorCode::INVALID_REQUEST, message)
+        })?;
+        changes.push((config.name, Change::Set(value)));
+    }
+    alter_one(cluster, call, (kind, name), changes, validate_only)
 }

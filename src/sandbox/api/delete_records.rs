@@ -13,7 +13,10 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome};
-use crate::sandbox::topic::is_internal_topic;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    topic::is_internal_topic,
+};
 
 /// Asks to delete everything up to the high watermark.
 const HIGH_WATERMARK: i64 = -1;
@@ -26,7 +29,7 @@ pub(super) fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let deleted = delete(cluster, call.broker_id, topic.name, &wanted);
+            let deleted = delete(cluster, call, topic.name, &wanted);
             DeleteRecordsPartitionResult {
                 partition_index: wanted.partition_index,
                 low_watermark: deleted.unwrap_or(-1),
@@ -47,10 +50,11 @@ pub(super) fn handle(
 /// Answers where the log starts now.
 fn delete(
     cluster: &mut Cluster,
-    broker_id: i32,
+    call: &Call<'_>,
     name: &str,
     wanted: &DeleteRecordsPartition,
 ) -> Result<i64, ErrorCode> {
+    call.check(cluster, Operation::Delete, Resource::Topic(name))?;
     let topic = cluster.topic(name)?;
     let rules = topic.config.rules().clone();
     topic.partition(wanted.partition_index)?;
@@ -58,7 +62,7 @@ fn delete(
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
     let partition = cluster.partition_mut(name, wanted.partition_index)?;
-    let log = partition.led_log_mut(broker_id)?;
+    let log = partition.led_log_mut(call.broker_id)?;
     if !rules.is_deletable {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

@@ -18,10 +18,13 @@ use kmirror_protocol::{
     wire::{Array, Records, Uuid},
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, throttled};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     log::Log,
     parked::{Parked, Waiting},
+    quotas::Direction,
+    sessions::{Answered, Asked, Context, PartitionKey},
     topic::{Partition, Topic},
 };
 
@@ -33,6 +36,9 @@ const READ_COMMITTED: i8 = 1;
 
 /// From this version on consumers may read from any replica (KIP-392).
 const FROM_FOLLOWER_VERSION: i16 = 11;
+
+/// From this version on topics have ids in place of names (KIP-516).
+const TOPIC_ID_VERSION: i16 = 13;
 
 /// What is left of a request's limits, and whether an answer is called for.
 struct Budget {
@@ -48,25 +54,93 @@ struct Budget {
     watched: Vec<(Uuid, i32)>,
 }
 
+impl Budget {
+    /// What has been read, as quotas count.
+    fn read_bytes(&self) -> f64 {
+        u32::try_from(self.read).map_or(f64::MAX, f64::from)
+    }
+}
+
 /// Answers or parks.
 pub(super) fn handle(
     cluster: &mut Cluster,
     call: &Call<'_>,
     request: &FetchRequest<'_>,
 ) -> Outcome {
-    match attempt(cluster, call, request, request.max_wait_ms <= 0) {
+    let context = match cluster.sessions.begin(call.now, asked(call, request)) {
+        Ok(context) => context,
+        Err(code) => return session_failed(call, code),
+    };
+    match attempt(cluster, call, request, context, request.max_wait_ms <= 0) {
         Ok(outcome) => outcome,
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
             cluster.parked.park(Parked {
                 broker_id: call.broker_id,
+                client: call.client.clone(),
                 body: call.body.clone(),
                 deadline,
                 watched,
-                waiting: Waiting::Fetch,
+                waiting: Waiting::Fetch(context),
             })
         }
     }
+}
+
+fn session_failed(call: &Call<'_>, error_code: ErrorCode) -> Outcome {
+    call.reply::<FetchRequest<'_>>(&FetchResponse {
+        error_code,
+        ..Default::default()
+    })
+}
+
+/// What a request says about its session.
+fn asked(call: &Call<'_>, request: &FetchRequest<'_>) -> Asked {
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |it| (key(topic.topic, topic.topic_id, it.partition), it))
+    });
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let partitions = topic.partitions.into_iter();
+        partitions.map(move |partition| key(topic.topic, topic.topic_id, partition))
+    });
+    Asked {
+        broker_id: call.broker_id,
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        uses_topic_ids: call.version() >= TOPIC_ID_VERSION,
+        partitions: partitions.collect(),
+        forgotten: forgotten.collect(),
+    }
+}
+
+/// What has an id is known by it alone.
+fn key(topic: &str, topic_id: Uuid, partition: i32) -> PartitionKey {
+    PartitionKey {
+        topic: if topic_id.is_zero() {
+            topic.to_owned()
+        } else {
+            String::new()
+        },
+        topic_id,
+        partition,
+    }
+}
+
+/// Partitions one after another, those of one topic that are neighbours together.
+fn by_topic(partitions: &[(PartitionKey, FetchRequestPartition)]) -> Vec<FetchRequestTopic<'_>> {
+    let neighbours = partitions.chunk_by(|(a, _), (b, _)| {
+        (a.topic_id, a.topic.as_str()) == (b.topic_id, b.topic.as_str())
+    });
+    let topics = neighbours.filter_map(|chunk| {
+        let (key, _) = chunk.first()?;
+        Some(FetchRequestTopic {
+            topic: &key.topic,
+            topic_id: key.topic_id,
+            partitions: chunk.iter().map(|(_, wanted)| wanted.clone()).collect(),
+        })
+    });
+    topics.collect()
 }
 
 /// Answers, if there is enough to answer or `must_answer`.
@@ -75,43 +149,141 @@ pub(super) fn handle(
 ///
 /// The partitions to watch until there is.
 pub(super) fn attempt(
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     call: &Call<'_>,
     request: &FetchRequest<'_>,
+    context: Context,
     must_answer: bool,
 ) -> Result<Outcome, Vec<(Uuid, i32)>> {
-    if request.session_epoch > 0 {
-        return Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
-            error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
-            ..Default::default()
-        }));
-    }
+    let wanted = match context {
+        Context::Sessionless | Context::Full => asked(call, request).partitions,
+        Context::Incremental {
+            session_id,
+            next_epoch,
+        } => {
+            let Cluster {
+                sessions, names, ..
+            } = cluster;
+            match sessions.partitions(call.broker_id, session_id, next_epoch, names) {
+                Ok(partitions) => partitions,
+                Err(code) => return Ok(session_failed(call, code)),
+            }
+        }
+    };
     let mut budget = Budget {
         rest: usize::try_from(request.max_bytes)
             .unwrap_or_default()
-            .min(FETCH_BYTES_MAX),
+            .min(FETCH_BYTES_MAX)
+            .min(quota_max(cluster, call)),
         is_empty: true,
         read: 0,
         is_urgent: false,
         watched: Vec::new(),
     };
-    let mut responses = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        responses.push(read_topic(cluster, call, request, &topic, &mut budget));
+    let mut responses = Vec::new();
+    for topic in &by_topic(&wanted) {
+        responses.push(read_topic(cluster, call, request, topic, &mut budget));
     }
-    let wanted = usize::try_from(request.min_bytes).unwrap_or_default();
-    let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= wanted;
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or_default();
+    let is_enough = budget.is_urgent || budget.watched.is_empty() || budget.read >= min_bytes;
     if !is_enough && !must_answer {
         return Err(budget.watched);
     }
+    let throttle_time_ms = call.throttle_ms(cluster, Direction::Fetch, budget.read_bytes());
+    if throttle_time_ms > 0 && budget.read > 0 {
+        return Ok(hold_back(cluster, call, context, &budget, throttle_time_ms));
+    }
+    let session_id = end(cluster, call, context, &wanted, &mut responses);
     let partitions = responses.iter().flat_map(|topic| &topic.partitions);
     let leaders = partitions.map(|partition| partition.current_leader.leader_id);
     let node_endpoints = super::node_endpoints(cluster, leaders);
-    Ok(call.reply::<FetchRequest<'_>>(&FetchResponse {
+    let outcome = call.reply::<FetchRequest<'_>>(&FetchResponse {
+        throttle_time_ms,
+        session_id,
         responses: responses.into(),
         node_endpoints: node_endpoints.into(),
         ..Default::default()
-    }))
+    });
+    Ok(throttled(outcome, call.now, throttle_time_ms))
+}
+
+/// The most bytes that the client's quota lets it read at once.
+fn quota_max(cluster: &Cluster, call: &Call<'_>) -> usize {
+    let max = cluster.quotas.bytes_max(Direction::Fetch, call.who());
+    // The conversion saturates.
+    max.map_or(usize::MAX, |max| max as usize)
+}
+
+/// Answers without records somebody who went over a quota; what was read does not count.
+fn hold_back(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    context: Context,
+    budget: &Budget,
+    throttle_time_ms: i32,
+) -> Outcome {
+    call.throttle_ms(cluster, Direction::Fetch, -budget.read_bytes());
+    let outcome = call.reply::<FetchRequest<'_>>(&FetchResponse {
+        throttle_time_ms,
+        session_id: match context {
+            Context::Incremental { session_id, .. } => session_id,
+            Context::Sessionless | Context::Full => 0,
+        },
+        ..Default::default()
+    });
+    throttled(outcome, call.now, throttle_time_ms)
+}
+
+/// Opens a session or leaves out what it need not tell; answers the session's id.
+fn end(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    context: Context,
+    wanted: &[(PartitionKey, FetchRequestPartition)],
+    responses: &mut Vec<FetchResponseTopic<'_>>,
+) -> i32 {
+    match context {
+        Context::Sessionless => 0,
+        Context::Full => {
+            let answers = responses.iter().flat_map(|topic| &topic.partitions);
+            let answered = wanted.iter().zip(answers);
+            let answered = answered
+                .map(|((key, wanted), answer)| (key.clone(), wanted.clone(), answered_by(&answer)));
+            let answered = answered.collect();
+            let kind = (call.broker_id, call.version() >= TOPIC_ID_VERSION);
+            let Cluster {
+                sessions,
+                names,
+                random,
+                ..
+            } = cluster;
+            sessions.open(call.now, random, kind, names, answered)
+        }
+        Context::Incremental { session_id, .. } => {
+            for topic in responses.iter_mut() {
+                let (name, id) = (topic.topic, topic.topic_id);
+                topic.partitions.to_mut().retain(|answer| {
+                    let key = key(name, id, answer.partition_index);
+                    let answered = answered_by(answer);
+                    let sessions = &mut cluster.sessions;
+                    sessions.is_told(call.broker_id, session_id, &key, answered)
+                });
+            }
+            responses.retain(|topic| !topic.partitions.is_empty());
+            session_id
+        }
+    }
+}
+
+fn answered_by(answer: &FetchResponsePartition<'_>) -> Answered {
+    Answered {
+        records_len: answer.records.as_ref().map_or(0, Records::len),
+        high_watermark: answer.high_watermark,
+        log_start_offset: answer.log_start_offset,
+        is_error: !answer.error_code.is_ok(),
+        is_redirect: answer.preferred_read_replica != -1
+            || answer.diverging_epoch != FetchResponseEpochEndOffset::default(),
+    }
 }
 
 fn read_topic<'a>(
@@ -121,10 +293,18 @@ fn read_topic<'a>(
     wanted: &FetchRequestTopic<'a>,
     budget: &mut Budget,
 ) -> FetchResponseTopic<'a> {
-    let found = if call.version() >= 13 {
-        cluster.topic_by_id(wanted.topic_id)
+    let found = if call.version() >= TOPIC_ID_VERSION {
+        let found = cluster.topic_by_id(wanted.topic_id);
+        found.map_err(|code| of_session(cluster, wanted.topic, code))
     } else {
         cluster.topic(wanted.topic)
+    };
+    let name = found.map_or(wanted.topic, |topic| topic.name.as_str());
+    let checked = call.check(cluster, Operation::Read, Resource::Topic(name));
+    // Whether there is such an id is no secret.
+    let found = match (checked, found) {
+        (Err(code), _) if !name.is_empty() => Err(code),
+        (_, found) => found,
     };
     let partitions = wanted.partitions.iter().map(|wanted| {
         let partition = found.and_then(|topic| Ok((topic, topic.partition(wanted.partition)?)));
@@ -144,6 +324,16 @@ fn read_topic<'a>(
         topic: wanted.topic,
         topic_id: wanted.topic_id,
         partitions: partitions.collect(),
+    }
+}
+
+/// What is said of a topic that has gone since a session learnt its name; without a session there
+/// is no name (`KafkaApis.handleFetchRequest`, `ReplicaManager.getPartitionOrError`).
+fn of_session(cluster: &Cluster, learnt: &str, code: ErrorCode) -> ErrorCode {
+    match learnt {
+        "" => code,
+        name if cluster.topics.contains_key(name) => ErrorCode::INCONSISTENT_TOPIC_ID,
+        _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
     }
 }
 

@@ -15,7 +15,10 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome};
-use crate::sandbox::log::TimestampAndOffset;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    log::TimestampAndOffset,
+};
 
 /// Asks for the end of the log.
 const LATEST: i64 = -1;
@@ -109,6 +112,7 @@ fn find(
     if call.version() < first_version(wanted.timestamp) {
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
+    call.check(cluster, Operation::Describe, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, wanted.partition_index)?;
     let (log, last_fetchable, is_lagging) = if request.replica_id == DEBUGGING_REPLICA_ID {
         let log = partition.local_log(call.broker_id, wanted.current_leader_epoch)?;

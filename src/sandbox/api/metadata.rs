@@ -13,23 +13,66 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome};
-use crate::sandbox::topic::{Partition, Topic, invalid_topic_name, is_internal_topic};
+use super::{Call, Cluster, Outcome, auto_create};
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    topic::{Partition, Topic, invalid_topic_name, is_internal_topic},
+};
 
-/// What anybody may do with the cluster where nobody authorises, one bit per operation
-/// (`AclEntry.supportedOperations`): create, alter, describe, cluster action, describe and alter
-/// configs, idempotent write.
-const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+/// What can be done with the cluster (`AclEntry.supportedOperations`).
+const CLUSTER_OPERATIONS: [Operation; 7] = [
+    Operation::Create,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::ClusterAction,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+    Operation::IdempotentWrite,
+];
 
-/// The same with a topic: read, write, create, delete, alter, describe, describe and alter configs.
-const TOPIC_OPERATIONS: i32 =
-    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+/// The same with a topic.
+const TOPIC_OPERATIONS: [Operation; 8] = [
+    Operation::Read,
+    Operation::Write,
+    Operation::Create,
+    Operation::Delete,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+];
 
 /// Stands for operations that were not asked for.
 const NOT_ASKED: i32 = i32::MIN;
 
-const fn when(is_asked: bool, operations: i32) -> i32 {
-    if is_asked { operations } else { NOT_ASKED }
+/// What the client may do with the cluster, one bit for each operation.
+fn cluster_operations(cluster: &Cluster, call: &Call<'_>, is_asked: bool) -> i32 {
+    if !is_asked {
+        return NOT_ASKED;
+    }
+    if call
+        .check(cluster, Operation::Describe, Resource::Cluster)
+        .is_err()
+    {
+        return 0;
+    }
+    operations(cluster, call, &CLUSTER_OPERATIONS, Resource::Cluster)
+}
+
+/// The same with a topic.
+pub(super) fn topic_operations(cluster: &Cluster, call: &Call<'_>, topic: &str) -> i32 {
+    operations(cluster, call, &TOPIC_OPERATIONS, Resource::Topic(topic))
+}
+
+fn operations(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    all: &[Operation],
+    resource: Resource<'_>,
+) -> i32 {
+    let may = |it: &&Operation| call.check(cluster, **it, resource).is_ok();
+    let bits = all.iter().filter(may).map(|it| 1 << it.number());
+    bits.fold(0, |bits, bit: i32| bits | bit)
 }
 
 pub(super) fn handle(
@@ -37,22 +80,28 @@ pub(super) fn handle(
     call: &Call<'_>,
     request: &MetadataRequest<'_>,
 ) -> Outcome {
-    let operations = when(
-        request.include_topic_authorized_operations,
-        TOPIC_OPERATIONS,
-    );
-    let topics = match &request.topics {
+    let may_see = |name: &str| {
+        let checked = call.check(cluster, Operation::Describe, Resource::Topic(name));
+        checked.is_ok()
+    };
+    let mut topics: Vec<_> = match &request.topics {
         None => {
             let all = cluster.topics.values();
-            all.map(|topic| described(topic, operations)).collect()
+            all.filter(|topic| may_see(&topic.name))
+                .map(described)
+                .collect()
         }
         Some(wanted) => {
             let wanted = wanted.iter();
-            wanted
-                .map(|topic| find(cluster, call.version(), &topic, operations))
-                .collect()
+            wanted.map(|topic| find(cluster, call, &topic)).collect()
         }
     };
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code.is_ok()) {
+            let name = topic.name.unwrap_or_default();
+            topic.topic_authorized_operations = topic_operations(cluster, call, name);
+        }
+    }
     let brokers = cluster
         .running_brokers()
         .map(|broker| MetadataResponseBroker {
@@ -61,18 +110,21 @@ pub(super) fn handle(
             port: i32::from(broker.port),
             rack: None,
         });
-    call.reply::<MetadataRequest<'_>>(&MetadataResponse {
+    let outcome = call.reply::<MetadataRequest<'_>>(&MetadataResponse {
         throttle_time_ms: 0,
         brokers: brokers.collect(),
         cluster_id: Some(&cluster.options.cluster_id),
         controller_id: controller_id(cluster),
-        topics,
-        cluster_authorized_operations: when(
+        topics: topics.into(),
+        cluster_authorized_operations: cluster_operations(
+            cluster,
+            call,
             request.include_cluster_authorized_operations,
-            CLUSTER_OPERATIONS,
         ),
         error_code: ErrorCode::NONE,
-    })
+    });
+    auto_create::create_unknown(cluster, call, request);
+    outcome
 }
 
 fn controller_id(cluster: &Cluster) -> i32 {
@@ -83,9 +135,8 @@ fn controller_id(cluster: &Cluster) -> i32 {
 /// A topic that was asked for by name, or from version 12 on by id.
 fn find<'a>(
     cluster: &'a Cluster,
-    version: i16,
+    call: &Call<'_>,
     wanted: &MetadataRequestTopic<'a>,
-    operations: i32,
 ) -> MetadataResponseTopic<'a> {
     let failed = |error_code| MetadataResponseTopic {
         error_code,
@@ -93,7 +144,7 @@ fn find<'a>(
         topic_id: wanted.topic_id,
         ..Default::default()
     };
-    if version < 12 && (wanted.name.is_none() || !wanted.topic_id.is_zero()) {
+    if call.version() < 12 && (wanted.name.is_none() || !wanted.topic_id.is_zero()) {
         return failed(ErrorCode::INVALID_REQUEST);
     }
     let found = match wanted.name {
@@ -102,8 +153,14 @@ fn find<'a>(
         Some(name) => cluster.topic(name),
         None => Err(ErrorCode::INVALID_REQUEST),
     };
+    let name = found.map_or(wanted.name, |topic| Some(topic.name.as_str()));
+    if let Some(Err(refusal)) =
+        name.map(|name| call.check(cluster, Operation::Describe, Resource::Topic(name)))
+    {
+        return failed(refusal);
+    }
     match found {
-        Ok(topic) => described(topic, operations),
+        Ok(topic) => described(topic),
         Err(error_code) => MetadataResponseTopic {
             name: wanted.name.filter(|_| wanted.topic_id == Uuid::ZERO),
             is_internal: wanted.name.is_some_and(is_internal_topic),
@@ -112,14 +169,14 @@ fn find<'a>(
     }
 }
 
-fn described(topic: &Topic, operations: i32) -> MetadataResponseTopic<'_> {
+fn described(topic: &Topic) -> MetadataResponseTopic<'_> {
     MetadataResponseTopic {
         error_code: ErrorCode::NONE,
         name: Some(&topic.name),
         topic_id: topic.id,
         is_internal: is_internal_topic(&topic.name),
         partitions: topic.partitions.iter().map(described_partition).collect(),
-        topic_authorized_operations: operations,
+        topic_authorized_operations: NOT_ASKED,
     }
 }
 
@@ -169,9 +226,10 @@ pub(super) fn describe_cluster(
         cluster_id: &cluster.options.cluster_id,
         controller_id: controller_id(cluster),
         brokers: brokers.collect(),
-        cluster_authorized_operations: when(
+        cluster_authorized_operations: cluster_operations(
+            cluster,
+            call,
             request.include_cluster_authorized_operations,
-            CLUSTER_OPERATIONS,
         ),
         ..Default::default()
     })

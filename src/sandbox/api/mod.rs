@@ -3,23 +3,31 @@
 //! This file takes a request apart, hands it to the file of its API and frames the answer.
 //! Source: Kafka's `KafkaApis` and `ControllerApis`; a rule that comes from elsewhere says so.
 
+mod acls;
 mod api_versions;
+mod auto_create;
 mod configs;
 mod delete_records;
+mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
+mod list_config_resources;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod offset_for_leader_epoch;
 mod partitions;
 mod produce;
 mod producers;
+mod quotas;
+mod sasl;
+mod scram;
 mod topics;
 mod transactional_produce;
 mod transactions;
 mod transactions_described;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use bytes::Bytes;
 use kmirror_protocol::{
@@ -31,12 +39,16 @@ use kmirror_protocol::{
 
 use super::{
     Cluster, Outcome, Timestamp,
+    acls::{Operation, Resource},
+    client::{Client, Sasl},
     parked::{Parked, Waiting},
+    profiles::Profile,
+    quotas::Direction,
 };
 
 pub(super) use produce::Appended;
 
-/// The APIs that are served, in all versions of the message tables.
+/// The APIs that are served, in the versions of the cluster's profile.
 const SERVED: &[ApiKey] = &[
     ApiKey::Produce,
     ApiKey::Fetch,
@@ -51,14 +63,27 @@ const SERVED: &[ApiKey] = &[
     ApiKey::AddPartitionsToTxn,
     ApiKey::AddOffsetsToTxn,
     ApiKey::EndTxn,
+    ApiKey::SaslHandshake,
+    ApiKey::SaslAuthenticate,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::AlterClientQuotas,
+    ApiKey::DescribeUserScramCredentials,
+    ApiKey::AlterUserScramCredentials,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
+    ApiKey::DescribeTopicPartitions,
 ];
 
 /// A request with its header read.
@@ -66,6 +91,7 @@ const SERVED: &[ApiKey] = &[
 struct Call<'a> {
     now: Timestamp,
     broker_id: i32,
+    client: &'a Client,
     header: RequestHeader<'a>,
     /// What follows the fixed part of the header.
     rest: Reader<'a>,
@@ -73,12 +99,18 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn read(now: Timestamp, broker_id: i32, body: &'a Bytes) -> Result<Self, Malformed> {
+    fn read(
+        now: Timestamp,
+        broker_id: i32,
+        client: &'a Client,
+        body: &'a Bytes,
+    ) -> Result<Self, Malformed> {
         let mut rest = Reader::new(body);
         let header = RequestHeader::read(&mut rest)?;
         Ok(Self {
             now,
             broker_id,
+            client,
             header,
             rest,
             body,
@@ -87,6 +119,36 @@ impl<'a> Call<'a> {
 
     const fn version(&self) -> i16 {
         self.header.api_version
+    }
+
+    /// Whether the client may do something; see [`Cluster::authorize`].
+    ///
+    /// # Errors
+    ///
+    /// The error of the resource's type.
+    fn check(
+        &self,
+        cluster: &Cluster,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), ErrorCode> {
+        cluster.authorize(self.client, operation, resource)
+    }
+
+    /// Counts bytes against the client's quota; answers for how many milliseconds it must wait.
+    fn throttle_ms(&self, cluster: &mut Cluster, direction: Direction, bytes: f64) -> i32 {
+        let ms = cluster
+            .quotas
+            .record(self.now, direction, self.who(), bytes);
+        let fixed = cluster.throttle_ms.get(&self.broker_id);
+        ms.max(fixed.copied().unwrap_or_default())
+    }
+
+    /// The user and the client id, as quotas name them.
+    fn who(&self) -> (&'a str, &'a str) {
+        let principal = self.client.principal.as_str();
+        let user = principal.strip_prefix("User:").unwrap_or(principal);
+        (user, self.header.client_id.unwrap_or_default())
     }
 
     /// The message; bytes after it are passed over, as librdkafka sends them.
@@ -117,6 +179,11 @@ impl<'a> Call<'a> {
             Err(fault) => Outcome::Close(format!("the answer to {}: {fault}", R::KEY)),
         }
     }
+}
+
+/// The versions of an API that a request may have.
+fn served_versions(profile: Profile, key: ApiKey) -> Option<RangeInclusive<i16>> {
+    SERVED.contains(&key).then(|| profile.versions(key))?
 }
 
 fn unsupported(header: &RequestHeader<'_>) -> String {
@@ -167,22 +234,51 @@ pub(super) fn handle(
     cluster: &mut Cluster,
     now: Timestamp,
     broker_id: i32,
+    client: &mut Client,
     body: &Bytes,
 ) -> Outcome {
-    match Call::read(now, broker_id, body) {
-        Ok(call) => dispatch(cluster, &call).unwrap_or_else(Outcome::Close),
+    if client.sasl == Sasl::ChosenBare {
+        return sasl::authenticate_bare(&cluster.options.users, client, body);
+    }
+    let before = client.clone();
+    match Call::read(now, broker_id, &before, body) {
+        Ok(call) => dispatch(cluster, &call, client).unwrap_or_else(Outcome::Close),
         Err(fault) => Outcome::Close(fault.to_string()),
     }
 }
 
-fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
+/// An answer after which a client must wait, if at all.
+fn throttled(outcome: Outcome, now: Timestamp, throttle_ms: i32) -> Outcome {
+    match outcome {
+        Outcome::Reply(pieces) if throttle_ms > 0 => Outcome::Throttled {
+            pieces,
+            until: now.plus_ms(i64::from(throttle_ms)),
+        },
+        outcome => outcome,
+    }
+}
+
+/// The client changes when it says who it is.
+fn dispatch(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    client: &mut Client,
+) -> Result<Outcome, String> {
+    let profile = cluster.options.profile;
     let key = ApiKey::from_number(call.header.api_key);
-    Ok(match key.ok_or_else(|| unsupported(&call.header))? {
+    let is_served = |key: &ApiKey| {
+        *key == ApiKey::ApiVersions
+            || served_versions(profile, *key).is_some_and(|it| it.contains(&call.version()))
+    };
+    let key = key.filter(is_served);
+    let key = key.ok_or_else(|| unsupported(&call.header))?;
+    sasl::check(&cluster.options.users, call.client, key)?;
+    Ok(match key {
         ApiKey::Produce => produce::handle(cluster, call, &call.decode()?),
         ApiKey::Fetch => fetch::handle(cluster, call, &call.decode()?),
         ApiKey::ListOffsets => list_offsets::handle(cluster, call, &call.decode()?),
         ApiKey::Metadata => metadata::handle(cluster, call, &call.decode()?),
-        ApiKey::ApiVersions => api_versions::handle(call)?,
+        ApiKey::ApiVersions => api_versions::handle(profile, call)?,
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
         ApiKey::DeleteRecords => delete_records::handle(cluster, call, &call.decode()?),
@@ -203,28 +299,64 @@ fn dispatch(cluster: &mut Cluster, call: &Call<'_>) -> Result<Outcome, String> {
         ApiKey::IncrementalAlterConfigs => configs::alter(cluster, call, &call.decode()?),
         ApiKey::DescribeCluster => metadata::describe_cluster(cluster, call, &call.decode()?),
         ApiKey::DescribeProducers => producers::describe(cluster, call, &call.decode()?),
+        ApiKey::SaslHandshake => {
+            let (outcome, state) = sasl::handshake(&cluster.options.users, call, &call.decode()?);
+            client.sasl = state;
+            outcome
+        }
+        ApiKey::SaslAuthenticate => {
+            let (outcome, principal) =
+                sasl::authenticate(&cluster.options.users, call, &call.decode()?);
+            client.identify(principal);
+            outcome
+        }
+        ApiKey::DescribeAcls => acls::describe(cluster, call, &call.decode()?),
+        ApiKey::CreateAcls => acls::create(cluster, call, &call.decode()?),
+        ApiKey::DeleteAcls => acls::delete(cluster, call, &call.decode()?),
+        ApiKey::AlterConfigs => configs::replace(cluster, call, &call.decode()?),
+        ApiKey::DescribeLogDirs => log_dirs::handle(cluster, call, &call.decode()?),
+        ApiKey::DescribeClientQuotas => quotas::describe(cluster, call, &call.decode()?),
+        ApiKey::AlterClientQuotas => quotas::alter(cluster, call, &call.decode()?),
+        ApiKey::DescribeUserScramCredentials => scram::describe(cluster, call, &call.decode()?),
+        ApiKey::AlterUserScramCredentials => scram::alter(cluster, call, &call.decode()?),
+        ApiKey::ListConfigResources => {
+            list_config_resources::handle(cluster, call, &call.decode()?)
+        }
+        ApiKey::DescribeTopicPartitions => {
+            describe_topic_partitions::handle(cluster, call, &call.decode()?)
+        }
         _ => return Err(unsupported(&call.header)),
     })
 }
 
 /// Tries a parked request again; `None` if it goes on waiting, which an expired one never does.
 pub(super) fn retry(
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     now: Timestamp,
     parked: &mut Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
-    let call = Call::read(now, parked.broker_id, &parked.body);
+    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body);
     let call = call.expect("a request is parked only after its header has been read");
     let decoded = "a request is parked only after it has been decoded";
     match &mut parked.waiting {
-        Waiting::Fetch => {
+        Waiting::Fetch(context) => {
             let request = call.decode().expect(decoded);
-            fetch::attempt(cluster, &call, &request, is_expired).ok()
+            fetch::attempt(cluster, &call, &request, *context, is_expired).ok()
         }
-        Waiting::Acks(topics) => {
+        Waiting::Acks {
+            topics,
+            throttle_time_ms,
+        } => {
             let request = call.decode().expect(decoded);
-            produce::acknowledge(cluster, &call, &request, topics, is_expired)
+            let outcome = produce::acknowledge(
+                cluster,
+                &call,
+                &request,
+                (topics, *throttle_time_ms),
+                is_expired,
+            );
+            outcome.map(|outcome| throttled(outcome, now, *throttle_time_ms))
         }
     }
 }

@@ -11,6 +11,7 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome};
+use crate::sandbox::acls::{Operation, Resource};
 
 pub(super) fn handle(
     cluster: &mut Cluster,
@@ -20,7 +21,7 @@ pub(super) fn handle(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let partition = wanted.partition;
-            match find(cluster, call.broker_id, topic.topic, &wanted) {
+            match find(cluster, call, topic.topic, &wanted) {
                 Ok(Some((leader_epoch, end_offset))) => OffsetForLeaderEpochEndOffset {
                     error_code: ErrorCode::NONE,
                     partition,
@@ -52,11 +53,12 @@ pub(super) fn handle(
 
 fn find(
     cluster: &Cluster,
-    broker_id: i32,
+    call: &Call<'_>,
     topic: &str,
     wanted: &OffsetForLeaderPartition,
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
+    call.check(cluster, Operation::Describe, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, wanted.partition)?;
-    let log = partition.led_log(broker_id, wanted.current_leader_epoch)?;
+    let log = partition.led_log(call.broker_id, wanted.current_leader_epoch)?;
     Ok(log.epochs.end_of(wanted.leader_epoch, log.end_offset()))
 }

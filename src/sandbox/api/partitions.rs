@@ -13,7 +13,10 @@ use kmirror_protocol::{
 };
 
 use super::{ApiError, Call, Cluster, Outcome, code_and_message, topics};
-use crate::sandbox::topic::Partition;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    topic::Partition,
+};
 
 /// How many partitions a topic may get.
 const PARTITIONS_MAX: i32 = 10_000;
@@ -35,7 +38,9 @@ pub(super) fn create(
                 "Duplicate topic name.",
             ))
         } else {
-            add(cluster, &wanted, request.validate_only)
+            call.check(cluster, Operation::Alter, Resource::Topic(wanted.name))
+                .map_err(ApiError::from)
+                .and_then(|()| add(cluster, &wanted, request.validate_only))
         };
         results.push((wanted.name, added));
     }

@@ -19,12 +19,14 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome, transactional_produce};
+use super::{Call, Cluster, Outcome, throttled, transactional_produce};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     config::{TimestampType, TopicRules},
     log::Log,
     parked::{Parked, Waiting},
     producers::Admission,
+    quotas::Direction,
     topic::{Partition, is_internal_topic},
     validate::{self, Rejection, Validated},
 };
@@ -82,18 +84,31 @@ pub(super) fn handle(
         }
         topics.push(partitions);
     }
+    let bytes = u32::try_from(call.body.len()).map_or(f64::MAX, f64::from);
+    let throttle_time_ms = call.throttle_ms(cluster, Direction::Produce, bytes);
     if request.acks == 0 {
         return unanswered(&topics);
     }
     let may_wait = request.timeout_ms > 0;
-    match acknowledge(cluster, call, request, &mut topics, !may_wait) {
-        Some(outcome) => outcome,
+    let answer = acknowledge(
+        cluster,
+        call,
+        request,
+        (&mut topics, throttle_time_ms),
+        !may_wait,
+    );
+    match answer {
+        Some(outcome) => throttled(outcome, call.now, throttle_time_ms),
         None => cluster.parked.park(Parked {
             broker_id: call.broker_id,
+            client: call.client.clone(),
             body: call.body.clone(),
             deadline: call.now.plus_ms(i64::from(request.timeout_ms)),
             watched: awaited(&mut topics).map(|it| it.partition()).collect(),
-            waiting: Waiting::Acks(topics),
+            waiting: Waiting::Acks {
+                topics,
+                throttle_time_ms,
+            },
         }),
     }
 }
@@ -105,7 +120,7 @@ pub(super) fn acknowledge(
     cluster: &Cluster,
     call: &Call<'_>,
     request: &ProduceRequest<'_>,
-    topics: &mut [Vec<Appended>],
+    (topics, throttle_time_ms): (&mut [Vec<Appended>], i32),
     must_answer: bool,
 ) -> Option<Outcome> {
     let mut is_complete = true;
@@ -128,7 +143,7 @@ pub(super) fn acknowledge(
     });
     Some(call.reply::<ProduceRequest<'_>>(&ProduceResponse {
         responses: topics.collect(),
-        throttle_time_ms: 0,
+        throttle_time_ms,
         node_endpoints: node_endpoints.into(),
     }))
 }
@@ -265,6 +280,9 @@ fn append(
         Ok(found) => found.name.clone(),
         Err(code) => return failed(partition.index, code),
     };
+    if let Err(code) = call.check(cluster, Operation::Write, Resource::Topic(&name)) {
+        return failed(partition.index, code);
+    }
     if is_internal_topic(&name) {
         return failed(partition.index, ErrorCode::INVALID_TOPIC_EXCEPTION);
     }

@@ -11,7 +11,18 @@ use kmirror_protocol::{
 };
 
 use super::{ApiError, Call, Cluster, Outcome, code_and_message};
-use crate::sandbox::topic::invalid_topic_name;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    topic::invalid_topic_name,
+};
+
+/// Whoever may write to some topic may do so without duplicates (KIP-679).
+pub(super) fn may_be_idempotent(cluster: &Cluster, call: &Call<'_>) -> Result<(), ErrorCode> {
+    if cluster.may_with_any_topic(call.client, Operation::Write) {
+        return Ok(());
+    }
+    call.check(cluster, Operation::IdempotentWrite, Resource::Cluster)
+}
 
 pub(super) fn describe(
     cluster: &mut Cluster,
@@ -22,7 +33,7 @@ pub(super) fn describe(
     for topic in &request.topics {
         let indexes = topic.partition_indexes.iter();
         let partitions = indexes.map(|index| {
-            let producers = active_producers(cluster, call.broker_id, topic.name, index);
+            let producers = active_producers(cluster, call, topic.name, index);
             (index, producers)
         });
         topics.push((topic.name, partitions.collect::<Vec<_>>()));
@@ -52,15 +63,17 @@ pub(super) fn describe(
 /// Any replica answers, of its own log (`ReplicaManager.activeProducerState`).
 fn active_producers(
     cluster: &Cluster,
-    broker_id: i32,
+    call: &Call<'_>,
     topic: &str,
     partition: i32,
 ) -> Result<Vec<ProducerState>, ApiError> {
     if let Some(fault) = invalid_topic_name(topic) {
         return Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, fault));
     }
+    call.check(cluster, Operation::Read, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, partition)?;
-    let producers = partition.local_log(broker_id, -1)?.producers.iter();
+    let log = partition.local_log(call.broker_id, -1)?;
+    let producers = log.producers.iter();
     let producers = producers.map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.epoch),

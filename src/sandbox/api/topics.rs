@@ -20,6 +20,7 @@ use kmirror_protocol::{
 
 use super::{ApiError, Call, Cluster, Outcome, configs::DEFAULT_CONFIG, configs::TOPIC_CONFIG};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     config::{Change, KEYS, TopicConfig},
     topic::{Partition, Topic, invalid_topic_name},
 };
@@ -27,10 +28,7 @@ use crate::sandbox::{
 /// How many partitions one request may ask for (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
 const NEW_PARTITIONS_MAX: i64 = 10_000;
 
-/// What a client that leaves it to the broker gets (`num.partitions`).
-const DEFAULT_PARTITION_COUNT: i32 = 1;
-
-/// The same of replicas (`default.replication.factor`).
+/// How many replicas a client that leaves it to the broker gets (`default.replication.factor`).
 const DEFAULT_REPLICATION_FACTOR: i16 = 1;
 
 pub(super) fn create(
@@ -51,7 +49,9 @@ pub(super) fn create(
         }
         let result = match &excess {
             Some(error) => Err(error.clone()),
-            None => new_topic(cluster, &wanted),
+            None => check_creation(cluster, call, wanted.name)
+                .map_err(ApiError::from)
+                .and_then(|()| new_topic(cluster, &wanted)),
         };
         topics.push((wanted.name, result));
     }
@@ -66,6 +66,16 @@ pub(super) fn create(
         }
     }
     outcome
+}
+
+/// Whether the client may create a topic: this one, or any.
+pub(super) fn check_creation(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    name: &str,
+) -> Result<(), ErrorCode> {
+    call.check(cluster, Operation::Create, Resource::Cluster)
+        .or_else(|_| call.check(cluster, Operation::Create, Resource::Topic(name)))
 }
 
 fn duplicates<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
@@ -87,7 +97,10 @@ fn too_many_partitions(request: &CreateTopicsRequest<'_>) -> Option<ApiError> {
 }
 
 /// A topic as it was asked for, not yet part of the cluster.
-fn new_topic(cluster: &mut Cluster, wanted: &CreatableTopic<'_>) -> Result<Topic, ApiError> {
+pub(super) fn new_topic(
+    cluster: &mut Cluster,
+    wanted: &CreatableTopic<'_>,
+) -> Result<Topic, ApiError> {
     check_name(cluster, wanted.name)?;
     let config = new_config(wanted)?;
     let partitions = if wanted.assignments.is_empty() {
@@ -161,7 +174,7 @@ fn placed(cluster: &mut Cluster, wanted: &CreatableTopic<'_>) -> Result<Vec<Part
         }
     };
     let count = match wanted.num_partitions {
-        -1 => DEFAULT_PARTITION_COUNT,
+        -1 => cluster.options.partition_count_default,
         count @ 1.. => count,
         _ => {
             return Err(ApiError::new(
@@ -316,7 +329,10 @@ pub(super) fn delete(
         topic_id: Uuid::ZERO,
     });
     let wanted: Vec<DeleteTopicState<'_>> = by_name.chain(request.topics.iter()).collect();
-    let found: Vec<_> = wanted.iter().map(|it| to_delete(cluster, it)).collect();
+    let found: Vec<_> = wanted
+        .iter()
+        .map(|it| to_delete(cluster, call, it))
+        .collect();
     let names = found.iter().flatten().map(|(name, _)| name.as_str());
     let duplicates = duplicates(names);
     let mut refused = BTreeSet::new();
@@ -362,7 +378,11 @@ type Refusal = (ErrorCode, Option<&'static str>);
 
 const DUPLICATE: Refusal = (ErrorCode::INVALID_REQUEST, Some("Duplicate topic name."));
 
-fn to_delete(cluster: &Cluster, wanted: &DeleteTopicState<'_>) -> Result<(String, Uuid), Refusal> {
+fn to_delete(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    wanted: &DeleteTopicState<'_>,
+) -> Result<(String, Uuid), Refusal> {
     let found = match (wanted.name, wanted.topic_id.is_zero()) {
         (None, true) => {
             let message = "Neither topic name nor id were specified.";
@@ -375,6 +395,9 @@ fn to_delete(cluster: &Cluster, wanted: &DeleteTopicState<'_>) -> Result<(String
         (Some(name), true) => cluster.topic(name),
         (None, false) => cluster.topic_by_id(wanted.topic_id),
     };
+    let name = found.map_or(wanted.name, |topic| Some(topic.name.as_str()));
+    let checked = name.map(|name| call.check(cluster, Operation::Delete, Resource::Topic(name)));
+    let found = checked.unwrap_or(Ok(())).and(found);
     let topic = found.map_err(|code| (code, None))?;
     Ok((topic.name.clone(), topic.id))
 }

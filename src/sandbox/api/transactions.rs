@@ -1,7 +1,6 @@
 //! InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn and EndTxn: the life of a transaction.
 //!
-//! A broker that does not coordinate a transactional id refuses it. Who may write an id is not
-//! checked here. Source, beside `KafkaApis`: `TransactionCoordinator`.
+//! A broker that does not coordinate a transactional id refuses it. Source, beside `KafkaApis`: `TransactionCoordinator`.
 
 use kmirror_protocol::{
     ErrorCode,
@@ -13,8 +12,9 @@ use kmirror_protocol::{
     },
 };
 
-use super::{Call, Cluster, Outcome};
+use super::{Call, Cluster, Outcome, producers};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     coordinators::{self, OFFSETS_TOPIC},
     topic::is_internal_topic,
     transactions::{ProducerIdAndEpoch, Protocol, TopicPartition, is_valid_timeout},
@@ -22,6 +22,21 @@ use crate::sandbox::{
 
 /// The first version of EndTxn whose clients know that epochs are bumped (KIP-890).
 const BUMPING_END_TXN: i16 = 5;
+
+/// Whether a client may write under a transactional id, and this broker answers for it.
+///
+/// # Errors
+///
+/// [`ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED`], or as [`ensure_coordinator`].
+fn ensure_writable(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    transactional_id: &str,
+) -> Result<(), ErrorCode> {
+    let resource = Resource::TransactionalId(transactional_id);
+    call.check(cluster, Operation::Write, resource)?;
+    ensure_coordinator(cluster, call.broker_id, transactional_id)
+}
 
 /// Whether a broker may answer for a transactional id.
 ///
@@ -76,6 +91,10 @@ fn init(
     call: &Call<'_>,
     request: &InitProducerIdRequest<'_>,
 ) -> Result<ProducerIdAndEpoch, ErrorCode> {
+    match request.transactional_id {
+        Some(id) => call.check(cluster, Operation::Write, Resource::TransactionalId(id))?,
+        None => producers::may_be_idempotent(cluster, call)?,
+    }
     let expected = match (request.producer_id, request.producer_epoch) {
         (-1, -1) => None,
         (-1, _) | (_, -1) => return Err(ErrorCode::INVALID_REQUEST),
@@ -106,18 +125,21 @@ pub(super) fn add_partitions(
     request: &AddPartitionsToTxnRequest<'_>,
 ) -> Outcome {
     let topics = &request.v3_and_below_topics;
+    let id = Resource::TransactionalId(request.v3_and_below_transactional_id);
+    let allowed = call.check(cluster, Operation::Write, id);
     let is_faultless = topics.iter().all(|topic| {
         let mut indexes = topic.partitions.iter();
-        indexes.all(|index| fault(cluster, topic.name, index).is_none())
+        indexes.all(|index| fault(cluster, call, topic.name, index).is_none())
     });
-    let added = if is_faultless {
-        add(cluster, call, request)
-    } else {
-        Err(ErrorCode::OPERATION_NOT_ATTEMPTED)
+    let added = match allowed {
+        Ok(()) if is_faultless => add(cluster, call, request),
+        Ok(()) => Err(ErrorCode::OPERATION_NOT_ATTEMPTED),
+        Err(code) => Err(code),
     };
     let common = added.map_err(|code| known_to_client(call.version(), 2, code));
     let common = common.err().unwrap_or_default();
-    let code = |topic: &str, index| fault(cluster, topic, index).unwrap_or(common);
+    let own = |topic: &str, index| fault(cluster, call, topic, index).filter(|_| allowed.is_ok());
+    let code = |topic: &str, index| own(topic, index).unwrap_or(common);
     let results = topics.iter().map(|topic| {
         let partitions = topic.partitions.iter();
         let partitions = partitions.map(|index| AddPartitionsToTxnPartitionResult {
@@ -136,12 +158,15 @@ pub(super) fn add_partitions(
     })
 }
 
-/// What keeps a partition from being added, whoever asks.
-fn fault(cluster: &Cluster, topic: &str, index: i32) -> Option<ErrorCode> {
+/// What keeps a partition from being added.
+fn fault(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32) -> Option<ErrorCode> {
     if is_internal_topic(topic) {
         return Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
-    cluster.partition(topic, index).err()
+    let allowed = call.check(cluster, Operation::Write, Resource::Topic(topic));
+    allowed
+        .and_then(|()| cluster.partition(topic, index).map(drop))
+        .err()
 }
 
 fn add(
@@ -156,7 +181,7 @@ fn add(
         partitions.extend(indexes.map(|index| (topic.name.to_owned(), index)));
     }
     let transactional_id = request.v3_and_below_transactional_id;
-    ensure_coordinator(cluster, call.broker_id, transactional_id)?;
+    ensure_writable(cluster, call, transactional_id)?;
     let producer = ProducerIdAndEpoch {
         id: request.v3_and_below_producer_id,
         epoch: request.v3_and_below_producer_epoch,
@@ -178,7 +203,8 @@ pub(super) fn add_offsets(
         id: request.producer_id,
         epoch: request.producer_epoch,
     };
-    let added = ensure_coordinator(cluster, call.broker_id, transactional_id).and_then(|()| {
+    let added = ensure_writable(cluster, call, transactional_id).and_then(|()| {
+        call.check(cluster, Operation::Read, Resource::Group(request.group_id))?;
         let partition = (OFFSETS_TOPIC.to_owned(), group_partition);
         let transactions = &mut cluster.transactions;
         transactions.add(transactional_id, producer, [partition], call.now)
@@ -201,7 +227,7 @@ pub(super) fn end(cluster: &mut Cluster, call: &Call<'_>, request: &EndTxnReques
         id: request.producer_id,
         epoch: request.producer_epoch,
     };
-    let ended = ensure_coordinator(cluster, call.broker_id, transactional_id).and_then(|()| {
+    let ended = ensure_writable(cluster, call, transactional_id).and_then(|()| {
         cluster.transactions.end(
             transactional_id,
             producer,

@@ -16,6 +16,7 @@ use kmirror_protocol::{
 
 use super::{Call, Cluster, Outcome, transactions::ensure_coordinator};
 use crate::sandbox::{
+    acls::{Operation, Resource},
     coordinators,
     transactions::{State, Transaction},
 };
@@ -27,8 +28,10 @@ pub(super) fn describe(
 ) -> Outcome {
     let ids = request.transactional_ids.iter();
     let states = ids.map(|id| {
-        let coordinated = ensure_coordinator(cluster, call.broker_id, id);
-        let found = coordinated.and_then(|()| {
+        let resource = Resource::TransactionalId(id);
+        let allowed = call.check(cluster, Operation::Describe, resource);
+        let found = allowed.and_then(|()| {
+            ensure_coordinator(cluster, call.broker_id, id)?;
             let transaction = cluster.transactions.get(id);
             transaction.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)
         });
@@ -87,7 +90,9 @@ pub(super) fn list(
     let is_here = |id: &str| coordinators::coordinator_of(cluster, id) == call.broker_id;
     let transactions = cluster.transactions.iter();
     let wanted = transactions.filter(|(id, transaction)| {
+        let resource = Resource::TransactionalId(id);
         is_here(id)
+            && call.check(cluster, Operation::Describe, resource).is_ok()
             && matches_filters(call, request, transaction)
             && pattern
                 .as_ref()

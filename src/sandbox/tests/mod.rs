@@ -2,12 +2,15 @@
 //!
 //! The rules that can be are probes of the conformance suite, which runs against Kafka as well.
 
+mod access;
 mod brokers;
 mod compaction;
 mod faults;
 mod frames;
+mod profiles;
 mod replication;
 mod retention;
+mod throttling;
 mod transactions;
 mod waiting;
 

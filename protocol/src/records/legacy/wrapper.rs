@@ -61,7 +61,8 @@ impl<'a> LegacyRecords<'a> {
             .map_err(LegacyError::Compression)?;
         let (record_count, last_inner) = check_inner(wrapper, &messages)?;
         let base_offset = base_offset(wrapper, last_inner)?;
-        let is_stamped = wrapper.magic > 0 && fields.attributes.is_log_append_time();
+        // In magic 0 the bit means nothing, and the timestamp is none either way.
+        let is_stamped = fields.attributes.is_log_append_time();
         Ok(Self {
             compression: codec,
             messages,
