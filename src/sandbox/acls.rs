@@ -68,7 +68,6 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
     Topic(&'a str),
-    #[expect(dead_code, reason = "the group APIs ask for it once they are here")]
     Group(&'a str),
     Cluster,
     TransactionalId(&'a str),

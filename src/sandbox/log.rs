@@ -12,7 +12,13 @@ use kmirror_protocol::{
     records::{BatchHeader, HEADER_LEN, decompress, records},
 };
 
-use super::{Timestamp, leader_epochs::LeaderEpochs, producers::Producers, validate};
+use super::{
+    Timestamp,
+    aborted::{AbortedTransaction, AbortedTransactions},
+    leader_epochs::LeaderEpochs,
+    producers::Producers,
+    validate,
+};
 
 /// Payloads up to this length are stored beside their header, in one piece: an own piece would
 /// cost more than the copy.
@@ -22,6 +28,8 @@ const JOINED_PAYLOAD_MAX: usize = 2048;
 #[derive(Clone, Debug)]
 pub(super) struct StoredBatch {
     pub(super) header: BatchHeader,
+    /// How many bytes the log has had before it.
+    position: u64,
     /// Header and payload, or header with payload and nothing.
     pieces: [Bytes; 2],
 }
@@ -37,7 +45,11 @@ impl StoredBatch {
         } else {
             [Bytes::copy_from_slice(&head), payload]
         };
-        Self { header, pieces }
+        Self {
+            header,
+            position: 0,
+            pieces,
+        }
     }
 
     pub(super) fn payload(&self) -> &[u8] {
@@ -78,8 +90,11 @@ pub(super) struct Log {
     high_watermark: i64,
     /// What `batches` take, in bytes.
     size: usize,
+    /// How many bytes it has ever had.
+    end_position: u64,
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
+    aborted: AbortedTransactions,
     snapshot: Snapshot,
 }
 
@@ -115,6 +130,9 @@ impl Log {
     /// Moves the high watermark up to `offset`, never back and never beyond the log end.
     pub(super) fn raise_high_watermark(&mut self, offset: i64) {
         self.high_watermark = self.high_watermark.max(offset.min(self.end_offset));
+        self.producers
+            .ongoing
+            .forget_replicated(self.high_watermark);
     }
 
     /// The batches by ascending offset.
@@ -126,9 +144,28 @@ impl Log {
     pub(super) fn replace_batches(&mut self, batches: Vec<StoredBatch>) {
         self.size = batches.iter().map(|batch| batch.header.size()).sum();
         self.batches = batches.into();
+        self.end_position = 0;
+        self.aborted.clear_index();
+        for batch in &mut self.batches {
+            batch.position = self.end_position;
+            self.aborted.index(&batch.header, batch.position);
+            let size = u64::try_from(batch.header.size()).unwrap_or_default();
+            self.end_position = self.end_position.saturating_add(size);
+        }
     }
 
-    /// Appends a validated batch and answers the offset of its first record.
+    /// The offset up to which consumers of committed records may read: up to there all is decided.
+    ///
+    /// Source: `UnifiedLog.fetchLastStableOffsetMetadata`.
+    pub(super) fn last_stable_offset(&self) -> i64 {
+        let high_watermark = self.high_watermark();
+        let first_unstable = self.producers.ongoing.first_unstable(high_watermark);
+        first_unstable.map_or(high_watermark, |offset| {
+            offset.max(self.start_offset).min(high_watermark)
+        })
+    }
+
+    /// Appends a validated batch or a marker and answers the offset of its first record.
     pub(super) fn append(&mut self, header: BatchHeader, payload: Bytes, leader_epoch: i32) -> i64 {
         let header = BatchHeader {
             base_offset: self.end_offset,
@@ -142,26 +179,48 @@ impl Log {
     /// Appends what `leader` has beyond the end of this log, as a follower does; payloads are
     /// shared.
     pub(super) fn copy_from(&mut self, leader: &Self) {
-        let end_offset = self.end_offset;
-        let known = |batch: &StoredBatch| batch.header.last_offset() < end_offset;
-        let from = leader.batches.partition_point(known);
-        for batch in leader.batches.range(from..) {
+        for batch in leader.batches.range(leader.first_batch(self.end_offset)..) {
             self.push(batch.clone());
         }
     }
 
-    fn push(&mut self, batch: StoredBatch) {
+    fn push(&mut self, mut batch: StoredBatch) {
+        batch.position = self.end_position;
         let header = &batch.header;
         self.epochs
             .begin(header.partition_leader_epoch, header.base_offset);
-        self.producers.append(header);
+        self.aborted.index(header, batch.position);
+        let aborted = self.producers.note(header, batch.payload());
+        self.aborted.extend(aborted);
         self.end_offset = header.next_offset();
         self.size = self.size.saturating_add(header.size());
+        let size = u64::try_from(header.size()).unwrap_or_default();
+        self.end_position = self.end_position.saturating_add(size);
         self.batches.push_back(batch);
     }
 
-    /// The batches from the one that holds `offset` on, at most `len_max` bytes of them and none
-    /// at or after the high watermark.
+    /// The aborted transactions that a reader of committed records is told of when it gets `len`
+    /// bytes from the batch that holds `offset` on.
+    pub(super) fn aborted_transactions(
+        &self,
+        offset: i64,
+        len: usize,
+    ) -> impl Iterator<Item = &AbortedTransaction> {
+        let from = self.first_batch(offset);
+        let position = self.batches.get(from).map_or(0, |batch| batch.position);
+        let end_position = position.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        self.aborted
+            .overlapping(offset, end_position, self.end_offset)
+    }
+
+    /// The index of the first batch that ends at or after `offset`.
+    fn first_batch(&self, offset: i64) -> usize {
+        let is_before = |batch: &StoredBatch| batch.header.last_offset() < offset;
+        self.batches.partition_point(is_before)
+    }
+
+    /// The batches from the one that holds `offset` on and before `end`, at most `len_max` bytes of
+    /// them.
     ///
     /// The last one may be cut off. When not even the first fits, it is returned whole if
     /// `min_one_batch`, else nothing is (KIP-74).
@@ -172,6 +231,7 @@ impl Log {
     pub(super) fn read(
         &self,
         offset: i64,
+        end: i64,
         len_max: usize,
         min_one_batch: bool,
     ) -> Result<Vec<Bytes>, ErrorCode> {
@@ -179,10 +239,13 @@ impl Log {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
         let batches = &self.batches;
-        let from = batches.partition_point(|batch| batch.header.last_offset() < offset);
-        let end = batches.partition_point(|batch| batch.header.base_offset < self.high_watermark);
-        let mut readable = batches.range(from.min(end)..end).peekable();
+        let to = batches.partition_point(|batch| batch.header.base_offset < end);
+        let from = self.first_batch(offset).min(to);
+        let mut readable = batches.range(from..to).peekable();
         let mut pieces = Vec::new();
+        if offset >= end {
+            return Ok(pieces);
+        }
         let Some(first) = readable.peek() else {
             return Ok(pieces);
         };
@@ -218,6 +281,7 @@ impl Log {
         }
         self.start_offset = offset;
         self.epochs.truncate_from_start(offset);
+        self.aborted.delete_before(offset);
         while self
             .batches
             .front()
@@ -252,6 +316,7 @@ impl Log {
         }
         self.end_offset = offset;
         self.high_watermark = self.high_watermark.min(offset);
+        self.aborted.truncate_to(offset);
         self.reload_producers();
     }
 
@@ -293,9 +358,9 @@ impl Log {
         }
         self.producers = self.snapshot.producers.clone();
         let from = self.snapshot.end_offset.max(self.start_offset);
-        let batches = self.batches.iter().map(|batch| &batch.header);
-        for header in batches.filter(|header| header.last_offset() >= from) {
-            self.producers.append(header);
+        let batches = self.batches.iter();
+        for batch in batches.filter(|batch| batch.header.last_offset() >= from) {
+            self.producers.note(&batch.header, batch.payload());
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!  client ⇄ server ──frame──▶ Cluster::handle ──▶ api ──▶ topic ▶ partition ▶ replica ▶ log
-//!              ▲                    │              │         ▲       └─ elections      ├─ producers
-//!              │               Outcome:            └─ validate                         ├─ leader epochs
-//!              └── Reply, Parked, NoReply, Close             │                         └─ batches as Bytes
+//!              ▲                    │              │ │       ▲       └─ elections      ├─ producers
+//!              │               Outcome:            │ └─ validate                       ├─ leader epochs
+//!              └── Reply, Parked, NoReply, Close   │         │                         ├─ aborted transactions
+//!                                                  └─ transactions                     └─ batches as Bytes
 //!                                   commands ────────────────┘
 //! ```
 //!
@@ -24,21 +25,28 @@
 //! * DeleteRecords does not wait for followers that are held back.
 //! * Groups are of the classic protocol only (no KIP-848), their state is in memory and not in a
 //!   topic, and committed offsets never expire.
-//! * No transactions. A request for an API or version that is not served closes
-//!   the connection with a reason, as Kafka does.
+//! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
+//!   `CONCURRENT_TRANSACTIONS` until they are; here it does so only while a command holds them
+//!   back. Ids are never forgotten (`transactional.id.expiration.ms`).
+//! * A request for an API or version that is not served closes the connection with a reason, as
+//!   Kafka does.
 //!
 //! Offsets count records, sizes bytes, and times are milliseconds since 1970.
 
+mod aborted;
 mod acls;
 mod api;
 mod client;
 mod commands;
 mod compaction;
 mod config;
+mod control;
+mod coordinators;
 mod elections;
 mod groups;
 mod leader_epochs;
 mod log;
+mod ongoing;
 mod parked;
 mod producers;
 mod profiles;
@@ -48,7 +56,9 @@ mod replica;
 pub mod server;
 mod sessions;
 mod topic;
+mod transactions;
 mod validate;
+mod verification;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +80,7 @@ use quotas::Quotas;
 use random::Random;
 use sessions::FetchSessions;
 use topic::{Partition, Topic};
+use transactions::{Coordinator, ProducerIds, Protocol};
 
 /// A moment, in milliseconds since 1970: the only notion of time in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +119,9 @@ pub struct ClusterOptions {
     /// How long a partition remembers a producer after its newest record
     /// (`producer.id.expiration.ms`), in milliseconds.
     pub producer_id_expiration_ms: i64,
+    /// The finalized level of the feature `transaction.version`, from 0 to 2: from 2 on producer
+    /// epochs are bumped with each transaction (KIP-890).
+    pub transaction_version: i16,
     /// The broker to pass for.
     pub profile: Profile,
     /// Whether asking for the metadata of a topic creates it (`auto.create.topics.enable`).
@@ -144,6 +158,7 @@ impl ClusterOptions {
             seed: 0,
             retained_bytes_max: 1 << 30,
             producer_id_expiration_ms: 86_400_000,
+            transaction_version: 2,
             profile: Profile::default(),
             auto_create_topics: false,
             partition_count_default: 1,
@@ -188,7 +203,8 @@ pub struct Cluster {
     options: ClusterOptions,
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
-    next_producer_id: i64,
+    producer_ids: ProducerIds,
+    transactions: Coordinator,
     groups: Groups,
     parked: ParkedRequests,
     sessions: FetchSessions,
@@ -210,7 +226,8 @@ impl Cluster {
         Self {
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
-            next_producer_id: 0,
+            producer_ids: ProducerIds::default(),
+            transactions: Coordinator::new(Protocol::of_level(options.transaction_version)),
             groups: Groups::new(options.group_initial_rebalance_delay_ms),
             parked: ParkedRequests::default(),
             sessions: FetchSessions::default(),
@@ -245,19 +262,27 @@ impl Cluster {
         if !self.is_running(broker_id) {
             return Outcome::Close(format!("broker {broker_id} is down"));
         }
+        transactions::settle(self, now);
         self.groups.advance(now);
-        api::handle(self, now, broker_id, client, body)
+        let outcome = api::handle(self, now, broker_id, client, body);
+        transactions::settle(self, now);
+        outcome
     }
 
     /// Answers the parked requests that have what they waited for, or whose deadline has come.
     pub fn poll(&mut self, now: Timestamp) -> Vec<(Ticket, Outcome)> {
+        transactions::settle(self, now);
         parked::poll(self, now)
     }
 
     /// When [`Cluster::poll`] must be called again, if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        let deadlines = [self.parked.deadline(), self.groups.deadline()];
+        let deadlines = [
+            self.parked.deadline(),
+            self.groups.deadline(),
+            self.transactions.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -11,7 +11,13 @@ use kmirror_protocol::{
     records::{BatchHeader, sequence_after},
 };
 
-use super::Timestamp;
+use super::{
+    Timestamp,
+    aborted::AbortedTransaction,
+    control::{Marker, read_marker},
+    ongoing::OngoingTransactions,
+    verification::Verifications,
+};
 
 /// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES_RETAINED: usize = 5;
@@ -20,6 +26,8 @@ const BATCHES_RETAINED: usize = 5;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Producers {
     entries: BTreeMap<i64, Producer>,
+    pub(super) ongoing: OngoingTransactions,
+    verifications: Verifications,
 }
 
 /// One producer, as DescribeProducers shows it.
@@ -28,6 +36,10 @@ pub(super) struct Producer {
     pub(super) epoch: i16,
     /// The timestamp of the newest batch's newest record, not the time of its arrival.
     pub(super) last_timestamp: i64,
+    /// Of the newest marker; -1 is none.
+    pub(super) coordinator_epoch: i32,
+    /// The first record of its open transaction.
+    pub(super) txn_first_offset: Option<i64>,
     /// Oldest first, all of the current epoch.
     batches: VecDeque<BatchMetadata>,
 }
@@ -72,12 +84,16 @@ impl Producers {
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::INVALID_PRODUCER_EPOCH`] or [`ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER`].
+    /// [`ErrorCode::INVALID_PRODUCER_EPOCH`] or [`ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER`];
+    /// [`ErrorCode::INVALID_TXN_STATE`] for a transactional batch that was not verified, and for
+    /// another batch within a transaction.
     pub(super) fn check(&self, batch: &BatchHeader) -> Result<Admission, ErrorCode> {
         if batch.producer_id < 0 {
             return Ok(Admission::Append);
         }
         let Some(known) = self.entries.get(&batch.producer_id) else {
+            self.check_verified(batch)?;
+            self.verifications.check(batch, false)?;
             return Ok(Admission::Append);
         };
         if batch.producer_epoch == known.epoch {
@@ -95,6 +111,8 @@ impl Producers {
         if batch.producer_epoch < known.epoch {
             return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
         }
+        self.check_verified(batch)?;
+        self.verifications.check(batch, !known.batches.is_empty())?;
         let expected = if batch.producer_epoch == known.epoch {
             match known.last_sequence() {
                 -1 => 0,
@@ -106,17 +124,62 @@ impl Producers {
         if known.epoch != -1 && batch.base_sequence != expected {
             return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
         }
+        if known.txn_first_offset.is_some() && !batch.attributes.is_transactional() {
+            return Err(ErrorCode::INVALID_TXN_STATE);
+        }
         Ok(Admission::Append)
     }
 
-    /// Remembers a batch that has been appended; its header has its offsets.
-    pub(super) fn append(&mut self, batch: &BatchHeader) {
-        if batch.producer_id < 0 {
-            return;
+    /// Whether the coordinator must be asked about a transactional batch; notes that it is.
+    ///
+    /// Source: `UnifiedLog.maybeStartTransactionVerification`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INVALID_PRODUCER_EPOCH`].
+    pub(super) fn begin_verification(
+        &mut self,
+        batch: &BatchHeader,
+        bumps_epoch: bool,
+        now: Timestamp,
+    ) -> Result<bool, ErrorCode> {
+        let known = self.entries.get(&batch.producer_id);
+        if known.is_some_and(|known| batch.producer_epoch < known.epoch) {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
         }
+        let is_needed = !self.is_in_transaction(batch);
+        if is_needed {
+            self.verifications.begin(batch, bumps_epoch, now);
+        }
+        Ok(is_needed)
+    }
+
+    /// Whether a batch goes on with an open transaction.
+    fn is_in_transaction(&self, batch: &BatchHeader) -> bool {
+        let known = self.entries.get(&batch.producer_id);
+        known.is_some_and(|known| {
+            known.txn_first_offset.is_some() && known.epoch == batch.producer_epoch
+        })
+    }
+
+    fn check_verified(&self, batch: &BatchHeader) -> Result<(), ErrorCode> {
+        let is_verified = !batch.attributes.is_transactional()
+            || self.is_in_transaction(batch)
+            || self.verifications.contains(batch.producer_id);
+        if is_verified {
+            Ok(())
+        } else {
+            Err(ErrorCode::INVALID_TXN_STATE)
+        }
+    }
+
+    /// The producer of a batch, in the epoch of the batch.
+    fn entry(&mut self, batch: &BatchHeader) -> &mut Producer {
         let fresh = || Producer {
             epoch: batch.producer_epoch,
             last_timestamp: batch.max_timestamp,
+            coordinator_epoch: -1,
+            txn_first_offset: None,
             batches: VecDeque::with_capacity(BATCHES_RETAINED),
         };
         let entry = self.entries.entry(batch.producer_id).or_insert_with(fresh);
@@ -124,6 +187,44 @@ impl Producers {
             entry.batches.clear();
             entry.epoch = batch.producer_epoch;
         }
+        entry
+    }
+
+    /// Remembers a batch of a log, be it of records or a marker; its header has its offsets.
+    ///
+    /// Answers the transaction if it is aborted and has records here.
+    pub(super) fn note(
+        &mut self,
+        batch: &BatchHeader,
+        payload: &[u8],
+    ) -> Option<AbortedTransaction> {
+        if let Some(marker) = read_marker(batch, payload) {
+            return self.append_marker(batch, marker);
+        }
+        self.append(batch);
+        None
+    }
+
+    fn append_marker(&mut self, batch: &BatchHeader, marker: Marker) -> Option<AbortedTransaction> {
+        let entry = self.entry(batch);
+        entry.last_timestamp = batch.max_timestamp;
+        entry.coordinator_epoch = marker.coordinator_epoch;
+        let first_offset = entry.txn_first_offset.take();
+        self.verifications.end(batch);
+        let (first_offset, last_offset) = (first_offset?, batch.base_offset);
+        self.ongoing.complete(first_offset, last_offset);
+        (!marker.is_commit).then_some(AbortedTransaction {
+            producer_id: batch.producer_id,
+            first_offset,
+            last_offset,
+        })
+    }
+
+    fn append(&mut self, batch: &BatchHeader) {
+        if batch.producer_id < 0 {
+            return;
+        }
+        let entry = self.entry(batch);
         if entry.batches.len() == BATCHES_RETAINED {
             entry.batches.pop_front();
         }
@@ -135,12 +236,23 @@ impl Producers {
             timestamp: batch.max_timestamp,
         });
         entry.last_timestamp = batch.max_timestamp;
+        if batch.attributes.is_transactional() {
+            if entry.txn_first_offset.is_none() {
+                entry.txn_first_offset = Some(batch.base_offset);
+                self.ongoing.begin(batch.base_offset);
+            }
+            self.verifications.end(batch);
+        }
     }
 
-    /// Forgets producers whose newest record is `expiration_ms` old.
+    /// Forgets producers whose newest record is `expiration_ms` old, but for those with an open
+    /// transaction.
     pub(super) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
-        self.entries
-            .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp) < expiration_ms);
+        self.entries.retain(|_, entry| {
+            entry.txn_first_offset.is_some()
+                || now.0.saturating_sub(entry.last_timestamp) < expiration_ms
+        });
+        self.verifications.expire(now, expiration_ms);
     }
 
     /// The offsets of the newest records.
@@ -160,9 +272,10 @@ impl Producers {
         snapshot
     }
 
-    /// Forgets all producers.
+    /// Forgets all producers without an open transaction.
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
+        self.entries
+            .retain(|_, entry| entry.txn_first_offset.is_some());
     }
 
     /// The producers by ascending id.

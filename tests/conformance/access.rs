@@ -201,7 +201,7 @@ pub(super) async fn rules_decide_who_may_do_what(bootstrap: &str) {
         (rule(exact, "User:*", DESCRIBE, DENY), [0, 29, 29, 29]),
     ];
     for (rule, expected) in steps {
-        assert_eq!(create(broker, &[rule.clone()]).await, [0]);
+        assert_eq!(create(broker, std::slice::from_ref(&rule)).await, [0]);
         eventually(async || tried(broker, &topic).await == expected).await;
         assert_eq!(tried(broker, &topic).await, expected, "{rule:?}");
     }

@@ -24,6 +24,12 @@ use kmirror_protocol::{
 
 use super::broker::{Broker, batch, eventually};
 
+/// A config and its value.
+type Setting<'a> = (&'a str, Option<&'a str>);
+
+/// An entity's type, how it must match, and what.
+type Component<'a> = (&'a str, i8, Option<&'a str>);
+
 /// What kmirror and its users need, and the versions of it that Kafka 4.3 must offer.
 const NEEDED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 0, 13),
@@ -250,7 +256,7 @@ pub(super) async fn configs_can_be_replaced_as_a_whole(bootstrap: &str) {
     let topic = broker.create_topic("admin-replace", &set).await.name;
     let both = "retention.ms=1000 segment.ms=2000";
     // Topic, configs, error code, what is set then.
-    let cases: [(&str, &[(&str, Option<&str>)], i16, &str); 6] = [
+    let cases: [(&str, &[Setting<'_>], i16, &str); 6] = [
         (topic, &[("retention.ms", Some("x"))], 40, both),
         (topic, &[("no.such.config", Some("1"))], 40, both),
         (topic, &[("retention.ms", None)], 42, both),
@@ -412,7 +418,7 @@ pub(super) async fn quotas_are_set_described_and_removed(bootstrap: &str) {
     let is_user = ("user", 0, Some("admin-quota"));
     let is_client = ("client-id", 0, Some("admin-app"));
     eventually(async || quotas(broker, &[is_user], false).await.1.len() == 2).await;
-    let cases: [(&[(&str, i8, Option<&str>)], bool, &[&str]); 5] = [
+    let cases: [(&[Component<'_>], bool, &[&str]); 5] = [
         (&[is_user], false, &[of_both, of_user]),
         (&[is_user], true, &[of_user]),
         (&[is_user, ("client-id", 2, None)], true, &[of_both]),
@@ -474,7 +480,7 @@ pub(super) async fn quotas_that_cannot_be_are_refused(bootstrap: &str) {
             "{entity:?} {ops:?}"
         );
     }
-    let filters: [(&[(&str, i8, Option<&str>)], i16); 6] = [
+    let filters: [(&[Component<'_>], i16); 6] = [
         (&[("", 2, None)], 42),
         (&[("host", 2, None)], 35),
         (&[("user", 0, None)], 42),

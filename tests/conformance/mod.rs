@@ -24,6 +24,9 @@ mod replicas;
 mod requests;
 mod sessions;
 mod topics;
+mod transactional;
+mod transactional_reads;
+mod transactions;
 
 use std::{
     sync::OnceLock,
@@ -108,6 +111,27 @@ probes! {
     configs:
         configs_tell_where_they_come_from,
         configs_change_one_by_one;
+    transactions:
+        a_new_incarnation_fences_the_one_before,
+        a_new_incarnation_aborts_what_is_open,
+        a_producer_may_go_on_with_the_epoch_it_knows,
+        ids_and_timeouts_have_limits,
+        a_transaction_that_takes_too_long_is_aborted,
+        partitions_are_added_all_or_none,
+        only_what_the_coordinator_knows_may_be_written,
+        a_transaction_takes_only_its_own_batches,
+        the_old_protocol_ends_a_transaction_in_place,
+        the_new_protocol_bumps_the_epoch_at_each_end,
+        an_open_transaction_is_described,
+        transactions_are_listed_by_filter;
+    transactional_reads:
+        a_transaction_is_hidden_until_it_commits,
+        a_marker_is_a_control_batch_of_one_record,
+        aborted_transactions_are_listed_as_far_as_the_range_goes,
+        a_limited_range_lists_what_its_index_entry_covers,
+        an_empty_transaction_takes_one_offset_per_partition,
+        sequences_restart_where_the_epoch_is_bumped,
+        times_lead_to_markers_too;
     sessions:
         a_session_tells_only_what_is_new,
         partitions_come_and_go_in_a_session,

@@ -9,8 +9,8 @@ use kmirror_protocol::{
     messages::{
         FetchRequest, FetchResponse,
         fetch::{
-            FetchRequestPartition, FetchRequestTopic, FetchResponseEpochEndOffset,
-            FetchResponsePartition, FetchResponseTopic,
+            FetchRequestPartition, FetchRequestTopic, FetchResponseAbortedTransaction,
+            FetchResponseEpochEndOffset, FetchResponsePartition, FetchResponseTopic,
         },
         leaders::LeaderIdAndEpoch,
     },
@@ -30,6 +30,9 @@ use crate::sandbox::{
 
 /// The most bytes of records in one answer, whatever is asked for (`fetch.max.bytes`).
 const FETCH_BYTES_MAX: usize = 55 << 20;
+
+/// The isolation level of readers that get nothing undecided.
+const READ_COMMITTED: i8 = 1;
 
 /// From this version on consumers may read from any replica (KIP-392).
 const FROM_FOLLOWER_VERSION: i16 = 11;
@@ -371,7 +374,7 @@ fn read_partition<'a>(
         Ok(Some(diverging)) => (diverging, Ok(Vec::new())),
         Ok(None) => (
             FetchResponseEpochEndOffset::default(),
-            read(log, wanted, budget),
+            read(log, request, wanted, budget),
         ),
         Err(code) => (FetchResponseEpochEndOffset::default(), Err(code)),
     };
@@ -380,9 +383,10 @@ fn read_partition<'a>(
         Ok(pieces) => FetchResponsePartition {
             partition_index: wanted.partition,
             high_watermark: log.high_watermark(),
-            last_stable_offset: log.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
             log_start_offset: log.start_offset(),
-            aborted_transactions: (request.isolation_level == 1).then(Array::default),
+            aborted_transactions: (request.isolation_level == READ_COMMITTED)
+                .then(|| aborted(log, wanted.fetch_offset, &pieces)),
             preferred_read_replica: -1,
             records: Some(Records::Gathered(pieces)),
             diverging_epoch,
@@ -415,14 +419,38 @@ fn not_here<'a>(
     }
 }
 
+/// What a reader of committed records must leave out of what it gets.
+fn aborted<'a>(
+    log: &Log,
+    fetch_offset: i64,
+    pieces: &[Bytes],
+) -> Array<'a, FetchResponseAbortedTransaction> {
+    let len = pieces.iter().map(Bytes::len).sum::<usize>();
+    let aborted = log.aborted_transactions(fetch_offset, len);
+    // Who gets nothing is told nothing.
+    let aborted = aborted.filter(|_| len > 0);
+    aborted
+        .map(|aborted| FetchResponseAbortedTransaction {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+        })
+        .collect()
+}
+
 fn read(
     log: &Log,
+    request: &FetchRequest<'_>,
     wanted: &FetchRequestPartition,
     budget: &mut Budget,
 ) -> Result<Vec<Bytes>, ErrorCode> {
     let len_max = usize::try_from(wanted.partition_max_bytes).unwrap_or_default();
     let len_max = len_max.min(budget.rest);
-    let pieces = log.read(wanted.fetch_offset, len_max, budget.is_empty)?;
+    let end = if request.isolation_level == READ_COMMITTED {
+        log.last_stable_offset()
+    } else {
+        log.high_watermark()
+    };
+    let pieces = log.read(wanted.fetch_offset, end, len_max, budget.is_empty)?;
     let len = pieces.iter().map(Bytes::len).sum::<usize>();
     budget.is_empty &= len == 0;
     budget.rest = budget.rest.saturating_sub(len);

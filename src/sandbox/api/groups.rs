@@ -19,6 +19,7 @@ use kmirror_protocol::{
 use super::{Call, Cluster, Outcome, groups_coordinator::check_coordinator};
 use crate::sandbox::{
     Ticket,
+    acls::{Operation, Resource},
     groups::{Answer, Identity, JoinAnswer, JoinGroup, Protocol, SyncAnswer, SyncGroup},
     parked::ParkedMember,
 };
@@ -29,12 +30,14 @@ const KNOWN_MEMBER_ID_VERSION: i16 = 4;
 /// From this version on a leader can be told to keep the assignment (KIP-814).
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 
-/// Checks that a broker coordinates a group that may have members.
+/// Checks that a client may do something with a group, and that the broker coordinates it.
 pub(super) fn check_group(
     cluster: &Cluster,
     call: &Call<'_>,
+    operation: Operation,
     group_id: &str,
 ) -> Result<(), ErrorCode> {
+    call.check(cluster, operation, Resource::Group(group_id))?;
     if group_id.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
@@ -84,7 +87,7 @@ fn check_join(
     call: &Call<'_>,
     request: &JoinGroupRequest<'_>,
 ) -> Result<(), ErrorCode> {
-    check_group(cluster, call, request.group_id)?;
+    check_group(cluster, call, Operation::Read, request.group_id)?;
     let options = &cluster.options;
     let allowed = options.group_min_session_timeout_ms..=options.group_max_session_timeout_ms;
     if allowed.contains(&request.session_timeout_ms) {
@@ -116,7 +119,7 @@ pub(super) fn sync(
     let checked = if call.version() >= 5 && !has_protocol {
         Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
     } else {
-        check_group(cluster, call, request.group_id)
+        check_group(cluster, call, Operation::Read, request.group_id)
     };
     if let Err(error_code) = checked {
         let answer = SyncAnswer {
@@ -212,7 +215,7 @@ pub(super) fn heartbeat(
         instance_id: request.group_instance_id,
     };
     let (group_id, generation) = (request.group_id, request.generation_id);
-    let result = check_group(cluster, call, group_id).and_then(|()| {
+    let result = check_group(cluster, call, Operation::Read, group_id).and_then(|()| {
         cluster
             .groups
             .heartbeat(call.now, group_id, identity, generation)
@@ -234,7 +237,7 @@ pub(super) fn leave(
         ..Default::default()
     });
     let members: Vec<MemberIdentity<'_>> = only.into_iter().chain(&request.members).collect();
-    if let Err(error_code) = check_group(cluster, call, request.group_id) {
+    if let Err(error_code) = check_group(cluster, call, Operation::Read, request.group_id) {
         return call.reply::<LeaveGroupRequest<'_>>(&LeaveGroupResponse {
             error_code,
             ..Default::default()

@@ -19,7 +19,10 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome, groups, groups_coordinator::check_coordinator, metadata};
-use crate::sandbox::groups::{Group, Member, State};
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    groups::{Group, Member, State},
+};
 
 /// The type of all groups here.
 const CLASSIC: &str = "classic";
@@ -42,8 +45,11 @@ pub(super) fn list(
     let is_wanted = |filter: &BTreeSet<String>, word: &str| {
         filter.is_empty() || filter.contains(&word.to_lowercase())
     };
+    let may = |resource| call.check(cluster, Operation::Describe, resource).is_ok();
+    let may_list = |group_id| may(Resource::Cluster) || may(Resource::Group(group_id));
     let groups = cluster.groups.iter().filter(|(group_id, group)| {
         check_coordinator(cluster, call.broker_id, group_id).is_ok()
+            && may_list(group_id)
             && is_wanted(&states, group.state.name())
             && is_wanted(&types, CLASSIC)
     });
@@ -83,7 +89,10 @@ pub(super) fn describe(
             group_state: "Dead",
             ..Default::default()
         };
-        let mut described = match check_coordinator(cluster, call.broker_id, group_id) {
+        let checked = call
+            .check(cluster, Operation::Describe, Resource::Group(group_id))
+            .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
+        let mut described = match checked {
             Err(error_code) => DescribedGroup {
                 group_state: "",
                 ..failed(error_code)
@@ -153,7 +162,9 @@ pub(super) fn delete(
     let names = request.groups_names.iter();
     let results = names.filter(|group_id| seen.insert(*group_id));
     let results = results.map(|group_id| {
-        let checked = check_coordinator(cluster, call.broker_id, group_id);
+        let checked = call
+            .check(cluster, Operation::Delete, Resource::Group(group_id))
+            .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
         let deleted = checked.and_then(|()| cluster.groups.delete(group_id));
         DeletableGroupResult {
             group_id,
@@ -182,7 +193,7 @@ pub(super) fn describe_consumer_groups(
         .collect();
     let groups = request.group_ids.iter().zip(&messages);
     let groups = groups.map(|(group_id, message)| {
-        let checked = groups::check_group(cluster, call, group_id);
+        let checked = groups::check_group(cluster, call, Operation::Describe, group_id);
         let (error_code, error_message) = match checked {
             Ok(()) => (ErrorCode::GROUP_ID_NOT_FOUND, Some(message.as_str())),
             Err(code) => (code, None),

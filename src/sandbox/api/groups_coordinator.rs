@@ -1,8 +1,8 @@
 //! FindCoordinator: which broker answers for a group or a transactional id.
 //!
 //! Source: `KafkaApis.getCoordinator` and `GroupCoordinatorService.partitionFor`. Kafka's
-//! coordinators are the leaders of the partitions of two internal topics; here those partitions
-//! are spread over the brokers, and the topics do not exist.
+//! coordinators are the leaders of the partitions of two internal topics; here the topics do not
+//! exist: see `coordinators`.
 
 use kmirror_protocol::{
     ErrorCode,
@@ -10,11 +10,11 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome};
-use crate::sandbox::Broker;
-
-/// How many partitions `__consumer_offsets` and `__transaction_state` would have
-/// (`offsets.topic.num.partitions`, `transaction.state.log.num.partitions`).
-const PARTITION_COUNT: i32 = 50;
+use crate::sandbox::{
+    Broker,
+    acls::{Operation, Resource},
+    coordinators,
+};
 
 /// Asks for the coordinators of groups.
 const GROUP: i8 = 0;
@@ -30,19 +30,6 @@ const UNKNOWN_KEY_TYPE: &str = "This most likely occurs because of a request bei
                                 the client library or the message was sent to an incompatible \
                                 broker. See the broker logs for more details.";
 
-/// The broker that coordinates a group or a transactional id: while it is down, the next one.
-///
-/// Nothing is lost with a coordinator, as if all brokers had replicas of the internal topics.
-pub(super) fn coordinator<'a>(cluster: &'a Cluster, key: &str) -> Option<&'a Broker> {
-    let brokers = cluster.brokers();
-    let partition = usize::try_from(partition_for(key)).unwrap_or_default();
-    let preferred = partition % brokers.len().max(1);
-    let candidates = brokers.iter().cycle().skip(preferred).take(brokers.len());
-    candidates
-        .into_iter()
-        .find(|broker| cluster.is_running(broker.id))
-}
-
 /// Checks that a broker coordinates a group or a transactional id.
 ///
 /// # Errors
@@ -53,18 +40,11 @@ pub(super) fn check_coordinator(
     broker_id: i32,
     key: &str,
 ) -> Result<(), ErrorCode> {
-    match coordinator(cluster, key) {
-        Some(broker) if broker.id == broker_id => Ok(()),
-        _ => Err(ErrorCode::NOT_COORDINATOR),
+    if coordinators::coordinator_of(cluster, key) == broker_id {
+        Ok(())
+    } else {
+        Err(ErrorCode::NOT_COORDINATOR)
     }
-}
-
-/// `Utils.abs(key.hashCode()) % partitions`.
-fn partition_for(key: &str) -> i32 {
-    let hash = key.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    hash.checked_abs().unwrap_or_default() % PARTITION_COUNT
 }
 
 pub(super) fn find(
@@ -74,10 +54,10 @@ pub(super) fn find(
 ) -> Outcome {
     let key_type = request.key_type;
     if call.version() < 4 {
-        return call.reply::<FindCoordinatorRequest<'_>>(&found_one(cluster, request));
+        return call.reply::<FindCoordinatorRequest<'_>>(&found_one(cluster, call, request));
     }
     let keys = request.coordinator_keys.iter();
-    let coordinators = keys.map(|key| match lookup(cluster, key_type, key) {
+    let coordinators = keys.map(|key| match lookup(cluster, call, key_type, key) {
         Ok(broker) => Coordinator {
             key,
             node_id: broker.id,
@@ -106,9 +86,10 @@ pub(super) fn find(
 
 fn found_one<'a>(
     cluster: &'a Cluster,
+    call: &Call<'_>,
     request: &FindCoordinatorRequest<'_>,
 ) -> FindCoordinatorResponse<'a> {
-    match lookup(cluster, request.key_type, request.key) {
+    match lookup(cluster, call, request.key_type, request.key) {
         Ok(broker) => FindCoordinatorResponse {
             error_message: Some("NONE"),
             node_id: broker.id,
@@ -129,30 +110,19 @@ fn found_one<'a>(
     }
 }
 
-fn lookup<'a>(cluster: &'a Cluster, key_type: i8, key: &str) -> Result<&'a Broker, ErrorCode> {
-    match key_type {
-        GROUP | TRANSACTION => {
-            coordinator(cluster, key).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
-        }
-        _ => Err(ErrorCode::INVALID_REQUEST),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_hashed_as_in_java() {
-        // "polygenelubricants" has the one hash code that has no absolute value.
-        for (key, expected) in [
-            ("", 0),
-            ("a", 47),
-            ("test", 48),
-            ("polygenelubricants", 0),
-            ("ä€😀", 1),
-        ] {
-            assert_eq!(partition_for(key), expected, "{key}");
-        }
-    }
+fn lookup<'a>(
+    cluster: &'a Cluster,
+    call: &Call<'_>,
+    key_type: i8,
+    key: &str,
+) -> Result<&'a Broker, ErrorCode> {
+    let resource = match key_type {
+        GROUP => Resource::Group(key),
+        TRANSACTION => Resource::TransactionalId(key),
+        _ => return Err(ErrorCode::INVALID_REQUEST),
+    };
+    call.check(cluster, Operation::Describe, resource)?;
+    let broker_id = coordinators::coordinator_of(cluster, key);
+    let broker = cluster.broker(broker_id);
+    broker.ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
 }

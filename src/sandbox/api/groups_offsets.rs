@@ -23,7 +23,10 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome, groups, groups_coordinator::check_coordinator};
-use crate::sandbox::groups::{CommittedOffset, Committer, FetchedOffset};
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    groups::{CommittedOffset, Committer, FetchedOffset},
+};
 
 /// The longest metadata of an offset, in UTF-16 units (`offset.metadata.max.bytes`, which Kafka
 /// compares with the length of a Java string).
@@ -66,8 +69,11 @@ pub(super) fn commit(
     let topics = request.topics.iter();
     let names: Vec<_> = topics.map(|it| topic_name(cluster, call, &it)).collect();
     let topics = || request.topics.iter().zip(&names);
+    let allowed = call.check(cluster, Operation::Read, Resource::Group(request.group_id));
     // Kafka asks the coordinator only about partitions that exist.
-    let begun = if topics().any(|(topic, name)| has_partition(cluster, &topic, name)) {
+    let begun = if allowed.is_err() {
+        allowed
+    } else if topics().any(|(topic, name)| has_partition(cluster, &topic, name)) {
         begin_commit(cluster, call, request)
     } else {
         Ok(())
@@ -81,7 +87,8 @@ pub(super) fn commit(
             .iter()
             .map(|partition| {
                 let name = name.as_deref().map_err(|code| *code);
-                let committed = name.and_then(|name| {
+                let committed = allowed.and(name).and_then(|name| {
+                    call.check(cluster, Operation::Read, Resource::Topic(name))?;
                     commit_one(cluster, request.group_id, name, &partition, begun)
                 });
                 OffsetCommitResponsePartition {
@@ -221,7 +228,10 @@ fn fetch_group<'a>(
     require_stable: bool,
 ) -> OffsetFetchResponseGroup<'a> {
     let group_id = wanted.group_id;
-    if let Err(error_code) = check_coordinator(cluster, call.broker_id, group_id) {
+    let checked = call
+        .check(cluster, Operation::Describe, Resource::Group(group_id))
+        .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
+    if let Err(error_code) = checked {
         return OffsetFetchResponseGroup {
             group_id,
             error_code,
@@ -278,11 +288,13 @@ fn name_to_fetch<'a>(
     call: &Call<'_>,
     topic: &OffsetFetchRequestTopics<'a>,
 ) -> Result<&'a str, ErrorCode> {
-    if call.version() < TOPIC_ID_VERSION {
-        return Ok(topic.name);
-    }
-    let found = cluster.topic_by_id(topic.topic_id);
-    found.map(|topic| topic.name.as_str())
+    let name = if call.version() < TOPIC_ID_VERSION {
+        topic.name
+    } else {
+        &cluster.topic_by_id(topic.topic_id)?.name
+    };
+    call.check(cluster, Operation::Describe, Resource::Topic(name))?;
+    Ok(name)
 }
 
 fn fetched_partition(
@@ -316,7 +328,7 @@ pub(super) fn delete(
     call: &Call<'_>,
     request: &OffsetDeleteRequest<'_>,
 ) -> Outcome {
-    let checked = groups::check_group(cluster, call, request.group_id)
+    let checked = groups::check_group(cluster, call, Operation::Delete, request.group_id)
         .and_then(|()| cluster.groups.check_offset_delete(request.group_id));
     if let Err(error_code) = checked {
         return call.reply::<OffsetDeleteRequest<'_>>(&OffsetDeleteResponse {
@@ -327,7 +339,9 @@ pub(super) fn delete(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let deleted = delete_one(cluster, request.group_id, topic.name, index);
+            let deleted = call
+                .check(cluster, Operation::Read, Resource::Topic(topic.name))
+                .and_then(|()| delete_one(cluster, request.group_id, topic.name, index));
             OffsetDeleteResponsePartition {
                 partition_index: index,
                 error_code: deleted.err().unwrap_or_default(),

@@ -11,7 +11,18 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Cluster, Outcome, groups, groups_offsets::SentOffset};
-use crate::sandbox::groups::Committer;
+use crate::sandbox::{
+    acls::{Operation, Resource},
+    coordinators::{self, OFFSETS_TOPIC},
+    groups::Committer,
+    transactions::ProducerIdAndEpoch,
+};
+
+/// The first version that adds the group's offsets to the transaction implicitly.
+const ADDING_VERSION: i16 = 5;
+
+/// The first version whose clients know [`ErrorCode::TRANSACTION_ABORTABLE`].
+const ABORTABLE_VERSION: i16 = 4;
 
 pub(super) fn commit(
     cluster: &mut Cluster,
@@ -28,7 +39,9 @@ pub(super) fn commit(
                 metadata: partition.committed_metadata,
             };
             let at = (topic.name, partition.partition_index);
-            let result = commit_one(cluster, request, begun, at, &sent);
+            let result = call
+                .check(cluster, Operation::Read, Resource::Topic(topic.name))
+                .and_then(|()| commit_one(cluster, request, begun, at, &sent));
             TxnOffsetCommitResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: result.err().unwrap_or_default(),
@@ -50,8 +63,10 @@ fn begin(
     call: &Call<'_>,
     request: &TxnOffsetCommitRequest<'_>,
 ) -> Result<(), ErrorCode> {
-    groups::check_group(cluster, call, request.group_id)?;
-    check_producer(cluster, request)?;
+    let id = Resource::TransactionalId(request.transactional_id);
+    call.check(cluster, Operation::Write, id)?;
+    groups::check_group(cluster, call, Operation::Read, request.group_id)?;
+    check_producer(cluster, call, request)?;
     let committer = Committer {
         member_id: request.member_id,
         instance_id: request.group_instance_id,
@@ -62,9 +77,34 @@ fn begin(
         .begin_commit_in_transaction(request.group_id, committer)
 }
 
-/// Checks that the producer has an open transaction; there are none, so nobody has.
-fn check_producer(_: &Cluster, _: &TxnOffsetCommitRequest<'_>) -> Result<(), ErrorCode> {
-    Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING)
+/// Checks that the offsets belong to the transaction that the producer has open, or adds them.
+///
+/// Source: `CoordinatorPartitionWriter.maybeStartTransactionVerification` (KIP-890).
+fn check_producer(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    request: &TxnOffsetCommitRequest<'_>,
+) -> Result<(), ErrorCode> {
+    let producer = ProducerIdAndEpoch {
+        id: request.producer_id,
+        epoch: request.producer_epoch,
+    };
+    let group_partition = coordinators::partition_of(request.group_id);
+    let partition = (OFFSETS_TOPIC.to_owned(), group_partition);
+    let transactions = &mut cluster.transactions;
+    let id = request.transactional_id;
+    let known = if call.version() >= ADDING_VERSION {
+        transactions.add(id, producer, [partition], call.now)
+    } else {
+        transactions.verify(id, producer, &partition)
+    };
+    known.map_err(|code| match code {
+        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::TRANSACTION_ABORTABLE if call.version() < ABORTABLE_VERSION => {
+            ErrorCode::INVALID_TXN_STATE
+        }
+        code => code,
+    })
 }
 
 fn commit_one(

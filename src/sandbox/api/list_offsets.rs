@@ -31,6 +31,11 @@ const EARLIEST_LOCAL: i64 = -4;
 /// Asks for the last offset in tiered storage (KIP-1005), of which there is none here.
 const LATEST_TIERED: i64 = -5;
 
+/// The isolation level of somebody who sees only what is decided.
+const READ_COMMITTED: i8 = 1;
+
+/// The replica id of a consumer.
+const CONSUMER_REPLICA_ID: i32 = -1;
 /// The replica id of somebody who may ask any replica, and sees the log end.
 const DEBUGGING_REPLICA_ID: i32 = -2;
 
@@ -45,7 +50,7 @@ pub(super) fn handle(
             let found = if duplicates.contains(&(topic.name, wanted.partition_index)) {
                 Err(ErrorCode::INVALID_REQUEST)
             } else {
-                find(cluster, call, request.replica_id, topic.name, &wanted)
+                find(cluster, call, request, topic.name, &wanted)
             };
             response(wanted.partition_index, call.version(), found)
         });
@@ -100,7 +105,7 @@ fn response(
 fn find(
     cluster: &Cluster,
     call: &Call<'_>,
-    replica_id: i32,
+    request: &ListOffsetsRequest<'_>,
     topic: &str,
     wanted: &ListOffsetsRequestPartition,
 ) -> Result<Option<TimestampAndOffset>, ErrorCode> {
@@ -109,15 +114,18 @@ fn find(
     }
     call.check(cluster, Operation::Describe, Resource::Topic(topic))?;
     let partition = cluster.partition(topic, wanted.partition_index)?;
-    let (log, last_fetchable, is_lagging) = if replica_id == DEBUGGING_REPLICA_ID {
+    let (log, last_fetchable, is_lagging) = if request.replica_id == DEBUGGING_REPLICA_ID {
         let log = partition.local_log(call.broker_id, wanted.current_leader_epoch)?;
         (log, log.end_offset(), false)
     } else {
         let log = partition.led_log(call.broker_id, wanted.current_leader_epoch)?;
-        let high_watermark = log.high_watermark();
+        let last_fetchable = match (request.replica_id, request.isolation_level) {
+            (CONSUMER_REPLICA_ID, READ_COMMITTED) => log.last_stable_offset(),
+            _ => log.high_watermark(),
+        };
         // A new leader does not know yet what its predecessor had committed (KIP-207).
-        let is_lagging = high_watermark < partition.epoch_start_offset;
-        (log, high_watermark, is_lagging)
+        let is_lagging = log.high_watermark() < partition.epoch_start_offset;
+        (log, last_fetchable, is_lagging)
     };
     let lagging = match call.version() {
         5.. => ErrorCode::OFFSET_NOT_AVAILABLE,

@@ -28,6 +28,9 @@ mod quotas;
 mod sasl;
 mod scram;
 mod topics;
+mod transactional_produce;
+mod transactions;
+mod transactions_described;
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -72,6 +75,9 @@ const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
     ApiKey::TxnOffsetCommit,
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
@@ -92,6 +98,8 @@ const SERVED: &[ApiKey] = &[
     ApiKey::AlterUserScramCredentials,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
@@ -270,6 +278,7 @@ fn throttled(outcome: Outcome, now: Timestamp, throttle_ms: i32) -> Outcome {
 }
 
 /// The client changes when it says who it is.
+#[expect(clippy::too_many_lines, reason = "a table: one line for each API")]
 fn dispatch(
     cluster: &mut Cluster,
     call: &Call<'_>,
@@ -308,10 +317,17 @@ fn dispatch(
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
         ApiKey::DeleteRecords => delete_records::handle(cluster, call, &call.decode()?),
-        ApiKey::InitProducerId => producers::init(cluster, call, &call.decode()?),
+        ApiKey::InitProducerId => transactions::init_producer_id(cluster, call, &call.decode()?),
         ApiKey::OffsetForLeaderEpoch => {
             offset_for_leader_epoch::handle(cluster, call, &call.decode()?)
         }
+        ApiKey::AddPartitionsToTxn => transactions::add_partitions(cluster, call, &call.decode()?),
+        ApiKey::AddOffsetsToTxn => transactions::add_offsets(cluster, call, &call.decode()?),
+        ApiKey::EndTxn => transactions::end(cluster, call, &call.decode()?),
+        ApiKey::DescribeTransactions => {
+            transactions_described::describe(cluster, call, &call.decode()?)
+        }
+        ApiKey::ListTransactions => transactions_described::list(cluster, call, &call.decode()?),
         ApiKey::DescribeConfigs => configs::describe(cluster, call, &call.decode()?),
         ApiKey::CreatePartitions => partitions::create(cluster, call, &call.decode()?),
         ApiKey::ElectLeaders => elect_leaders::handle(cluster, call, &call.decode()?),
@@ -344,7 +360,6 @@ fn dispatch(
         ApiKey::DescribeTopicPartitions => {
             describe_topic_partitions::handle(cluster, call, &call.decode()?)
         }
-        _ => return Err(unsupported(&call.header)),
     })
 }
 

@@ -19,7 +19,7 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome, throttled};
+use super::{Call, Cluster, Outcome, throttled, transactional_produce};
 use crate::sandbox::{
     acls::{Operation, Resource},
     config::{TimestampType, TopicRules},
@@ -67,7 +67,7 @@ pub(super) fn handle(
     call: &Call<'_>,
     request: &ProduceRequest<'_>,
 ) -> Outcome {
-    let refusal = refuse_all(request);
+    let refusal = refuse_all(cluster, call, request);
     let last_entries = last_entries(request);
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for (topic_at, topic) in request.topic_data.iter().enumerate() {
@@ -75,9 +75,9 @@ pub(super) fn handle(
         for (at, partition) in topic.partition_data.iter().enumerate() {
             let key = entry_key(&topic, &partition);
             if last_entries.get(&key) == Some(&(topic_at, at)) {
-                let appended = match refusal {
-                    Some(code) => failed(partition.index, code),
-                    None => append(cluster, call, &topic, &partition, request.acks),
+                let appended = match &refusal {
+                    Some(rejection) => failed(partition.index, rejection.clone()),
+                    None => append(cluster, call, request, &topic, &partition),
                 };
                 partitions.push(appended);
             }
@@ -203,9 +203,13 @@ const fn leader_of(partition: &Partition) -> LeaderIdAndEpoch {
 /// The error of every partition when the request as a whole is at fault.
 ///
 /// One batch with the transactional bit is enough: it needs a transactional id.
-fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
+fn refuse_all(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    request: &ProduceRequest<'_>,
+) -> Option<Rejection> {
     if !matches!(request.acks, -1..=1) {
-        return Some(ErrorCode::INVALID_REQUIRED_ACKS);
+        return Some(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
     let mut partitions = request
         .topic_data
@@ -217,8 +221,17 @@ fn refuse_all(request: &ProduceRequest<'_>) -> Option<ErrorCode> {
             matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
         })
     });
-    (has_transactional && request.transactional_id.is_none())
-        .then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if !has_transactional {
+        return None;
+    }
+    let Some(id) = request.transactional_id else {
+        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
+    };
+    let resource = Resource::TransactionalId(id);
+    if let Err(code) = call.check(cluster, Operation::Write, resource) {
+        return Some(code.into());
+    }
+    transactional_produce::ensure_one_producer(request, call.version()).err()
 }
 
 type EntryKey<'a> = (&'a str, [u8; 16], i32);
@@ -242,7 +255,7 @@ fn last_entries<'a>(request: &ProduceRequest<'a>) -> BTreeMap<EntryKey<'a>, (usi
     entries.collect()
 }
 
-fn blob<'a>(partition: &ProduceRequestPartition<'a>) -> &'a [u8] {
+pub(super) fn blob<'a>(partition: &ProduceRequestPartition<'a>) -> &'a [u8] {
     let records = partition.records.as_ref();
     records.map_or(&[], |records| records.as_slice())
 }
@@ -262,9 +275,9 @@ fn failed(index: i32, rejection: impl Into<Rejection>) -> Appended {
 fn append(
     cluster: &mut Cluster,
     call: &Call<'_>,
+    request: &ProduceRequest<'_>,
     topic: &ProduceRequestTopic<'_>,
     partition: &ProduceRequestPartition<'_>,
-    acks: i16,
 ) -> Appended {
     let found = if call.version() >= 13 {
         cluster.topic_by_id(topic.topic_id)
@@ -281,9 +294,14 @@ fn append(
     if is_internal_topic(&name) {
         return failed(partition.index, ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    match validate::single_batch(blob(partition), call.version()) {
-        Ok(batch) => append_batch(cluster, call, (&name, partition.index), &batch, acks),
-        Err(code) => failed(partition.index, code),
+    let batch = match validate::single_batch(blob(partition), call.version()) {
+        Ok(batch) => batch,
+        Err(code) => return failed(partition.index, code),
+    };
+    let (id, place) = (request.transactional_id, (name.as_str(), partition.index));
+    match transactional_produce::verify(cluster, call, id, place, &batch.header) {
+        Ok(()) => append_batch(cluster, call, place, &batch, request.acks),
+        Err(rejection) => failed(partition.index, rejection),
     }
 }
 
@@ -339,9 +357,6 @@ fn store(
     batch: &Batch<'_>,
     retained_bytes_max: usize,
 ) -> Result<Stored, Rejection> {
-    if batch.header.attributes.is_transactional() {
-        return Err(no_transaction(call.version()).into());
-    }
     let Validated { header, rebuilt } = validate::validate(batch, rules, call.now)?;
     let leader_epoch = partition.leader_epoch;
     let log = partition.led_log_mut(call.broker_id)?;
@@ -370,15 +385,6 @@ fn store(
             partition.replicate(rules);
             Ok(stored)
         }
-    }
-}
-
-/// There are no transactions, so none can be under way (KIP-890).
-const fn no_transaction(version: i16) -> ErrorCode {
-    if version > 10 {
-        ErrorCode::TRANSACTION_ABORTABLE
-    } else {
-        ErrorCode::INVALID_TXN_STATE
     }
 }
 

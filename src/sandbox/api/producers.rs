@@ -1,13 +1,9 @@
-//! InitProducerId and DescribeProducers.
-//!
-//! A producer id is given out anew for every request; whether it was ever given out is not
-//! checked when it is used. There is no transaction coordinator.
+//! DescribeProducers: what partitions remember of producers.
 
 use kmirror_protocol::{
     ErrorCode,
     messages::{
-        DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,
-        InitProducerIdResponse,
+        DescribeProducersRequest, DescribeProducersResponse,
         describe_producers::{
             DescribeProducersResponsePartition, DescribeProducersResponseTopic, ProducerState,
         },
@@ -20,42 +16,8 @@ use crate::sandbox::{
     topic::invalid_topic_name,
 };
 
-pub(super) fn init(
-    cluster: &mut Cluster,
-    call: &Call<'_>,
-    request: &InitProducerIdRequest<'_>,
-) -> Outcome {
-    let has_half = (request.producer_id == -1) != (request.producer_epoch == -1);
-    let error_code = match request.transactional_id {
-        _ if has_half => ErrorCode::INVALID_REQUEST,
-        Some("") => ErrorCode::INVALID_REQUEST,
-        Some(id) => {
-            let checked = call.check(cluster, Operation::Write, Resource::TransactionalId(id));
-            checked
-                .err()
-                .unwrap_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
-        }
-        None => may_be_idempotent(cluster, call).err().unwrap_or_default(),
-    };
-    let response = if error_code.is_ok() {
-        let producer_id = cluster.next_producer_id;
-        cluster.next_producer_id = producer_id.saturating_add(1);
-        InitProducerIdResponse {
-            producer_id,
-            ..Default::default()
-        }
-    } else {
-        InitProducerIdResponse {
-            error_code,
-            producer_epoch: -1,
-            ..Default::default()
-        }
-    };
-    call.reply::<InitProducerIdRequest<'_>>(&response)
-}
-
 /// Whoever may write to some topic may do so without duplicates (KIP-679).
-fn may_be_idempotent(cluster: &Cluster, call: &Call<'_>) -> Result<(), ErrorCode> {
+pub(super) fn may_be_idempotent(cluster: &Cluster, call: &Call<'_>) -> Result<(), ErrorCode> {
     if cluster.may_with_any_topic(call.client, Operation::Write) {
         return Ok(());
     }
@@ -117,8 +79,8 @@ fn active_producers(
         producer_epoch: i32::from(producer.epoch),
         last_sequence: producer.last_sequence(),
         last_timestamp: producer.last_timestamp,
-        coordinator_epoch: -1,
-        current_txn_start_offset: -1,
+        coordinator_epoch: producer.coordinator_epoch,
+        current_txn_start_offset: producer.txn_first_offset.unwrap_or(-1),
     });
     Ok(producers.collect())
 }

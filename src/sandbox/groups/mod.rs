@@ -248,10 +248,6 @@ impl Groups {
     }
 
     /// Ends the transaction of a producer; one that has no pending offsets changes nothing.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "called by a transaction coordinator")
-    )]
     pub(super) fn complete_transaction(&mut self, producer_id: i64, is_committed: bool) {
         self.offsets.complete_transaction(producer_id, is_committed);
     }

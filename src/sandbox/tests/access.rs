@@ -62,6 +62,7 @@ fn let_alice(sandbox: &mut Sandbox, operation: i8) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
     let mut sandbox = restricted();
     let topic_id = sandbox.topic_id();

@@ -1,9 +1,6 @@
 //! Frames that are cut off, foreign or random: they close the connection and harm nothing.
 
-use kmirror_protocol::{
-    messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest},
-    records::Attributes,
-};
+use kmirror_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest};
 use proptest::prelude::*;
 
 use super::*;
@@ -123,42 +120,6 @@ fn every_api_that_is_offered_is_served() {
         };
         assert!(reason.contains("too early"), "{reason}");
     }
-}
-
-#[test]
-fn transactions_are_refused_and_nothing_is_stored() {
-    let mut sandbox = Sandbox::new(1);
-    let topic_id = sandbox.create_topic(1, &[]);
-    let request = InitProducerIdRequest {
-        transactional_id: Some("x"),
-        ..Default::default()
-    };
-    let answer = sandbox.ask(0, &request);
-    assert_eq!(
-        answer.decode().error_code,
-        ErrorCode::COORDINATOR_NOT_AVAILABLE
-    );
-    let mut builder = BatchBuilder::new(Compression::None).flags(Attributes::TRANSACTIONAL);
-    builder.push(&NewRecord::default()).unwrap();
-    let blob = builder.build().unwrap().to_vec();
-    let request = ProduceRequest {
-        transactional_id: Some("x"),
-        ..produce(topic_id, &blob)
-    };
-    for (version, expected) in [(10, 48), (11, 120)] {
-        let answer = sandbox.ask_in(version, 0, &request);
-        let code = answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap()
-            .error_code;
-        assert_eq!(code.0, expected, "version {version}");
-    }
-    assert_eq!(sandbox.cluster.log_range("t", 0), Some(0..0));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod profiles;
 mod replication;
 mod retention;
 mod throttling;
+mod transactions;
 mod waiting;
 
 use std::marker::PhantomData;
