@@ -27,37 +27,32 @@ use self::{
 use crate::support::kafka;
 
 /// Declares the tests of each scenario; a function named as the client runs it.
-///
-/// Those listed after `kafka` need what the sandbox does not serve.
 macro_rules! scenarios {
-    ($($client:ident: [$($both:ident),+] $(kafka [$($kafka:ident),+])?;)+) => {
+    ($($client:ident: [$($scenario:ident),+];)+) => {
         $(mod $client {
             mod on_sandbox {
                 $(#[test]
-                fn $both() {
-                    super::super::$client(super::super::sandbox(), stringify!($both));
+                fn $scenario() {
+                    super::super::$client(super::super::sandbox(), stringify!($scenario));
                 })+
             }
 
             mod on_kafka {
-                scenarios!(@kafka $client: $($both)+ $($($kafka)+)?);
+                $(#[test]
+                fn $scenario() {
+                    let Some(pair) = super::super::kafka::pair() else { return };
+                    super::super::$client(&pair.source.bootstrap(), stringify!($scenario));
+                })+
             }
-        })+
-    };
-    (@kafka $client:ident: $($scenario:ident)+) => {
-        $(#[test]
-        fn $scenario() {
-            let Some(pair) = super::super::kafka::pair() else { return };
-            super::super::$client(&pair.source.bootstrap(), stringify!($scenario));
         })+
     };
 }
 
 scenarios! {
-    librdkafka: [codecs, admin, offsets] kafka [group, members, transactions, copies];
-    kafka_python: [codecs, admin, offsets] kafka [group, transactions];
-    franz_go: [codecs, admin, offsets] kafka [group, transactions, copies];
-    java: [console, topics, configs, offsets] kafka [groups, transactions];
+    librdkafka: [codecs, admin, offsets, group, members, transactions, copies];
+    kafka_python: [codecs, admin, offsets, group, transactions];
+    franz_go: [codecs, admin, offsets, group, transactions, copies];
+    java: [console, topics, configs, offsets, groups, transactions];
 }
 
 /// The servers of a sandbox of three brokers that all tests of this process share.
