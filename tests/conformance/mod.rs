@@ -25,6 +25,7 @@ mod requests;
 mod sessions;
 mod topics;
 mod transactional;
+mod transactional_offsets;
 mod transactional_reads;
 mod transactions;
 
@@ -132,6 +133,9 @@ probes! {
         an_empty_transaction_takes_one_offset_per_partition,
         sequences_restart_where_the_epoch_is_bumped,
         times_lead_to_markers_too;
+    transactional_offsets:
+        offsets_count_when_their_transaction_commits,
+        offsets_outside_a_transaction_are_refused;
     sessions:
         a_session_tells_only_what_is_new,
         partitions_come_and_go_in_a_session,

@@ -3,7 +3,7 @@
 //! Version notes: v2 cluster id · v4 auto-creation can be refused · v5 offline replicas ·
 //! v7 leader epoch · v8–v10 authorised operations · v9 flexible · v10 topic ids in answers
 //! (KIP-516) · v11 no cluster operations · v12 topics by id · v13 error code of the whole answer.
-//! Not supported: v0 (removed in Kafka 4.0).
+//! Not supported: v0 (neither controller nor racks).
 
 use crate::{
     ErrorCode,
