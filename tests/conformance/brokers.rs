@@ -217,6 +217,19 @@ impl Brokers {
         }
     }
 
+    /// Waits until a broker tells that another leads a topic's partition: the leader epoch.
+    pub(super) async fn wait_for_leader(&self, id: i32, topic: &Topic, leader: i32) -> i32 {
+        let look = async {
+            loop {
+                match self.view(id, topic).await {
+                    Some(seen) if seen.leader == leader => return seen.leader_epoch,
+                    _ => tokio::time::sleep(POLL).await,
+                }
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, look).await.unwrap()
+    }
+
     /// What a broker tells of a topic's partition; `None` while it does not know the topic.
     pub(super) async fn view(&self, id: i32, topic: &Topic) -> Option<Led> {
         let request = MetadataRequest {
