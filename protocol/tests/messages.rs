@@ -215,6 +215,19 @@ fn unknown_tagged_fields_of_nested_structs_are_passed_over() {
 }
 
 #[test]
+fn a_tagged_field_that_is_longer_than_its_value_is_refused() {
+    // Kafka reads the value and goes on behind it, whatever length was given.
+    let version = ApiVersionsRequest::version(3);
+    for (len, expected) in [(8, Ok(())), (9, Err(Why::TrailingBytes))] {
+        // No error, no APIs, no throttling; tag 1, which is the epoch of the features.
+        let mut bytes = vec![0, 0, 1, 0, 0, 0, 0, 1, 1, len];
+        bytes.resize(bytes.len() + usize::from(len), 0);
+        let read = decode::<ApiVersionsResponse<'_>>(&bytes, version).map(drop);
+        assert_eq!(read.map_err(|err| err.why), expected);
+    }
+}
+
+#[test]
 fn null_and_empty_stay_apart() {
     for number in MetadataRequest::VERSIONS {
         let version = MetadataRequest::version(number);

@@ -5,8 +5,8 @@
 //!              ▲                    │              │ │       ▲       └─ elections      ├─ producers
 //!              │               Outcome:            │ └─ validate                       ├─ leader epochs
 //!              └── Reply, Parked, NoReply, Close   │         │                         ├─ aborted transactions
-//!                                                  └─ transactions                     └─ batches as Bytes
-//!                                   commands ────────────────┘
+//!                                                  ├─ transactions                     └─ batches as Bytes
+//!                                   commands ──────┴─ groups
 //! ```
 //!
 //! [`Cluster`] is a state machine: requests and time go in, answers come out. It does no I/O,
@@ -28,6 +28,8 @@
 //! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
 //!   `CONCURRENT_TRANSACTIONS` until they are; here it does so only while a command holds them
 //!   back. Ids are never forgotten (`transactional.id.expiration.ms`).
+//! * Profiles of other brokers differ in the APIs, versions and request length they offer, not in
+//!   what they check.
 //! * A request for an API or version that is not served closes the connection with a reason, as
 //!   Kafka does.
 //!

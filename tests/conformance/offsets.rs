@@ -2,9 +2,8 @@
 
 use kmirror_protocol::{
     messages::{
-        DeleteRecordsRequest, OffsetForLeaderEpochRequest,
+        DeleteRecordsRequest,
         delete_records::{DeleteRecordsPartition, DeleteRecordsTopic},
-        offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic},
     },
     records::{BatchBuilder, Compression, NewRecord},
 };
@@ -207,29 +206,9 @@ pub(super) async fn leader_epochs_end_at_the_log_end(bootstrap: &str) {
         (1, 0, (75, -1, -1)),
     ];
     for (current_leader_epoch, leader_epoch, expected) in cases {
-        let request = OffsetForLeaderEpochRequest {
-            replica_id: -1,
-            topics: vec![OffsetForLeaderTopic {
-                topic: topic.name,
-                partitions: vec![OffsetForLeaderPartition {
-                    partition: 0,
-                    current_leader_epoch,
-                    leader_epoch,
-                }]
-                .into(),
-            }]
-            .into(),
-        };
-        let answer = broker.ask(&request).await;
-        let found = &answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap();
-        let found = (found.error_code.0, found.leader_epoch, found.end_offset);
+        let found = broker
+            .epoch_end(&topic, current_leader_epoch, leader_epoch)
+            .await;
         assert_eq!(
             found, expected,
             "epoch {leader_epoch}, current {current_leader_epoch}"

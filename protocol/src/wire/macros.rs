@@ -84,6 +84,8 @@ macro_rules! message_impl {
                                 $tag if $crate::wire::field_in_version!(version $(, $($tag_range)+)?) => {
                                     $tagged = <$tag_ty as $crate::wire::Decode<$lt>>::read(reader, version)
                                         .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($tagged))))?;
+                                    reader.end()
+                                        .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($tagged))))?;
                                 }
                             )*)?
                             _ => { let _ = reader; }
@@ -110,6 +112,8 @@ macro_rules! message_impl {
                             $($(
                                 $tag if $crate::wire::field_in_version!(version $(, $($tag_range)+)?) => {
                                     <$tag_ty as $crate::wire::Decode<$lt>>::pass(reader, version)
+                                        .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($tagged))))?;
+                                    reader.end()
                                         .map_err(|err| err.at(concat!(stringify!($name), ".", stringify!($tagged))))?;
                                 }
                             )*)?

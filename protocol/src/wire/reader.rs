@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
 
     /// Hands each tagged field of a flexible struct to `field`, in a reader of its own.
     ///
-    /// Fields that `field` does not read are passed over: unknown tags are not errors.
+    /// What `field` does not read is passed over: unknown tags are not errors.
     ///
     /// # Errors
     ///
