@@ -6,7 +6,7 @@
 //! EndTxn, time   ┘   (by transactional id)         └─▶ pending offsets of groups
 //! ```
 //!
-//! Pure state: it knows no message types and no logs. [`settle`] alone carries decisions out, and
+//! Pure state: it knows no message types and no logs. [`settle()`] alone carries decisions out, and
 //! writes markers at once unless a command holds them back. What Kafka keeps in
 //! `__transaction_state` is kept here for the whole cluster; [`coordinators`](super::coordinators)
 //! says which broker answers for which id.
@@ -99,7 +99,7 @@ impl Coordinator {
         self.known(transactional_id)?.verify(producer, partition)
     }
 
-    /// Decides a transaction; [`settle`] has its markers written.
+    /// Decides a transaction; [`settle()`] has its markers written.
     ///
     /// # Errors
     ///
