@@ -1,11 +1,14 @@
 //! Who may do what, and how a connection says who it is.
 
 use kmirror_protocol::messages::{
-    CreateAclsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    CreateAclsRequest, DeleteGroupsRequest, EndTxnRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
     create_acls::AclCreation,
     list_offsets::{ListOffsetsRequestPartition, ListOffsetsRequestTopic},
     metadata::MetadataRequestTopic,
+    offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    offset_fetch::OffsetFetchRequestGroup,
 };
 use kmirror_protocol::wire::Secret;
 
@@ -39,10 +42,19 @@ fn ask_as<R: Request>(sandbox: &mut Sandbox, principal: &str, request: &R) -> An
 
 /// Lets alice do something to topic `t`, said by root.
 fn let_alice(sandbox: &mut Sandbox, operation: i8) {
+    let_alice_with(sandbox, (2, "t"), operation);
+}
+
+/// The same with a resource: 2 is a topic, 3 a group, 5 a transactional id.
+fn let_alice_with(
+    sandbox: &mut Sandbox,
+    (resource_type, resource_name): (i8, &str),
+    operation: i8,
+) {
     let request = CreateAclsRequest {
         creations: [AclCreation {
-            resource_type: 2,
-            resource_name: "t",
+            resource_type,
+            resource_name,
             principal: "User:alice",
             host: "*",
             operation,
@@ -138,6 +150,88 @@ fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
     assert_eq!(found(&mut sandbox), [29, 0, 0, 31], "read");
     let_alice(&mut sandbox, 4);
     assert_eq!(found(&mut sandbox), [0, 0, 0, 0], "write");
+}
+
+#[test]
+fn groups_are_read_described_and_deleted_by_whom_the_rules_allow() {
+    let mut sandbox = restricted();
+    let find = FindCoordinatorRequest {
+        coordinator_keys: ["g"].into(),
+        ..Default::default()
+    };
+    let commit = OffsetCommitRequest {
+        group_id: "g",
+        topics: [OffsetCommitRequestTopic {
+            topic_id: sandbox.topic_id(),
+            partitions: [OffsetCommitRequestPartition::default()].into(),
+            ..Default::default()
+        }]
+        .into(),
+        ..Default::default()
+    };
+    let fetch = OffsetFetchRequest {
+        groups: [OffsetFetchRequestGroup {
+            group_id: "g",
+            ..Default::default()
+        }]
+        .into(),
+        ..Default::default()
+    };
+    let delete = DeleteGroupsRequest {
+        groups_names: ["g"].into(),
+    };
+    let found = |sandbox: &mut Sandbox| {
+        let coordinators = ask_as(sandbox, "User:alice", &find);
+        let committed = ask_as(sandbox, "User:alice", &commit);
+        let fetched = ask_as(sandbox, "User:alice", &fetch);
+        let deleted = ask_as(sandbox, "User:alice", &delete);
+        let topic = committed.decode().topics.first().unwrap();
+        [
+            coordinators
+                .decode()
+                .coordinators
+                .first()
+                .unwrap()
+                .error_code
+                .0,
+            topic.partitions.first().unwrap().error_code.0,
+            fetched.decode().groups.first().unwrap().error_code.0,
+            deleted.decode().results.first().unwrap().error_code.0,
+        ]
+    };
+    assert_eq!(found(&mut sandbox), [30, 30, 30, 30]);
+    let_alice_with(&mut sandbox, (3, "g"), 8);
+    assert_eq!(found(&mut sandbox), [0, 30, 0, 30], "describe the group");
+    let_alice_with(&mut sandbox, (3, "g"), 3);
+    assert_eq!(found(&mut sandbox), [0, 29, 0, 30], "read the group");
+    let_alice(&mut sandbox, 3);
+    assert_eq!(found(&mut sandbox), [0, 0, 0, 30], "read the topic");
+    let_alice_with(&mut sandbox, (3, "g"), 6);
+    assert_eq!(found(&mut sandbox), [0, 0, 0, 0], "delete the group");
+}
+
+#[test]
+fn transactions_are_for_those_who_may_write_under_their_id() {
+    let mut sandbox = restricted();
+    let_alice(&mut sandbox, 4);
+    let init = InitProducerIdRequest {
+        transactional_id: Some("x"),
+        transaction_timeout_ms: 1000,
+        ..Default::default()
+    };
+    let end = EndTxnRequest {
+        transactional_id: "x",
+        ..Default::default()
+    };
+    let found = |sandbox: &mut Sandbox| {
+        let given = ask_as(sandbox, "User:alice", &init);
+        let ended = ask_as(sandbox, "User:alice", &end);
+        [given.decode().error_code.0, ended.decode().error_code.0]
+    };
+    assert_eq!(found(&mut sandbox), [53, 53]);
+    let_alice_with(&mut sandbox, (5, "x"), 4);
+    // The first producer id is 0, and nothing is open: to abort that is allowed.
+    assert_eq!(found(&mut sandbox), [0, 0]);
 }
 
 #[test]
