@@ -4,6 +4,8 @@
 //! `__consumer_offsets` and `__transaction_state`; here each such partition is led by the broker
 //! of its number.
 
+use kmirror_protocol::ErrorCode;
+
 use super::Cluster;
 
 /// Where groups keep their offsets.
@@ -30,6 +32,23 @@ pub(super) fn coordinator_of(cluster: &Cluster, key: &str) -> i32 {
     let mut candidates = brokers.iter().cycle().skip(first).take(brokers.len());
     let running = candidates.find(|broker| cluster.is_running(broker.id));
     running.map_or(-1, |broker| broker.id)
+}
+
+/// Checks that a broker coordinates a key.
+///
+/// # Errors
+///
+/// [`ErrorCode::NOT_COORDINATOR`].
+pub(super) fn ensure_coordinator(
+    cluster: &Cluster,
+    broker_id: i32,
+    key: &str,
+) -> Result<(), ErrorCode> {
+    if coordinator_of(cluster, key) == broker_id {
+        Ok(())
+    } else {
+        Err(ErrorCode::NOT_COORDINATOR)
+    }
 }
 
 #[cfg(test)]

@@ -20,27 +20,23 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+/// A request as it came, and from whom.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) broker_id: i32,
+    pub(super) client: Client,
+    /// The frame without its length.
+    pub(super) body: Bytes,
+}
+
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Parked {
-    pub(super) broker_id: i32,
-    /// Who asked.
-    pub(super) client: Client,
-    /// The frame of the request without its length.
-    pub(super) body: Bytes,
+    pub(super) sent: Sent,
     pub(super) deadline: Timestamp,
     /// The partitions whose change may complete it.
     pub(super) watched: Vec<(Uuid, i32)>,
     pub(super) waiting: Waiting,
-}
-
-/// A JoinGroup or SyncGroup request that waits for what the other members do.
-#[derive(Debug)]
-pub(super) struct ParkedMember {
-    pub(super) broker_id: i32,
-    pub(super) client: Client,
-    /// The frame of the request without its length.
-    pub(super) body: Bytes,
 }
 
 /// What a request waits for.
@@ -64,7 +60,8 @@ pub(super) struct ParkedRequests {
     watchers: BTreeMap<(Uuid, i32), BTreeSet<Ticket>>,
     /// Those that must be tried again.
     woken: BTreeSet<Ticket>,
-    members: BTreeMap<Ticket, ParkedMember>,
+    /// JoinGroup and SyncGroup requests, which wait for what the other members do.
+    members: BTreeMap<Ticket, Sent>,
 }
 
 impl ParkedRequests {
@@ -105,11 +102,11 @@ impl ParkedRequests {
         Some(parked)
     }
 
-    pub(super) fn park_member(&mut self, ticket: Ticket, parked: ParkedMember) {
-        self.members.insert(ticket, parked);
+    pub(super) fn park_member(&mut self, ticket: Ticket, sent: Sent) {
+        self.members.insert(ticket, sent);
     }
 
-    pub(super) fn remove_member(&mut self, ticket: Ticket) -> Option<ParkedMember> {
+    pub(super) fn remove_member(&mut self, ticket: Ticket) -> Option<Sent> {
         self.members.remove(&ticket)
     }
 
@@ -117,7 +114,7 @@ impl ParkedRequests {
     pub(super) fn remove_broker(&mut self, broker_id: i32) {
         self.members.retain(|_, it| it.broker_id != broker_id);
         let parked = self.requests.iter();
-        let there = parked.filter(|(_, parked)| parked.broker_id == broker_id);
+        let there = parked.filter(|(_, parked)| parked.sent.broker_id == broker_id);
         let there: Vec<Ticket> = there.map(|(ticket, _)| *ticket).collect();
         for ticket in there {
             self.remove(ticket);
@@ -162,8 +159,8 @@ pub(super) fn poll(cluster: &mut Cluster, now: Timestamp) -> Vec<(Ticket, Outcom
     cluster.groups.advance(now);
     for (ticket, answer) in cluster.groups.take_answers() {
         // A member whose connection is gone is answered in vain.
-        if let Some(parked) = cluster.parked.remove_member(ticket) {
-            answers.push((ticket, api::answer_member(now, &parked, &answer)));
+        if let Some(sent) = cluster.parked.remove_member(ticket) {
+            answers.push((ticket, api::answer_member(now, &sent, &answer)));
         }
     }
     answers

@@ -5,15 +5,18 @@ use std::{marker::PhantomData, time::Duration};
 use kmirror_protocol::{
     ErrorCode, Request, frame,
     messages::{
-        CreateTopicsRequest, DescribeProducersRequest, FetchRequest, InitProducerIdRequest,
-        ListOffsetsRequest, ProduceRequest,
+        CreateTopicsRequest, DeleteRecordsRequest, DescribeProducersRequest, FetchRequest,
+        InitProducerIdRequest, ListOffsetsRequest, ProduceRequest,
         create_topics::{CreatableTopic, CreatableTopicConfig},
-        describe_producers::{DescribeProducersRequestTopic, ProducerState},
-        fetch::{FetchRequestPartition, FetchRequestTopic},
+        delete_records::DeleteRecordsPartitionResult,
+        describe_producers::{
+            DescribeProducersRequestTopic, DescribeProducersResponsePartition, ProducerState,
+        },
+        fetch::{FetchRequestPartition, FetchRequestTopic, FetchResponsePartition},
         list_offsets::{
             ListOffsetsRequestPartition, ListOffsetsRequestTopic, ListOffsetsResponsePartition,
         },
-        produce::{ProduceRequestPartition, ProduceRequestTopic},
+        produce::{ProduceRequestPartition, ProduceRequestTopic, ProduceResponsePartition},
     },
     records::{BatchBuilder, BatchHeader, BuiltBatch, Compression, NewRecord},
     wire::{Records, Uuid},
@@ -44,6 +47,26 @@ impl<R: Request> Answer<R> {
     pub(crate) fn decode(&self) -> R::Response<'_> {
         frame::decode_response::<R>(&self.body, self.version).unwrap()
     }
+}
+
+/// Answers about one partition of one topic.
+macro_rules! one_partition {
+    ($($request:ident => $response:ty: $topics:ident, $partitions:ident;)+) => {
+        $(impl Answer<$request<'_>> {
+            pub(crate) fn partition(&self) -> $response {
+                let topic = self.decode().$topics.first().unwrap();
+                topic.$partitions.first().unwrap()
+            }
+        })+
+    };
+}
+
+one_partition! {
+    ProduceRequest => ProduceResponsePartition<'_>: responses, partition_responses;
+    FetchRequest => FetchResponsePartition<'_>: responses, partitions;
+    ListOffsetsRequest => ListOffsetsResponsePartition: topics, partitions;
+    DeleteRecordsRequest => DeleteRecordsPartitionResult: topics, partitions;
+    DescribeProducersRequest => DescribeProducersResponsePartition<'_>: topics, partitions;
 }
 
 impl Broker {
@@ -158,14 +181,7 @@ impl Broker {
         request: &ProduceRequest<'_>,
     ) -> Produced {
         let answer = self.ask_in(version, request).await;
-        let response = answer.decode();
-        let partition = &response
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap();
+        let partition = answer.partition();
         let errors = partition.record_errors.iter();
         Produced {
             code: partition.error_code,
@@ -219,15 +235,8 @@ impl Broker {
             ..Default::default()
         };
         let answer = self.ask_in(version, &request).await;
-        let response = answer.decode();
-        assert_eq!(response.error_code, ErrorCode::NONE);
-        let partition = &response
-            .responses
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap();
+        assert_eq!(answer.decode().error_code, ErrorCode::NONE);
+        let partition = answer.partition();
         Fetched {
             code: partition.error_code,
             high_watermark: partition.high_watermark,
@@ -285,15 +294,7 @@ impl Broker {
             ..Default::default()
         };
         let answer = self.ask_in(version, &request).await;
-        answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .clone()
+        answer.partition()
     }
 
     /// The producers that partition 0 remembers, by id.
@@ -306,14 +307,7 @@ impl Broker {
             .into(),
         };
         let answer = self.ask(&request).await;
-        let partition = &answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap();
+        let partition = answer.partition();
         assert_eq!(partition.error_code, ErrorCode::NONE);
         let mut producers: Vec<_> = partition.active_producers.iter().collect();
         producers.sort_by_key(|producer| producer.producer_id);

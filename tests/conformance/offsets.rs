@@ -28,14 +28,7 @@ pub(super) async fn delete(broker: &mut Broker, topic: &Topic, offset: i64) -> (
         timeout_ms: 30_000,
     };
     let answer = broker.ask(&request).await;
-    let partition = &answer
-        .decode()
-        .topics
-        .first()
-        .unwrap()
-        .partitions
-        .first()
-        .unwrap();
+    let partition = answer.partition();
     (partition.error_code.0, partition.low_watermark)
 }
 

@@ -43,15 +43,7 @@ pub(super) async fn acks_decide_whether_a_request_is_answered(bootstrap: &str) {
     let blob = batch(Compression::None, 1).to_vec();
     for (acks, expected) in [(-1, 0), (1, 0), (2, 21), (-2, 21)] {
         let answer = broker.ask(&produce_request(&topic, acks, &blob)).await;
-        let code = answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap()
-            .error_code;
+        let code = answer.partition().error_code;
         assert_eq!(code.0, expected, "acks {acks}");
     }
     let unanswered = |topic: &Topic| {
@@ -167,19 +159,7 @@ pub(super) async fn partitions_that_do_not_exist_are_named_as_such(bootstrap: &s
     let mut request: ProduceRequest<'_> = produce_request(&topic, -1, &blob);
     request.topic_data.to_mut()[0].partition_data.to_mut()[0].index = 1;
     let answer = broker.ask(&request).await;
-    assert_eq!(
-        answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap()
-            .error_code
-            .0,
-        3
-    );
+    assert_eq!(answer.partition().error_code.0, 3);
     assert_eq!(broker.list_offset(unknown.name, -1).await.error_code.0, 3);
 
     let wanted = |name, topic_id| MetadataRequestTopic { topic_id, name };

@@ -1,14 +1,16 @@
 //! ApiVersions: which APIs and versions are served, and the features of the cluster.
 
 use kmirror_protocol::{
-    ApiKey, ErrorCode, frame,
+    ApiKey, ErrorCode,
+    api::IMPLEMENTED,
+    frame,
     messages::{
         ApiVersionsRequest, ApiVersionsResponse,
         api_versions::{ApiVersion, FinalizedFeature, SupportedFeature},
     },
 };
 
-use super::{Call, Outcome, SERVED, served_versions, unsupported};
+use super::{Call, Outcome, unsupported};
 use crate::sandbox::profiles::Profile;
 
 /// From this version on a feature whose lowest level is 0 may be named: older clients cannot read
@@ -23,7 +25,8 @@ const FEATURES_EPOCH: i64 = 0;
 /// A version that is not served is answered in version 0, with the versions of this very API
 /// (KIP-511), unless the profile drops the connection.
 pub(super) fn handle(profile: Profile, call: &Call<'_>) -> Result<Outcome, String> {
-    let is_served = served_versions(profile, ApiKey::ApiVersions)
+    let is_served = profile
+        .versions(ApiKey::ApiVersions)
         .is_some_and(|versions| versions.contains(&call.version()));
     if !is_served && profile.drops_unknown_api_versions() {
         return Err(unsupported(&call.header));
@@ -60,9 +63,9 @@ fn described(profile: Profile, version: i16) -> ApiVersionsResponse<'static> {
         max_version_level: feature.finalized,
         min_version_level: feature.finalized,
     });
-    let all = SERVED.iter();
+    let all = IMPLEMENTED.iter().map(|api| api.key);
     ApiVersionsResponse {
-        api_keys: all.filter_map(|key| announced(profile, *key)).collect(),
+        api_keys: all.filter_map(|key| announced(profile, key)).collect(),
         supported_features: supported.collect(),
         finalized_features: finalized.collect(),
         finalized_features_epoch: match profile.features() {
@@ -89,7 +92,7 @@ fn refuse(profile: Profile, call: &Call<'_>) -> Outcome {
 }
 
 fn announced(profile: Profile, key: ApiKey) -> Option<ApiVersion> {
-    let (first, last) = served_versions(profile, key)?.into_inner();
+    let (first, last) = profile.versions(key)?.into_inner();
     Some(ApiVersion {
         api_key: key.number(),
         min_version: Profile::announced_from(key, first),

@@ -76,9 +76,7 @@ pub(super) fn handle(
         Err(watched) => {
             let deadline = call.now.plus_ms(i64::from(request.max_wait_ms));
             cluster.parked.park(Parked {
-                broker_id: call.broker_id,
-                client: call.client.clone(),
-                body: call.body.clone(),
+                sent: call.sent(),
                 deadline,
                 watched,
                 waiting: Waiting::Fetch(context),

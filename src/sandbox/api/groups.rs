@@ -16,12 +16,12 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome, groups_coordinator::check_coordinator};
+use super::{Call, Cluster, Outcome};
 use crate::sandbox::{
     Ticket,
     acls::{Operation, Resource},
+    coordinators,
     groups::{Answer, Identity, JoinAnswer, JoinGroup, Protocol, SyncAnswer, SyncGroup},
-    parked::ParkedMember,
 };
 
 /// From this version on someone new is given an id to join with (KIP-394).
@@ -41,7 +41,18 @@ pub(super) fn check_group(
     if group_id.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
-    check_coordinator(cluster, call.broker_id, group_id)
+    coordinators::ensure_coordinator(cluster, call.broker_id, group_id)
+}
+
+/// The same where a group may have no name, as one that only keeps offsets may.
+pub(super) fn check_any_group(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    operation: Operation,
+    group_id: &str,
+) -> Result<(), ErrorCode> {
+    call.check(cluster, operation, Resource::Group(group_id))?;
+    coordinators::ensure_coordinator(cluster, call.broker_id, group_id)
 }
 
 pub(super) fn join(
@@ -152,12 +163,7 @@ fn answer_or_park(cluster: &mut Cluster, call: &Call<'_>, ticket: Ticket) -> Out
     if let Some(answer) = cluster.groups.take_answer(ticket) {
         return reply(call, &answer);
     }
-    let parked = ParkedMember {
-        broker_id: call.broker_id,
-        client: call.client.clone(),
-        body: call.body.clone(),
-    };
-    cluster.parked.park_member(ticket, parked);
+    cluster.parked.park_member(ticket, call.sent());
     // Whoever waits, waits for a timer at the latest.
     let deadline = cluster.groups.deadline().unwrap_or(call.now);
     Outcome::Parked { ticket, deadline }

@@ -18,9 +18,10 @@ use kmirror_protocol::{
     },
 };
 
-use super::{Call, Cluster, Outcome, groups, groups_coordinator::check_coordinator, metadata};
+use super::{Call, Cluster, Outcome, groups, metadata};
 use crate::sandbox::{
     acls::{Operation, Resource},
+    coordinators,
     groups::{Group, Member, State},
 };
 
@@ -48,7 +49,7 @@ pub(super) fn list(
     let may = |resource| call.check(cluster, Operation::Describe, resource).is_ok();
     let may_list = |group_id| may(Resource::Cluster) || may(Resource::Group(group_id));
     let groups = cluster.groups.iter().filter(|(group_id, group)| {
-        check_coordinator(cluster, call.broker_id, group_id).is_ok()
+        coordinators::ensure_coordinator(cluster, call.broker_id, group_id).is_ok()
             && may_list(group_id)
             && is_wanted(&states, group.state.name())
             && is_wanted(&types, CLASSIC)
@@ -89,9 +90,7 @@ pub(super) fn describe(
             group_state: "Dead",
             ..Default::default()
         };
-        let checked = call
-            .check(cluster, Operation::Describe, Resource::Group(group_id))
-            .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
+        let checked = groups::check_any_group(cluster, call, Operation::Describe, group_id);
         let mut described = match checked {
             Err(error_code) => DescribedGroup {
                 group_state: "",
@@ -162,9 +161,7 @@ pub(super) fn delete(
     let names = request.groups_names.iter();
     let results = names.filter(|group_id| seen.insert(*group_id));
     let results = results.map(|group_id| {
-        let checked = call
-            .check(cluster, Operation::Delete, Resource::Group(group_id))
-            .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
+        let checked = groups::check_any_group(cluster, call, Operation::Delete, group_id);
         let deleted = checked.and_then(|()| cluster.groups.delete(group_id));
         DeletableGroupResult {
             group_id,

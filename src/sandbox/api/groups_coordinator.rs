@@ -30,23 +30,6 @@ const UNKNOWN_KEY_TYPE: &str = "This most likely occurs because of a request bei
                                 the client library or the message was sent to an incompatible \
                                 broker. See the broker logs for more details.";
 
-/// Checks that a broker coordinates a group or a transactional id.
-///
-/// # Errors
-///
-/// [`ErrorCode::NOT_COORDINATOR`].
-pub(super) fn check_coordinator(
-    cluster: &Cluster,
-    broker_id: i32,
-    key: &str,
-) -> Result<(), ErrorCode> {
-    if coordinators::coordinator_of(cluster, key) == broker_id {
-        Ok(())
-    } else {
-        Err(ErrorCode::NOT_COORDINATOR)
-    }
-}
-
 pub(super) fn find(
     cluster: &mut Cluster,
     call: &Call<'_>,

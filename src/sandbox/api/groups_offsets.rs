@@ -22,9 +22,10 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
-use super::{Call, Cluster, Outcome, groups, groups_coordinator::check_coordinator};
+use super::{Call, Cluster, Outcome, groups};
 use crate::sandbox::{
     acls::{Operation, Resource},
+    coordinators,
     groups::{CommittedOffset, Committer, FetchedOffset},
 };
 
@@ -156,7 +157,7 @@ fn begin_commit(
     call: &Call<'_>,
     request: &OffsetCommitRequest<'_>,
 ) -> Result<(), ErrorCode> {
-    check_coordinator(cluster, call.broker_id, request.group_id)?;
+    coordinators::ensure_coordinator(cluster, call.broker_id, request.group_id)?;
     let committer = Committer {
         member_id: request.member_id,
         instance_id: request.group_instance_id,
@@ -228,9 +229,7 @@ fn fetch_group<'a>(
     require_stable: bool,
 ) -> OffsetFetchResponseGroup<'a> {
     let group_id = wanted.group_id;
-    let checked = call
-        .check(cluster, Operation::Describe, Resource::Group(group_id))
-        .and_then(|()| check_coordinator(cluster, call.broker_id, group_id));
+    let checked = groups::check_any_group(cluster, call, Operation::Describe, group_id);
     if let Err(error_code) = checked {
         return OffsetFetchResponseGroup {
             group_id,

@@ -32,7 +32,7 @@ mod transactional_produce;
 mod transactions;
 mod transactions_described;
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use kmirror_protocol::{
@@ -47,63 +47,11 @@ use super::{
     acls::{Operation, Resource},
     client::{Client, Sasl},
     groups::Answer,
-    parked::{Parked, ParkedMember, Waiting},
-    profiles::Profile,
+    parked::{Parked, Sent, Waiting},
     quotas::Direction,
 };
 
 pub(super) use produce::Appended;
-
-/// The APIs that are served, in the versions of the cluster's profile.
-const SERVED: &[ApiKey] = &[
-    ApiKey::Produce,
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::Metadata,
-    ApiKey::OffsetCommit,
-    ApiKey::OffsetFetch,
-    ApiKey::FindCoordinator,
-    ApiKey::JoinGroup,
-    ApiKey::Heartbeat,
-    ApiKey::LeaveGroup,
-    ApiKey::SyncGroup,
-    ApiKey::DescribeGroups,
-    ApiKey::ListGroups,
-    ApiKey::ApiVersions,
-    ApiKey::CreateTopics,
-    ApiKey::DeleteTopics,
-    ApiKey::DeleteRecords,
-    ApiKey::InitProducerId,
-    ApiKey::OffsetForLeaderEpoch,
-    ApiKey::AddPartitionsToTxn,
-    ApiKey::AddOffsetsToTxn,
-    ApiKey::EndTxn,
-    ApiKey::TxnOffsetCommit,
-    ApiKey::SaslHandshake,
-    ApiKey::SaslAuthenticate,
-    ApiKey::DescribeAcls,
-    ApiKey::CreateAcls,
-    ApiKey::DeleteAcls,
-    ApiKey::DescribeConfigs,
-    ApiKey::AlterConfigs,
-    ApiKey::DescribeLogDirs,
-    ApiKey::CreatePartitions,
-    ApiKey::DeleteGroups,
-    ApiKey::ElectLeaders,
-    ApiKey::IncrementalAlterConfigs,
-    ApiKey::OffsetDelete,
-    ApiKey::DescribeClientQuotas,
-    ApiKey::AlterClientQuotas,
-    ApiKey::DescribeUserScramCredentials,
-    ApiKey::AlterUserScramCredentials,
-    ApiKey::DescribeCluster,
-    ApiKey::DescribeProducers,
-    ApiKey::DescribeTransactions,
-    ApiKey::ListTransactions,
-    ApiKey::ConsumerGroupDescribe,
-    ApiKey::ListConfigResources,
-    ApiKey::DescribeTopicPartitions,
-];
 
 /// A request with its header read.
 #[derive(Clone, Debug)]
@@ -118,6 +66,21 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// A request that has waited.
+    fn of(now: Timestamp, sent: &'a Sent) -> Self {
+        let call = Self::read(now, sent.broker_id, &sent.client, &sent.body);
+        call.expect("a request waits only after its header has been read")
+    }
+
+    /// What is kept of the request while it waits.
+    fn sent(&self) -> Sent {
+        Sent {
+            broker_id: self.broker_id,
+            client: self.client.clone(),
+            body: self.body.clone(),
+        }
+    }
+
     fn read(
         now: Timestamp,
         broker_id: i32,
@@ -198,11 +161,6 @@ impl<'a> Call<'a> {
             Err(fault) => Outcome::Close(format!("the answer to {}: {fault}", R::KEY)),
         }
     }
-}
-
-/// The versions of an API that a request may have.
-fn served_versions(profile: Profile, key: ApiKey) -> Option<RangeInclusive<i16>> {
-    SERVED.contains(&key).then(|| profile.versions(key))?
 }
 
 fn unsupported(header: &RequestHeader<'_>) -> String {
@@ -288,7 +246,9 @@ fn dispatch(
     let key = ApiKey::from_number(call.header.api_key);
     let is_served = |key: &ApiKey| {
         *key == ApiKey::ApiVersions
-            || served_versions(profile, *key).is_some_and(|it| it.contains(&call.version()))
+            || profile
+                .versions(*key)
+                .is_some_and(|it| it.contains(&call.version()))
     };
     let key = key.filter(is_served);
     let key = key.ok_or_else(|| unsupported(&call.header))?;
@@ -370,8 +330,7 @@ pub(super) fn retry(
     parked: &mut Parked,
     is_expired: bool,
 ) -> Option<Outcome> {
-    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body);
-    let call = call.expect("a request is parked only after its header has been read");
+    let call = Call::of(now, &parked.sent);
     let decoded = "a request is parked only after it has been decoded";
     match &mut parked.waiting {
         Waiting::Fetch(context) => {
@@ -396,10 +355,8 @@ pub(super) fn retry(
 }
 
 /// Answers a JoinGroup or SyncGroup request that has waited.
-pub(super) fn answer_member(now: Timestamp, parked: &ParkedMember, answer: &Answer) -> Outcome {
-    let call = Call::read(now, parked.broker_id, &parked.client, &parked.body)
-        .expect("a member waits only after its request's header has been read");
-    groups::reply(&call, answer)
+pub(super) fn answer_member(now: Timestamp, sent: &Sent, answer: &Answer) -> Outcome {
+    groups::reply(&Call::of(now, sent), answer)
 }
 
 /// Where brokers listen, each once and by ascending id; those that do not exist are left out.

@@ -100,9 +100,7 @@ pub(super) fn handle(
     match answer {
         Some(outcome) => throttled(outcome, call.now, throttle_time_ms),
         None => cluster.parked.park(Parked {
-            broker_id: call.broker_id,
-            client: call.client.clone(),
-            body: call.body.clone(),
+            sent: call.sent(),
             deadline: call.now.plus_ms(i64::from(request.timeout_ms)),
             watched: awaited(&mut topics).map(|it| it.partition()).collect(),
             waiting: Waiting::Acks {

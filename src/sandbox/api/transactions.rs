@@ -49,12 +49,9 @@ pub(super) fn ensure_coordinator(
     transactional_id: &str,
 ) -> Result<(), ErrorCode> {
     if transactional_id.is_empty() {
-        Err(ErrorCode::INVALID_REQUEST)
-    } else if coordinators::coordinator_of(cluster, transactional_id) == broker_id {
-        Ok(())
-    } else {
-        Err(ErrorCode::NOT_COORDINATOR)
+        return Err(ErrorCode::INVALID_REQUEST);
     }
+    coordinators::ensure_coordinator(cluster, broker_id, transactional_id)
 }
 
 /// Clients of old versions know only the other name of being fenced (KIP-588).

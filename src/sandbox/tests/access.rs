@@ -74,36 +74,17 @@ fn let_alice_with(
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
     let mut sandbox = restricted();
     let topic_id = sandbox.topic_id();
     let blob = batch(3);
     let produced = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &produce(topic_id, &blob));
-        answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap()
-            .error_code
-            .0
+        answer.partition().error_code.0
     };
     let fetched = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &fetch(topic_id, 0, 0));
-        answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .error_code
-            .0
+        answer.partition().error_code.0
     };
     let producer_id = |sandbox: &mut Sandbox| {
         let answer = ask_as(sandbox, "User:alice", &InitProducerIdRequest::default());
@@ -124,16 +105,7 @@ fn each_api_refuses_in_its_own_words_until_it_is_allowed() {
             ..Default::default()
         };
         let answer = ask_as(sandbox, "User:alice", &request);
-        answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .error_code
-            .0
+        answer.partition().error_code.0
     };
     let found = |sandbox: &mut Sandbox| {
         [

@@ -16,15 +16,7 @@ fn fetch_code(sandbox: &mut Sandbox, version: i16, broker_id: i32, epoch: i32) -
     let mut request = fetch(sandbox.topic_id(), 0, 0);
     request.topics.to_mut()[0].partitions.to_mut()[0].current_leader_epoch = epoch;
     let answer = sandbox.ask_in(version, broker_id, &request);
-    answer
-        .decode()
-        .responses
-        .first()
-        .unwrap()
-        .partitions
-        .first()
-        .unwrap()
-        .error_code
+    answer.partition().error_code
 }
 
 #[test]
@@ -136,14 +128,7 @@ fn an_old_leader_epoch_ends_where_the_new_leader_began() {
             ..Default::default()
         };
         let answer = sandbox.ask(1, &request);
-        let end = &answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap();
+        let end = answer.partition();
         let end = (end.error_code.0, end.leader_epoch, end.end_offset);
         assert_eq!(end, expected, "epoch {leader_epoch}");
     }
@@ -151,16 +136,7 @@ fn an_old_leader_epoch_ends_where_the_new_leader_began() {
     let mut request = fetch(sandbox.topic_id(), 2, 0);
     request.topics.to_mut()[0].partitions.to_mut()[0].last_fetched_epoch = 0;
     let answer = sandbox.ask(1, &request);
-    let diverging = answer
-        .decode()
-        .responses
-        .first()
-        .unwrap()
-        .partitions
-        .first()
-        .unwrap()
-        .diverging_epoch
-        .clone();
+    let diverging = answer.partition().diverging_epoch.clone();
     assert_eq!((diverging.epoch, diverging.end_offset), (0, 1));
 }
 
@@ -183,15 +159,7 @@ fn any_replica_lists_offsets_for_debugging() {
             ..Default::default()
         };
         let answer = sandbox.ask(broker_id, &request);
-        let code = answer
-            .decode()
-            .topics
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .error_code;
+        let code = answer.partition().error_code;
         assert_eq!(
             code.0, expected,
             "replica id {replica_id}, broker {broker_id}"

@@ -21,10 +21,13 @@ use bytes::Bytes;
 use kmirror_protocol::{
     ErrorCode, Request, frame,
     messages::{
-        CreateTopicsRequest, FetchRequest, ProduceRequest,
+        CreateTopicsRequest, FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest,
         create_topics::{CreatableTopic, CreatableTopicConfig},
-        fetch::{FetchRequestPartition, FetchRequestTopic},
-        produce::{ProduceRequestPartition, ProduceRequestTopic},
+        fetch::{FetchRequestPartition, FetchRequestTopic, FetchResponsePartition},
+        list_offsets::ListOffsetsResponsePartition,
+        offset_for_leader_epoch::OffsetForLeaderEpochEndOffset,
+        produce::{ProduceRequestPartition, ProduceRequestTopic, ProduceResponsePartition},
     },
     records::{BatchBuilder, BatchProducer, Compression, NewRecord},
     wire::{Records, Uuid},
@@ -62,6 +65,25 @@ impl<R: Request> Answer<R> {
     fn decode(&self) -> R::Response<'_> {
         frame::decode_response::<R>(&self.body, self.version).unwrap()
     }
+}
+
+/// Answers about one partition of one topic.
+macro_rules! one_partition {
+    ($($request:ident => $response:ty: $topics:ident, $partitions:ident;)+) => {
+        $(impl Answer<$request<'_>> {
+            fn partition(&self) -> $response {
+                let topic = self.decode().$topics.first().unwrap();
+                topic.$partitions.first().unwrap()
+            }
+        })+
+    };
+}
+
+one_partition! {
+    ProduceRequest => ProduceResponsePartition<'_>: responses, partition_responses;
+    FetchRequest => FetchResponsePartition<'_>: responses, partitions;
+    ListOffsetsRequest => ListOffsetsResponsePartition: topics, partitions;
+    OffsetForLeaderEpochRequest => OffsetForLeaderEpochEndOffset: topics, partitions;
 }
 
 /// A request as it arrives at a broker.
@@ -132,14 +154,7 @@ impl Sandbox {
     fn produce(&mut self, broker_id: i32, blob: &[u8]) -> (ErrorCode, i64) {
         let request = produce(self.topic_id(), blob);
         let answer = self.ask(broker_id, &request);
-        let partition = &answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partition_responses
-            .first()
-            .unwrap();
+        let partition = answer.partition();
         (partition.error_code, partition.base_offset)
     }
 

@@ -31,15 +31,7 @@ fn poll(sandbox: &mut Sandbox) -> Vec<(Ticket, ErrorCode, usize)> {
     let answers = sandbox.cluster.poll(sandbox.now).into_iter();
     let answers = answers.map(|(ticket, outcome)| {
         let answer: Answer<FetchRequest<'_>> = Answer::new(outcome, 17);
-        let partition = answer
-            .decode()
-            .responses
-            .first()
-            .unwrap()
-            .partitions
-            .first()
-            .unwrap()
-            .clone();
+        let partition = answer.partition();
         (
             ticket,
             partition.error_code,
