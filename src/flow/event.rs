@@ -1,6 +1,6 @@
 //! What goes into a flow and what comes out of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     ClusterView, Failure, FetchedRecords, LogRange, NewTopic, Outgoing, PartitionId,
@@ -30,6 +30,47 @@ pub enum Event {
     PositionsLoaded(Result<Vec<StoredRecord>, Failure>),
     /// The outcome of storing positions.
     PositionsStored(Result<(), Failure>),
+    /// What was read of the state topic.
+    StateRead(Result<StateRead, Failure>),
+    /// The offset of the last record that a write appended, by partition of the state topic.
+    StateWritten(Result<BTreeMap<i32, i64>, Failure>),
+    /// Which producers the target's leaders remember.
+    Producers {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<Vec<ActiveProducer>>,
+    },
+    /// Up to where logs agree with a leader epoch.
+    EpochEnds {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<EpochEnd>,
+    },
+    /// The first offset whose timestamp is not below the one asked for; `None` when there is none.
+    OffsetsForTimes {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<Option<i64>>,
+    },
+    /// Records that are compared, not copied.
+    WindowFetched {
+        /// The request that asked.
+        request: RequestId,
+        /// Per partition, or one failure for all.
+        result: PerPartition<FetchedRecords>,
+    },
+    /// The configuration of topics, wherever they are and whatever for.
+    TopicsInspected {
+        /// Which cluster.
+        side: Side,
+        /// Those of the topics that exist.
+        result: Result<Vec<TopicConfig>, Failure>,
+    },
+    /// The machine slept, or the process was stopped, for so long: what it knows may be old.
+    Paused(Duration),
     /// Where logs start and end.
     LogRanges {
         /// The request that asked.
@@ -87,14 +128,88 @@ pub enum Action {
         /// What to write.
         records: Vec<StoredRecord>,
     },
-    /// Ask a source broker where logs start and end.
-    AskLogRanges {
+    /// Read the state topic from these offsets, by partition, to its end; partitions that are not
+    /// named from their start. When there is nothing, wait a while for something.
+    ReadState {
+        /// The state topic.
+        topic: Arc<str>,
+        /// Where reading starts.
+        from: BTreeMap<i32, i64>,
+        /// How long to wait when there is nothing.
+        wait: Duration,
+    },
+    /// Append records to the state topic, each to the partition of its key, in this order.
+    WriteState {
+        /// The state topic.
+        topic: Arc<str>,
+        /// How many partitions it has.
+        partition_count: i32,
+        /// What to write.
+        records: Vec<StoredRecord>,
+    },
+    /// Ask a target broker which producers it remembers.
+    AskProducers {
         /// Ties the answer to this.
         request: RequestId,
         /// The broker.
         node: i32,
         /// The partitions, all led by it.
         partitions: Vec<PartitionId>,
+    },
+    /// Ask a broker up to where its logs agree with a leader epoch (KIP-320).
+    AskEpochEnds {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// Which cluster.
+        side: Side,
+        /// The broker.
+        node: i32,
+        /// The partitions, all led by it.
+        partitions: Vec<EpochQuestion>,
+    },
+    /// Ask a target broker for the first offset whose timestamp is not below one.
+    AskOffsetsForTimes {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// The broker.
+        node: i32,
+        /// Partitions, all led by it, with milliseconds since 1970.
+        partitions: Vec<(PartitionId, i64)>,
+    },
+    /// Fetch records to compare them: from the source as copying does, from the target all that is
+    /// committed, whatever transactions it belongs to.
+    FetchWindow {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// Which cluster.
+        side: Side,
+        /// The broker.
+        node: i32,
+        /// How long the broker may hold the request while there is nothing to return.
+        wait: Duration,
+        /// Record bytes in the whole answer.
+        bytes_max: usize,
+        /// What to fetch.
+        partitions: Vec<FetchPartition>,
+    },
+    /// Ask for the configuration of topics that exist already.
+    InspectTopics {
+        /// Which cluster.
+        side: Side,
+        /// Their names there.
+        topics: Vec<Arc<str>>,
+    },
+    /// Ask a broker where logs start and end.
+    AskLogRanges {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// Which cluster: the source's readable end is wanted (the high watermark), and of the
+        /// target all that its leader has written (the log end, by the debugging replica's id).
+        side: Side,
+        /// The broker.
+        node: i32,
+        /// Partitions, all led by it, with the leader epoch that the flow believes in; -1 for any.
+        partitions: Vec<(PartitionId, i32)>,
     },
     /// Ask the target for a producer id.
     AskProducerId(PartitionId),
@@ -128,6 +243,80 @@ pub enum Action {
     Stopped,
 }
 
+impl Action {
+    /// What the flow hears when a request gets no answer; `None` when it expects none.
+    #[must_use]
+    pub fn failed(&self, failure: &Failure) -> Option<Event> {
+        let lost = || failure.clone();
+        let each = |topics: &mut dyn Iterator<Item = &Arc<str>>| {
+            topics
+                .map(|topic| (Arc::clone(topic), Err(lost())))
+                .collect::<Vec<_>>()
+        };
+        Some(match self {
+            Self::AskMetadata(side) => Event::Metadata {
+                side: *side,
+                result: Err(lost()),
+            },
+            Self::AskConfigs(_) => Event::Configs(Err(lost())),
+            Self::InspectTopics { side, .. } => Event::TopicsInspected {
+                side: *side,
+                result: Err(lost()),
+            },
+            Self::CreateTopics(topics) => {
+                Event::TopicsCreated(each(&mut topics.iter().map(|topic| &topic.name)))
+            }
+            Self::AddPartitions(topics) => {
+                Event::PartitionsAdded(each(&mut topics.iter().map(|(topic, _)| topic)))
+            }
+            Self::LoadPositions(_) => Event::PositionsLoaded(Err(lost())),
+            Self::StorePositions { .. } => Event::PositionsStored(Err(lost())),
+            Self::ReadState { .. } => Event::StateRead(Err(lost())),
+            Self::WriteState { .. } => Event::StateWritten(Err(lost())),
+            Self::AskProducerId(partition) => Event::ProducerId {
+                partition: *partition,
+                result: Err(lost()),
+            },
+            Self::Report(_) | Self::Stopped => return None,
+            other => return other.request_failed(failure),
+        })
+    }
+
+    fn request_failed(&self, failure: &Failure) -> Option<Event> {
+        Some(match self {
+            Self::AskLogRanges { request, .. } => Event::LogRanges {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::AskProducers { request, .. } => Event::Producers {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::AskEpochEnds { request, .. } => Event::EpochEnds {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::AskOffsetsForTimes { request, .. } => Event::OffsetsForTimes {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::FetchWindow { request, .. } => Event::WindowFetched {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::Fetch { request, .. } => Event::Fetched {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::Produce { request, .. } => Event::Produced {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            _ => return None,
+        })
+    }
+}
+
 /// One partition in a Fetch request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchPartition {
@@ -137,8 +326,66 @@ pub struct FetchPartition {
     pub fetch_offset: i64,
     /// The leader epoch that the flow believes in; -1 when unknown.
     pub leader_epoch: i32,
+    /// The leader epoch of the batch before `fetch_offset`; -1 when unknown. The broker compares
+    /// it with its own log (KIP-595), and says where they part.
+    pub last_fetched_epoch: i32,
     /// Record bytes of this partition.
     pub bytes_max: usize,
+}
+
+/// What was read of the state topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateRead {
+    /// In log order, partition by partition.
+    pub records: Vec<StateLogRecord>,
+    /// Where each partition goes on: all below it has been read.
+    pub next_offsets: BTreeMap<i32, i64>,
+}
+
+/// A record of the state topic and its place there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateLogRecord {
+    /// The partition of the state topic.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value; `None` deletes the key.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A producer that a leader remembers (KIP-664), as of its log end, committed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i32,
+    /// The sequence number of its last record; -1 when the epoch has none.
+    pub last_sequence: i32,
+    /// Where its open transaction starts; -1 when there is none.
+    pub transaction_start_offset: i64,
+}
+
+/// Asks up to where a log agrees with a leader epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochQuestion {
+    /// Which partition.
+    pub id: PartitionId,
+    /// The leader epoch that the flow believes in; -1 when unknown.
+    pub current_epoch: i32,
+    /// The epoch in question.
+    pub epoch: i32,
+}
+
+/// Up to where a log agrees with a leader epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The largest epoch of the log that is not above the one asked for; -1 when there is none.
+    pub epoch: i32,
+    /// The first offset after it; -1 when there is none.
+    pub end_offset: i64,
 }
 
 /// Something an operator should see.

@@ -21,6 +21,7 @@ pub mod discovery;
 mod ends;
 mod event;
 pub mod halt;
+pub mod intake;
 pub mod limits;
 pub mod partition;
 mod positions;
@@ -48,7 +49,10 @@ pub use self::{
     discovery::{
         ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
     },
-    event::{Action, Event, FetchPartition, Notice, PerPartition},
+    event::{
+        Action, ActiveProducer, EpochEnd, EpochQuestion, Event, FetchPartition, Notice,
+        PerPartition, StateLogRecord, StateRead,
+    },
     partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice, StartAt},
     rebuild::RebuildError,
     retry::Failure,
@@ -212,6 +216,14 @@ impl Flow {
             Event::PartitionsAdded(results) => self.partitions_added(now, results, actions),
             Event::PositionsLoaded(result) => self.positions_loaded(now, result, actions),
             Event::PositionsStored(result) => self.positions_stored(now, result, actions),
+            Event::StateRead(_)
+            | Event::StateWritten(_)
+            | Event::Producers { .. }
+            | Event::EpochEnds { .. }
+            | Event::OffsetsForTimes { .. }
+            | Event::WindowFetched { .. }
+            | Event::TopicsInspected { .. }
+            | Event::Paused(_) => todo!(),
             Event::LogRanges { request, result } => {
                 self.log_ranges(now, request, result, actions);
             }

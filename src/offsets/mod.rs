@@ -5,3 +5,4 @@
 
 pub mod murmur2;
 pub mod source_offsets;
+pub mod state;

@@ -39,6 +39,7 @@ pub(super) fn cluster_view(metadata: &Metadata) -> ClusterView {
             let view = PartitionView {
                 leader: partition.leader.map(|leader| leader.node),
                 leader_epoch: partition.leader_epoch.unwrap_or(-1),
+                replica_count: 0,
             };
             (partition.index, view)
         });

@@ -234,7 +234,7 @@ impl Driver {
         };
         let named = partitions
             .iter()
-            .filter_map(|id| Some((*id, self.name_of(Side::Source, *id)?)));
+            .filter_map(|(id, _)| Some((*id, self.name_of(Side::Source, *id)?)));
         named.collect()
     }
 
@@ -294,6 +294,13 @@ async fn answer(
             partition,
             result: admin::producer_id(target).await,
         },
+        Action::ReadState { .. }
+        | Action::WriteState { .. }
+        | Action::AskProducers { .. }
+        | Action::AskEpochEnds { .. }
+        | Action::AskOffsetsForTimes { .. }
+        | Action::FetchWindow { .. }
+        | Action::InspectTopics { .. } => todo!(),
         Action::Fetch { .. } | Action::Produce { .. } | Action::Report(_) | Action::Stopped => {
             return None;
         }

@@ -322,6 +322,7 @@ fn fetched(
                     .into_iter()
                     .flatten()
                     .collect(),
+                diverging: None,
             });
             results.push((id, result));
         }

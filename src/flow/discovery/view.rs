@@ -29,6 +29,8 @@ pub struct PartitionView {
     pub leader: Option<i32>,
     /// The leader's epoch; -1 when the cluster does not tell.
     pub leader_epoch: i32,
+    /// How many replicas it has.
+    pub replica_count: usize,
 }
 
 /// The configuration of one topic on the source.

@@ -21,13 +21,11 @@ mod target;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use kmirror_protocol::{
-    messages::fetch::FetchResponseAbortedTransaction,
-    records::{BatchHeader, HEADER_LEN},
-};
+use kmirror_protocol::{messages::fetch::FetchResponseAbortedTransaction, records::HEADER_LEN};
 
 use super::{
-    Counters, PartitionId, Side, TopicPartition, halt::HaltReason, limits, retry::Backoff,
+    Counters, EpochEnd, PartitionId, Side, TopicPartition, halt::HaltReason, intake::Prepared,
+    limits, retry::Backoff,
 };
 
 /// Where copying of a partition starts when no position is stored for it.
@@ -51,6 +49,9 @@ pub struct FetchedRecords {
     pub last_stable_offset: i64,
     /// Aborted transactions among the records, in no particular order.
     pub aborted: Vec<FetchResponseAbortedTransaction>,
+    /// Where the source's log parts from what was fetched before, when it does: everything from
+    /// there on was lost by the source (KIP-595).
+    pub diverging: Option<EpochEnd>,
 }
 
 /// The first and the next offset of a log.
@@ -92,12 +93,7 @@ pub enum PartitionNotice {
 /// A decided batch that waits for its turn or its acknowledgement.
 #[derive(Debug)]
 struct Queued {
-    header: BatchHeader,
-    payload: Bytes,
-    /// Where fetching starts to get this batch again.
-    first_offset: i64,
-    /// The source position once this batch is on the target.
-    next_offset: i64,
+    prepared: Prepared,
     base_sequence: Option<i32>,
     is_in_flight: bool,
     /// The base offset that the target gave it.
@@ -107,8 +103,18 @@ struct Queued {
 }
 
 impl Queued {
+    const fn new(prepared: Prepared) -> Self {
+        Self {
+            prepared,
+            base_sequence: None,
+            is_in_flight: false,
+            acknowledged_at: None,
+            is_damaged: false,
+        }
+    }
+
     fn size(&self) -> usize {
-        HEADER_LEN + self.payload.len()
+        self.prepared.size()
     }
 }
 
@@ -370,7 +376,7 @@ impl Partition {
     fn drop_last(&mut self) {
         if let Some(batch) = self.queue.pop_back() {
             self.queued_bytes -= batch.size();
-            self.fetch_offset = Some(batch.first_offset);
+            self.fetch_offset = Some(batch.prepared.first_offset);
         }
     }
 }

@@ -2,22 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-use kmirror_protocol::{
-    Malformed,
-    records::{
-        BatchHeader, BatchProducer, BuiltBatch, LegacyConverter, LegacyError, LegacyMessage,
-        LogEntry, batches, check_outgoing,
-    },
-};
-
 use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartAt};
 use crate::flow::{
-    aborted::AbortedFilter,
-    batch::{Decision, RebuildReason, decide},
     halt::HaltReason,
-    limits,
-    rebuild::rebuild,
+    intake, limits,
     retry::{Failure, Remedy},
 };
 
@@ -144,150 +132,21 @@ impl Partition {
     }
 
     fn take_batches(&mut self, now: Instant, fetched: FetchedRecords) -> Option<PartitionNotice> {
-        let FetchedRecords {
-            records, aborted, ..
-        } = fetched;
         let start = self.fetch_offset?;
-        let mut aborted = AbortedFilter::new(aborted);
-        let mut old = LegacyConverter::new(limits::CONVERSION);
-        let mut complete = 0_usize;
-        for entry in batches(&records) {
-            complete += 1;
-            if let Err(reason) = self.take_entry(entry, &records, &mut aborted, &mut old) {
-                return self.halt(now, reason);
-            }
+        let taken = intake::take(start, fetched, &mut self.counters);
+        for batch in taken.batches {
+            self.queued_bytes += batch.size();
+            self.queue.push_back(Queued::new(batch));
         }
-        if let Err(reason) = self.take_converted(old.finish()) {
+        self.fetch_offset = Some(taken.next_offset);
+        if let Some(reason) = taken.stopped {
             return self.halt(now, reason);
         }
         self.skip_copied_without_records();
-        if complete == 0 && !records.is_empty() {
+        if taken.is_cut {
             return self.widen_fetch(now, start);
         }
         None
-    }
-
-    /// Takes one entry; what came before it in an old format is taken first, whatever becomes of it.
-    fn take_entry(
-        &mut self,
-        entry: Result<LogEntry<'_>, Malformed>,
-        records: &Bytes,
-        aborted: &mut AbortedFilter,
-        old: &mut LegacyConverter,
-    ) -> Result<(), HaltReason> {
-        let batch = match entry {
-            Ok(LogEntry::Legacy(message)) => return self.take_legacy(&message, old),
-            Ok(LogEntry::Batch(batch)) => Ok(batch),
-            Err(fault) => Err(fault),
-        };
-        self.take_converted(old.finish())?;
-        let next_offset = self.fetch_offset.unwrap_or_default();
-        let batch = batch.map_err(|fault| HaltReason::Unreadable {
-            offset: next_offset,
-            error: fault.to_string(),
-        })?;
-        let is_aborted = aborted.is_aborted(&batch.header, batch.payload);
-        let decision = decide(&batch.header, next_offset, is_aborted);
-        self.counters.count(decision);
-        self.carry_out(decision, &batch.header, &records.slice_ref(batch.payload))
-    }
-
-    fn take_legacy(
-        &mut self,
-        message: &LegacyMessage<'_>,
-        old: &mut LegacyConverter,
-    ) -> Result<(), HaltReason> {
-        let pushed = old.push(message);
-        if pushed.is_err() {
-            self.take_converted(old.finish())?;
-        }
-        self.take_converted(pushed)
-    }
-
-    /// Takes a batch made of messages of an old format, as if it had been fetched.
-    fn take_converted(
-        &mut self,
-        converted: Result<Option<BuiltBatch>, LegacyError>,
-    ) -> Result<(), HaltReason> {
-        let next_offset = self.fetch_offset.unwrap_or_default();
-        let converted = converted.map_err(|error| HaltReason::NotRebuilt {
-            offset: next_offset,
-            error: error.into(),
-        })?;
-        let Some(BuiltBatch { header, payload }) = converted else {
-            return Ok(());
-        };
-        let decision = decide(&header, next_offset, false);
-        self.counters.count(match decision {
-            Decision::Pass => Decision::Rebuild(RebuildReason::OldFormat),
-            other => other,
-        });
-        self.carry_out(decision, &header, &payload)
-    }
-
-    fn carry_out(
-        &mut self,
-        decision: Decision,
-        header: &BatchHeader,
-        payload: &Bytes,
-    ) -> Result<(), HaltReason> {
-        let next_offset = self.fetch_offset.unwrap_or_default();
-        match decision {
-            Decision::Drop(_) => {}
-            Decision::Pass => {
-                self.enqueue(*header, payload.clone(), header.next_offset())?;
-            }
-            Decision::Rebuild(_) => {
-                let rebuilt = rebuild(header, payload, next_offset).map_err(|error| {
-                    HaltReason::NotRebuilt {
-                        offset: header.base_offset,
-                        error,
-                    }
-                })?;
-                if let Some((rebuilt, payload)) = rebuilt {
-                    self.enqueue(rebuilt, payload, header.next_offset())?;
-                }
-            }
-        }
-        self.fetch_offset = Some(next_offset.max(header.next_offset()));
-        Ok(())
-    }
-
-    /// Queues a batch, unless a broker would refuse its header.
-    fn enqueue(
-        &mut self,
-        header: BatchHeader,
-        payload: Bytes,
-        next_offset: i64,
-    ) -> Result<(), HaltReason> {
-        let first_offset = self
-            .fetch_offset
-            .unwrap_or_default()
-            .max(header.base_offset);
-        let producer = BatchProducer {
-            producer_id: 0,
-            producer_epoch: 0,
-            base_sequence: 0,
-        };
-        check_outgoing(&header.readdressed(producer), payload.len()).map_err(|violation| {
-            HaltReason::Unreadable {
-                offset: first_offset,
-                error: violation.to_string(),
-            }
-        })?;
-        let batch = Queued {
-            header,
-            payload,
-            first_offset,
-            next_offset,
-            base_sequence: None,
-            is_in_flight: false,
-            acknowledged_at: None,
-            is_damaged: false,
-        };
-        self.queued_bytes += batch.size();
-        self.queue.push_back(batch);
-        Ok(())
     }
 
     /// Markers and empty batches at the end of a log move the position without an acknowledgement.

@@ -90,10 +90,11 @@ impl Partition {
             .find(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none())?;
         let base_sequence = *batch.base_sequence.get_or_insert_with(|| {
             let base_sequence = producer.next_sequence;
-            producer.next_sequence = sequence_after(base_sequence, batch.header.record_count);
+            producer.next_sequence =
+                sequence_after(base_sequence, batch.prepared.header.record_count);
             base_sequence
         });
-        let header = batch.header.readdressed(BatchProducer {
+        let header = batch.prepared.header.readdressed(BatchProducer {
             producer_id: producer.id,
             producer_epoch: producer.epoch,
             base_sequence,
@@ -102,7 +103,7 @@ impl Partition {
         self.in_flight += 1;
         Some(Outgoing {
             header: header.encode(),
-            payload: batch.payload.clone(),
+            payload: batch.prepared.payload.clone(),
             base_sequence,
         })
     }
@@ -155,12 +156,12 @@ impl Partition {
                     },
                 );
             }
-            let count = i64::from(batch.header.record_count);
+            let count = i64::from(batch.prepared.header.record_count);
             self.target_offset_min = base_offset.saturating_add(count);
             self.queued_bytes -= batch.size();
-            self.copied_offset = Some(batch.next_offset);
+            self.copied_offset = Some(batch.prepared.next_offset);
             self.counters
-                .acknowledged(&batch.header, batch.payload.len());
+                .acknowledged(&batch.prepared.header, batch.prepared.payload.len());
             self.queue.pop_front();
         }
         self.skip_copied_without_records();
@@ -187,7 +188,7 @@ impl Partition {
         if let Some(batch) = self.queue.get_mut(index)
             && failure.is_corrupt_message()
         {
-            batch.is_damaged = !batch.header.verify_crc(&batch.payload);
+            batch.is_damaged = !batch.prepared.header.verify_crc(&batch.prepared.payload);
         }
         match remedy {
             Remedy::Retry | Remedy::RefreshMetadata | Remedy::FindLogRange => None,
@@ -232,7 +233,7 @@ impl Partition {
     /// log: what is fetched in their place gets their sequence numbers.
     fn withdraw_from(&mut self, now: Instant, index: usize) -> Option<PartitionNotice> {
         let batch = self.queue.get(index)?;
-        let offset = batch.first_offset;
+        let offset = batch.prepared.first_offset;
         if let (Some(producer), Some(base_sequence)) = (&mut self.producer, batch.base_sequence) {
             producer.next_sequence = base_sequence;
         }
@@ -253,7 +254,7 @@ impl Partition {
         );
         match self.queue.get(index) {
             Some(batch) if too_large => HaltReason::BatchTooLarge {
-                first_offset: batch.first_offset,
+                first_offset: batch.prepared.first_offset,
                 batch_bytes: batch.size(),
             },
             _ => HaltReason::TargetRefuses(failure),

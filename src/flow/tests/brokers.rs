@@ -44,10 +44,11 @@ impl World {
                 request,
                 node,
                 partitions,
+                ..
             } => {
                 let result = partitions
                     .iter()
-                    .map(|id| (*id, self.log_range(*node, *id)));
+                    .map(|(id, _)| (*id, self.log_range(*node, *id)));
                 Event::LogRanges {
                     request: *request,
                     result: Ok(result.collect()),
@@ -303,43 +304,6 @@ fn config(name: &Arc<str>, topic: &Topic) -> TopicConfig {
 
 /// What the flow hears when nobody answers.
 pub(super) fn unanswered(action: &Action) -> Event {
-    let failure = || Failure::NoAnswer(String::from("the connection broke"));
-    match action {
-        Action::AskMetadata(side) => Event::Metadata {
-            side: *side,
-            result: Err(failure()),
-        },
-        Action::AskConfigs(_) => Event::Configs(Err(failure())),
-        Action::CreateTopics(topics) => Event::TopicsCreated(
-            topics
-                .iter()
-                .map(|topic| (Arc::clone(&topic.name), Err(failure())))
-                .collect(),
-        ),
-        Action::AddPartitions(topics) => Event::PartitionsAdded(
-            topics
-                .iter()
-                .map(|(topic, _)| (Arc::clone(topic), Err(failure())))
-                .collect(),
-        ),
-        Action::LoadPositions(_) => Event::PositionsLoaded(Err(failure())),
-        Action::StorePositions { .. } => Event::PositionsStored(Err(failure())),
-        Action::AskLogRanges { request, .. } => Event::LogRanges {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::AskProducerId(id) => Event::ProducerId {
-            partition: *id,
-            result: Err(failure()),
-        },
-        Action::Fetch { request, .. } => Event::Fetched {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::Produce { request, .. } => Event::Produced {
-            request: *request,
-            result: Err(failure()),
-        },
-        Action::Report(_) | Action::Stopped => unreachable!("needs no answer"),
-    }
+    let failure = Failure::NoAnswer(String::from("the connection broke"));
+    action.failed(&failure).expect("it is a request")
 }

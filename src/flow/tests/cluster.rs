@@ -107,6 +107,7 @@ impl Cluster {
                 let view = PartitionView {
                     leader: log.leader,
                     leader_epoch: log.epoch,
+                    replica_count: 1,
                 };
                 (number, view)
             });
@@ -280,6 +281,7 @@ impl Log {
             high_watermark: self.end_offset,
             last_stable_offset: self.end_offset,
             aborted: Vec::new(),
+            diverging: None,
         })
     }
 

@@ -64,6 +64,7 @@ impl Bench {
             high_watermark: 0,
             last_stable_offset: 0,
             aborted: Vec::new(),
+            diverging: None,
         };
         self.partition.fetched(self.now, Ok(fetched))
     }

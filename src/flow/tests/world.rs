@@ -356,6 +356,13 @@ fn kind(action: &Action) -> &'static str {
         Action::AskProducerId(_) => "producer id",
         Action::Fetch { .. } => "fetch",
         Action::Produce { .. } => "produce",
+        Action::ReadState { .. }
+        | Action::WriteState { .. }
+        | Action::AskProducers { .. }
+        | Action::AskEpochEnds { .. }
+        | Action::AskOffsetsForTimes { .. }
+        | Action::FetchWindow { .. }
+        | Action::InspectTopics { .. } => unreachable!("at-least-once delivery proves nothing"),
         Action::Report(_) => "report",
         Action::Stopped => "stopped",
     }

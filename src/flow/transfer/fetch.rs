@@ -161,6 +161,7 @@ impl Flow {
                 id,
                 fetch_offset,
                 leader_epoch: leader.epoch,
+                last_fetched_epoch: -1,
                 bytes_max,
             });
         }

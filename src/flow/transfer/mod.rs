@@ -140,8 +140,9 @@ impl Flow {
             let request = self.transfer.request(what);
             actions.push(Action::AskLogRanges {
                 request,
+                side: Side::Source,
                 node,
-                partitions,
+                partitions: partitions.into_iter().map(|id| (id, -1)).collect(),
             });
         }
     }

@@ -1,0 +1,247 @@
+//! What kmirror keeps of its own in `kmirror-state.<source>.internal` on the target cluster.
+//!
+//! The topic is compacted; keys and values are compact JSON, so that Kafka's own tools show them.
+//! Each carries a format version. Nothing in it is believed without a proof against the target's
+//! log, except which producer id a partition has and who owns it.
+//!
+//! | kind | one per | says |
+//! |---|---|---|
+//! | `claim` | partition and producer id | the producer id under which the partition is written; of several the newest number counts, and of those the first in the log |
+//! | `owner` | partition | which process writes it, since when; the last in the log counts |
+//! | `anchor` | partition and slot (8) | a point up to which source and target are known to agree |
+//! | `gap` | partition and first offset | source offsets that will never be on the target, and why |
+//! | `map` | partition and chunk | where source offsets are on the target, exactly |
+//!
+//! Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use kmirror_protocol::wire::Uuid;
+
+use super::source_offsets::StoredRecord;
+
+/// The format version of keys and values written here.
+pub const VERSION: u64 = 1;
+
+/// How many anchors a partition keeps.
+pub const ANCHOR_SLOTS: u8 = 8;
+
+/// The name of the state topic of the flows from `source_alias`, on their target.
+#[must_use]
+pub fn topic_name(source_alias: &str) -> String {
+    format!("kmirror-state.{source_alias}.internal")
+}
+
+/// A source topic and a partition of it, by name: ids are inside the values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The source topic.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// One record of the state topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRecord {
+    /// What it is about.
+    pub place: Place,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A producer id for the partition.
+    Claim(Claim),
+    /// Who writes the partition.
+    Owner(Owner),
+    /// A point at which both sides agree.
+    Anchor(Anchor),
+    /// Source offsets that are not copied.
+    Gap(Gap),
+}
+
+/// A producer id for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Raised when the epochs of the former producer id are used up; starts at 0.
+    pub number: u32,
+    /// The producer id.
+    pub producer_id: i64,
+}
+
+/// Who writes a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// One more than that of the owner before.
+    pub generation: u64,
+    /// A random id of the process.
+    pub instance: Uuid,
+    /// When it took over, in milliseconds since 1970 by its own clock; for people only.
+    pub since_ms: i64,
+}
+
+/// An identity under which a run of batches was written; the sequence starts at 0 in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lineage {
+    /// The producer id.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+}
+
+/// Which record of the target's log comes before a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordIdentity {
+    /// The producer id of its batch; -1 for none.
+    pub producer_id: i64,
+    /// The producer epoch of its batch; -1 for none.
+    pub producer_epoch: i16,
+    /// Its own sequence number; -1 for none.
+    pub sequence: i32,
+    /// The leader epoch that its batch carries.
+    pub leader_epoch: i32,
+}
+
+/// A point up to which source and target were known to agree when it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Counts the anchors of a partition; its trailing zeros choose the slot.
+    pub counter: u64,
+    /// The generation of the owner who wrote it.
+    pub generation: u64,
+    /// The lineage that goes on from here.
+    pub lineage: Lineage,
+    /// The sequence number of its next record.
+    pub next_sequence: i32,
+    /// Every source record below is on the target below `target_offset`, or in a gap.
+    pub source_offset: i64,
+    /// The leader epoch of the source's last batch below `source_offset`; -1 when unknown.
+    pub source_epoch: i32,
+    /// The id of the source topic; zero when the source has no topic ids.
+    pub source_topic_id: Uuid,
+    /// Where the next record goes.
+    pub target_offset: i64,
+    /// The id of the remote topic; zero when the target has no topic ids.
+    pub target_topic_id: Uuid,
+    /// The record at `target_offset - 1`; `None` when `target_offset` was the start of the log.
+    pub previous: Option<RecordIdentity>,
+    /// What decides which source records are copied; equal values mean equal decisions.
+    pub mapping: u32,
+}
+
+impl Anchor {
+    /// The slot that an anchor with this counter goes to: each slot is half as often as the one
+    /// before, so that eight anchors reach back 128 times the distance between two.
+    #[must_use]
+    pub fn slot(&self) -> u8 {
+        let zeros = self.counter.trailing_zeros();
+        u8::try_from(zeros).map_or(ANCHOR_SLOTS - 1, |zeros| zeros.min(ANCHOR_SLOTS - 1))
+    }
+}
+
+/// Source offsets that will never be on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first missing offset.
+    pub from_offset: i64,
+    /// The first offset after it.
+    pub to_offset: i64,
+    /// Why.
+    pub cause: GapCause,
+    /// The id of the source topic; zero when the source has no topic ids.
+    pub source_topic_id: Uuid,
+    /// When it was noticed, in milliseconds since 1970; for people only.
+    pub noticed_ms: i64,
+}
+
+/// Why source records were not copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GapCause {
+    /// The source deleted them before they were copied: by retention, or by DeleteRecords.
+    Deleted,
+    /// The source lost them: it elected a leader that did not have them.
+    Truncated,
+    /// The topic was deleted and created again.
+    Recreated,
+}
+
+/// What a record is about: the latest record of each key counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateKey {
+    /// Which partition.
+    pub place: Place,
+    /// Which of its records.
+    pub kind: Kind,
+}
+
+/// Which record of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A claim; one key for each producer id, so that compaction cannot remove the first.
+    Claim {
+        /// The producer id.
+        producer_id: i64,
+    },
+    /// The owner.
+    Owner,
+    /// An anchor.
+    Anchor {
+        /// Its slot.
+        slot: u8,
+    },
+    /// A gap.
+    Gap {
+        /// Its first offset.
+        from_offset: i64,
+    },
+}
+
+impl StateRecord {
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> StateKey {
+        let kind = match &self.entry {
+            Entry::Claim(claim) => Kind::Claim {
+                producer_id: claim.producer_id,
+            },
+            Entry::Owner(_) => Kind::Owner,
+            Entry::Anchor(anchor) => Kind::Anchor {
+                slot: anchor.slot(),
+            },
+            Entry::Gap(gap) => Kind::Gap {
+                from_offset: gap.from_offset,
+            },
+        };
+        StateKey {
+            place: self.place.clone(),
+            kind,
+        }
+    }
+}
+
+/// Why a record of the state topic says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not written by kmirror, or damaged.
+    Foreign,
+    /// Written by a newer kmirror, in this format version.
+    Newer(u64),
+}
+
+/// Writes a record.
+#[must_use]
+pub fn encode(record: &StateRecord) -> StoredRecord {
+    todo!("{record:?}")
+}
+
+/// Reads a record; `None` in place of an entry is the deletion of its key.
+///
+/// # Errors
+///
+/// [`Unusable`] says why the bytes mean nothing here.
+pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
+    todo!("{key:?} {value:?}")
+}
