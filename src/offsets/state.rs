@@ -199,6 +199,13 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// Not above any other kind.
+    pub const FIRST: Self = Self::Claim {
+        producer_id: i64::MIN,
+    };
+}
+
 impl StateRecord {
     /// Its key.
     #[must_use]
