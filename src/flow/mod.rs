@@ -25,6 +25,7 @@ pub mod intake;
 pub mod limits;
 pub mod partition;
 mod positions;
+pub mod proof;
 mod rebuild;
 pub mod retry;
 pub mod status;
