@@ -66,3 +66,7 @@ pub const EVIDENCE_ATTEMPTS: u32 = 3;
 
 /// The last producer epoch that is used: brokers refuse to go beyond it.
 pub const PRODUCER_EPOCH_MAX: i16 = i16::MAX - 1;
+
+/// Questions of recoveries that one request carries: with windows of one byte at least each, an
+/// answer stays readable.
+pub const QUESTIONS_PER_REQUEST: usize = 200;

@@ -6,7 +6,7 @@
 //! what makes two racing processes agree (R1, R3).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,8 @@ use std::{
 use kmirror_protocol::wire::Uuid;
 
 use super::{
-    Action, Failure, Flow, Notice, Side, StateRead, TopicConfig, limits, retry::Backoff,
+    Action, Failure, Flow, Notice, RecoveryCause, Side, StateRead, TopicConfig, TopicPartition,
+    halt::HaltReason, limits, recovery::place, retry::{Backoff, Remedy},
 };
 use crate::offsets::state::{
     Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode, encode,
@@ -36,8 +37,9 @@ enum Inspection {
 }
 
 /// The state topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
+    instance: Uuid,
     topic_id: Uuid,
     partition_count: Option<i32>,
     inspection: Inspection,
@@ -57,6 +59,8 @@ pub(super) struct State {
     write_failures: Backoff,
     has_foreign: bool,
     newer: Option<u64>,
+    /// Partitions that another process has taken over since they were last looked at.
+    taken_over: BTreeSet<Place>,
 }
 
 /// What a sight of the topic in metadata means.
@@ -68,6 +72,31 @@ pub(super) enum TopicSight {
 }
 
 impl State {
+    /// Nothing is known yet; `instance` is this process.
+    pub(super) const fn new(instance: Uuid) -> Self {
+        Self {
+            instance,
+            topic_id: Uuid([0; 16]),
+            partition_count: None,
+            inspection: Inspection::Wanted,
+            inspect_again: Backoff::new(),
+            image: BTreeMap::new(),
+            next_offsets: BTreeMap::new(),
+            is_reading: false,
+            is_loaded: false,
+            read_failures: Backoff::new(),
+            pending: BTreeMap::new(),
+            writing: Vec::new(),
+            next_write: 0,
+            unsettled: VecDeque::new(),
+            settled: 0,
+            write_failures: Backoff::new(),
+            has_foreign: false,
+            newer: None,
+            taken_over: BTreeSet::new(),
+        }
+    }
+
     /// Whether it has been read to its end once, and may be written.
     pub(super) fn is_ready(&self) -> bool {
         self.is_loaded && self.inspection == Inspection::Passed && self.newer.is_none()
@@ -194,6 +223,11 @@ impl State {
         {
             return;
         }
+        if let Entry::Owner(owner) = &entry
+            && owner.instance != self.instance
+        {
+            self.taken_over.insert(key.place.clone());
+        }
         // A claim that is written twice keeps its first place.
         let offset = match (&entry, self.image.get(&key)) {
             (Entry::Claim(_), Some((first, _))) => *first,
@@ -293,7 +327,6 @@ impl Flow {
             self.look_again(now);
         }
         self.check_ownership(now, actions);
-        self.touch_recoveries();
     }
 
     pub(super) fn state_written(
@@ -310,8 +343,7 @@ impl Flow {
                 let number = state.next_write.saturating_sub(1);
                 state.unsettled.push_back((number, last_offsets));
                 state.settle();
-                self.touch_recoveries();
-            }
+                    }
             Err(failure) => {
                 // The next write takes them along, unless something newer has taken their place.
                 for record in written {
@@ -370,7 +402,7 @@ impl Flow {
                 (!is_fit).then(|| policy.unwrap_or_default().to_owned())
             }
             // What may not be looked at is taken on trust; what may pass is asked again.
-            Err(failure) if failure.remedy() == super::retry::Remedy::Halt => None,
+            Err(failure) if failure.remedy() == Remedy::Halt => None,
             Err(_) => {
                 self.state.inspection = Inspection::Wanted;
                 self.state.inspect_again.fail(now, 0);
@@ -385,5 +417,52 @@ impl Flow {
             }
         }
         self.compare(now, actions);
+    }
+}
+
+impl Flow {
+    /// Stops writing partitions that another process has taken over (R9).
+    fn check_ownership(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for place in std::mem::take(&mut self.state.taken_over) {
+            let Some(owner) = self.state.owner(&place) else {
+                continue;
+            };
+            let reason = HaltReason::Superseded {
+                generation: owner.generation,
+                instance: owner.instance,
+            };
+            let is_other = owner.instance != self.options.instance;
+            let source = TopicPartition {
+                topic: Arc::clone(&place.topic),
+                partition: place.partition,
+            };
+            let id = self.by_source.get(&source).copied();
+            let slot = id.and_then(|id| self.slot(id));
+            let is_owned = slot.is_some_and(|slot| slot.partition.generation().is_some());
+            if let Some(id) = id.filter(|_| is_other && is_owned) {
+                self.with_partition(now, id, actions, |partition| {
+                    partition.suspend();
+                    partition.halt(now, reason)
+                });
+            }
+        }
+    }
+
+    /// Writes everything that is known into a state topic that took the place of the former one.
+    pub(super) fn rewrite_state(&mut self) {
+        let mut entries = Vec::new();
+        for slot in &mut self.slots {
+            let ids = (slot.source.topic_id, slot.target.topic_id);
+            let place = place(&slot.partition.source);
+            for entry in slot.partition.known_state(ids, self.options.instance) {
+                entries.push((place.clone(), entry));
+            }
+            if let Some(recovery) = &mut slot.recovery {
+                recovery.restart(RecoveryCause::StateLost);
+            }
+        }
+        for (place, entry) in entries {
+            self.state.put(&place, entry);
+        }
     }
 }

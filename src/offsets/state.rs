@@ -106,7 +106,7 @@ pub struct RecordIdentity {
 }
 
 /// A point up to which source and target were known to agree when it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// Counts the anchors of a partition; its trailing zeros choose the slot.
     pub counter: u64,
@@ -166,6 +166,16 @@ pub enum GapCause {
     Truncated,
     /// The topic was deleted and created again.
     Recreated,
+}
+
+impl std::fmt::Display for GapCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "deleted by the source before they were copied",
+            Self::Truncated => "lost by the source",
+            Self::Recreated => "the topic was created again",
+        })
+    }
 }
 
 /// What a record is about: the latest record of each key counts.

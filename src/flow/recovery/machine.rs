@@ -18,7 +18,6 @@ use super::{
         delivery::{Adopt, OnGap, OnRecreated},
         halt::HaltReason,
         intake, limits,
-        partition::Producer,
         proof::{
             Progress as ProofProgress, Proof, ProofStart, TailEvidence, Verdict as Proven, Wants,
             tail_proves,
@@ -235,6 +234,11 @@ impl Recovery {
             Stage::Quiet(until) => Some(until),
             _ => self.backoff.until(),
         }
+    }
+
+    /// Notes that a question could not be asked, because nobody leads the partition.
+    pub fn not_asked(&mut self, question: Question) {
+        self.open.retain(|open| *open != question);
     }
 
     /// Starts over, because something else has become known.
@@ -1042,12 +1046,15 @@ impl Recovery {
             source_offset,
             source_epoch: source_batch.header.partition_leader_epoch,
             target_offset: target.end_offset,
-            previous: None,
+            previous: Some(anchors::identity(
+                &target_batch.header,
+                target.end_offset.saturating_sub(1),
+            )),
             is_shared: false,
             unmatched_records: 0,
         };
         let next_sequence = sequence_after(producer.last_sequence, 1);
-        Err(self.go_on(around, position, next_sequence, true))
+        Err(self.go_on(around, position, anchor.lineage, (next_sequence, true)))
     }
 
     fn leave_cheap_path(&mut self, around: &Surroundings<'_>, target: LogRange) -> Step {
@@ -1139,7 +1146,7 @@ impl Recovery {
             Verdict::Continue {
                 next_sequence,
                 is_remembered,
-            } => Err(self.go_on(around, position, next_sequence, is_remembered)),
+            } => Err(self.go_on(around, position, anchor.lineage, (next_sequence, is_remembered))),
             Verdict::Again => {
                 self.attempt += 1;
                 self.backoff.fail(around.now, around.seed);
@@ -1256,20 +1263,7 @@ impl Recovery {
         let position = opening.position;
         let counters = around.state.anchors(&around.place).map(|anchor| anchor.counter);
         let counter = counters.max().map_or(1, |counter| counter + 1);
-        let mapping = self.mapping(around);
-        let anchor = Anchor {
-            counter,
-            generation: self.generation,
-            lineage,
-            next_sequence: 0,
-            source_offset: position.source_offset,
-            source_epoch: position.source_epoch,
-            source_topic_id: around.source_topic_id,
-            target_offset: position.target_offset,
-            target_topic_id: around.target_topic_id,
-            previous: position.previous,
-            mapping,
-        };
+        let start = self.start(around, position, lineage, (0, false), counter);
         let mut notices = Vec::new();
         if let Some((missing, source_topic_id)) = opening.missing {
             let gap = Gap {
@@ -1292,13 +1286,7 @@ impl Recovery {
             source_offset: position.source_offset,
             unmatched_records: position.unmatched_records,
         });
-        let ticket = around.state.put(&around.place, Entry::Anchor(anchor));
-        let producer = Producer {
-            lineage,
-            next_sequence: 0,
-            is_established: false,
-        };
-        let start = self.start(around, position, producer, counter);
+        let ticket = around.state.put(&around.place, Entry::Anchor(start.anchor));
         self.go_to(Stage::Opening(ticket, Box::new(start), notices));
     }
 
@@ -1318,24 +1306,13 @@ impl Recovery {
         &self,
         around: &Surroundings<'_>,
         position: Position,
-        next_sequence: i32,
-        is_established: bool,
+        lineage: Lineage,
+        (next_sequence, is_established): (i32, bool),
     ) -> End {
-        let newest = anchors::newest(around.state.anchors(&around.place));
-        let producer = Producer {
-            lineage: newest.map_or(
-                Lineage {
-                    producer_id: -1,
-                    epoch: -1,
-                },
-                |anchor| anchor.lineage,
-            ),
-            next_sequence,
-            is_established,
-        };
         let counters = around.state.anchors(&around.place).map(|anchor| anchor.counter);
         let counter = counters.max().unwrap_or(0);
-        let start = self.start(around, position, producer, counter);
+        let identity = (next_sequence, is_established);
+        let start = self.start(around, position, lineage, identity, counter);
         let notice = PartitionNotice::LineageContinued {
             cause: self.cause.clone(),
             source_offset: position.source_offset,
@@ -1348,19 +1325,27 @@ impl Recovery {
         &self,
         around: &Surroundings<'_>,
         position: Position,
-        producer: Producer,
-        anchor_counter: u64,
+        lineage: Lineage,
+        (next_sequence, is_established): (i32, bool),
+        counter: u64,
     ) -> Start {
         Start {
-            source_offset: position.source_offset,
-            source_epoch: position.source_epoch,
-            target_offset: position.target_offset,
+            anchor: Anchor {
+                counter,
+                generation: self.generation,
+                lineage,
+                next_sequence,
+                source_offset: position.source_offset,
+                source_epoch: position.source_epoch,
+                source_topic_id: around.source_topic_id,
+                target_offset: position.target_offset,
+                target_topic_id: around.target_topic_id,
+                previous: position.previous,
+                mapping: self.mapping(around),
+            },
             target_epoch: self.target_epoch,
-            producer,
+            is_established,
             is_shared: position.is_shared,
-            anchor_counter,
-            generation: self.generation,
-            mapping: self.mapping(around),
         }
     }
 

@@ -20,21 +20,20 @@
 
 pub mod anchors;
 pub mod decide;
-pub mod machine;
+mod machine;
 mod questions;
 
 use std::time::Instant;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::{
-    FlowOptions, LogRange, Notice, Slot,
-    partition::{Partition, Producer},
-    state::State,
-};
-use crate::offsets::state::Place;
+use super::{FlowOptions, state::State};
+use crate::offsets::state::{Anchor, Place};
 
-pub use machine::Recovery;
+pub(in crate::flow) use self::{
+    machine::Recovery,
+    questions::{Questions, place},
+};
 
 /// Why a partition has to find out where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,29 +88,19 @@ impl std::fmt::Display for RecoveryCause {
 /// What a proven partition starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// Everything below is on the target, or in a gap.
-    pub source_offset: i64,
-    /// The leader epoch of the source's last batch below; -1 when unknown.
-    pub source_epoch: i32,
-    /// Where the next record goes.
-    pub target_offset: i64,
-    /// The leader epoch under which that was found.
+    /// The point itself: positions on both sides, the lineage and its next sequence number.
+    pub anchor: Anchor,
+    /// The leader epoch of the target under which that was found.
     pub target_epoch: i32,
-    /// The identity to write under.
-    pub producer: Producer,
+    /// Whether the target remembers the lineage's producer.
+    pub is_established: bool,
     /// Whether others write to the remote partition too.
     pub is_shared: bool,
-    /// The counter of the newest anchor.
-    pub anchor_counter: u64,
-    /// The generation of the owner.
-    pub generation: u64,
-    /// What decides which source records are copied.
-    pub mapping: u32,
 }
 
 /// What a recovery may look at.
 #[derive(Debug)]
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     /// The time.
     pub now: Instant,
     /// Milliseconds since 1970, for people only.
@@ -142,7 +131,7 @@ pub struct Surroundings<'a> {
 
 /// What became of a recovery.
 #[derive(Debug)]
-pub enum Progress {
+pub(super) enum Progress {
     /// It waits for an answer, a time or the state topic.
     Waits,
     /// The partition may run; there may be something to tell.
