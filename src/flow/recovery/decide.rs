@@ -97,7 +97,20 @@ pub enum NewBecause {
     Gap,
 }
 
-/// Decides about the lineage (reliability rules R2, R6, R12).
+impl std::fmt::Display for NewBecause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::First => "there was none before",
+            Self::Nondeterministic => "the source may have compacted the topic meanwhile",
+            Self::Broken => "the target does not hold one unbroken run of what was sent",
+            Self::Forgotten => "the target has forgotten the producer",
+            Self::Contradiction => "the target's memory of the producer contradicts its log",
+            Self::Gap => "source records are gone",
+        })
+    }
+}
+
+/// Decides about the lineage (R2, R6, R12).
 #[must_use]
 pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
     if !evidence.is_deterministic {

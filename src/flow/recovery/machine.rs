@@ -35,7 +35,7 @@ use crate::offsets::state::{
 
 /// What a recovery wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
+pub(in crate::flow) enum Question {
     /// A new producer id.
     ProducerId,
     /// Whether the source compacts the topic.
@@ -54,7 +54,7 @@ pub enum Question {
 
 /// What it is told.
 #[derive(Debug)]
-pub enum Answer {
+pub(in crate::flow) enum Answer {
     /// A new producer id.
     ProducerId(i64),
     /// Whether the source compacts the topic.
@@ -169,7 +169,7 @@ struct Position {
 
 /// The recovery of one partition.
 #[derive(Debug)]
-pub struct Recovery {
+pub(in crate::flow) struct Recovery {
     cause: RecoveryCause,
     stage: Stage,
     facts: Facts,
@@ -192,7 +192,7 @@ impl Recovery {
     /// A recovery that has asked nothing yet. `former_offset` is the next source offset that was to
     /// be read, if the partition was running.
     #[must_use]
-    pub fn new(cause: RecoveryCause, former_offset: Option<i64>) -> Self {
+    pub(in crate::flow) fn new(cause: RecoveryCause, former_offset: Option<i64>) -> Self {
         Self {
             cause,
             stage: Stage::Own,
@@ -211,25 +211,25 @@ impl Recovery {
 
     /// By how much answers must exceed the usual size.
     #[must_use]
-    pub const fn bytes_factor(&self) -> usize {
+    pub(in crate::flow) const fn bytes_factor(&self) -> usize {
         self.bytes_factor
     }
 
     /// Why it is under way.
     #[must_use]
-    pub const fn cause(&self) -> &RecoveryCause {
+    pub(in crate::flow) const fn cause(&self) -> &RecoveryCause {
         &self.cause
     }
 
     /// Which answers count.
     #[must_use]
-    pub const fn stint(&self) -> u32 {
+    pub(in crate::flow) const fn stint(&self) -> u32 {
         self.stint
     }
 
     /// When it wants to be looked at again.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(in crate::flow) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Quiet(until) => Some(until),
             _ => self.backoff.until(),
@@ -237,19 +237,19 @@ impl Recovery {
     }
 
     /// Notes that a question could not be asked, because nobody leads the partition.
-    pub fn not_asked(&mut self, question: Question) {
+    pub(in crate::flow) fn not_asked(&mut self, question: Question) {
         self.open.retain(|open| *open != question);
     }
 
     /// Starts over, because something else has become known.
-    pub fn restart(&mut self, cause: RecoveryCause) {
+    pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
         self.cause = cause;
         self.attempt = 0;
         self.go_to(Stage::Own);
     }
 
     /// Gathers the target's evidence again when its leader is another one now (R8).
-    pub fn target_moved(&mut self, epoch: i32) {
+    pub(in crate::flow) fn target_moved(&mut self, epoch: i32) {
         let depends = !matches!(
             self.stage,
             Stage::Own | Stage::Claiming | Stage::Owning(_) | Stage::Source | Stage::Quiet(_)
@@ -274,7 +274,7 @@ impl Recovery {
     }
 
     /// Goes on as far as it can without an answer; the questions that are to be asked now.
-    pub fn advance(&mut self, around: &mut Surroundings<'_>) -> (Progress, Vec<Question>) {
+    pub(in crate::flow) fn advance(&mut self, around: &mut Surroundings<'_>) -> (Progress, Vec<Question>) {
         if self.backoff.is_waiting(around.now) {
             return (Progress::Waits, Vec::new());
         }
@@ -784,7 +784,7 @@ fn first_record(asked: i64, fetched: FetchedRecords) -> Option<(i64, i64)> {
 /// Answers.
 impl Recovery {
     /// Takes the answer to a question of the present stint.
-    pub fn answered(
+    pub(in crate::flow) fn answered(
         &mut self,
         around: &mut Surroundings<'_>,
         question: Question,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     flow::{
-        Action, ActiveProducer, EpochEnd, EpochQuestion, Event, Failure, FetchPartition,
+        Action, ActiveProducer, EpochQuestion, Event, Failure, FetchPartition,
         FetchedRecords, Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition,
         RequestId, Side, TopicConfig, TopicPartition, limits,
     },
