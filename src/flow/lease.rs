@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Delivery, Failure, Flow, PartitionId, RecoveryCause, Side, TopicConfig,
-    recovery::place,
+    Action, Delivery, Failure, Flow, PartitionId, RecoveryCause, Side, TopicConfig, recovery::place,
 };
 use crate::offsets::state::Entry;
 

@@ -43,15 +43,6 @@ use std::{
 
 use kmirror_protocol::wire::Uuid;
 
-use self::{
-    discovery::Discovery,
-    ends::{End, Leader},
-    partition::Partition,
-    positions::Positions,
-    recovery::{Questions, Recovery, RecoveryCause},
-    state::State,
-    transfer::{Held, Transfer},
-};
 pub use self::{
     delivery::{Adopt, Delivery, OnGap, OnRecreated},
     discovery::{
@@ -65,6 +56,15 @@ pub use self::{
     rebuild::RebuildError,
     retry::Failure,
     status::{Counters, FlowStatus, PartitionStatus},
+};
+use self::{
+    discovery::Discovery,
+    ends::{End, Leader},
+    partition::Partition,
+    positions::Positions,
+    recovery::{Questions, Recovery, RecoveryCause},
+    state::State,
+    transfer::{Held, Transfer},
 };
 use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
 
@@ -451,9 +451,8 @@ impl Flow {
         let Some(drain) = &self.drain else {
             return;
         };
-        let is_done = drain.waiting.is_empty()
-            && self.positions.is_settled()
-            && self.state.is_settled();
+        let is_done =
+            drain.waiting.is_empty() && self.positions.is_settled() && self.state.is_settled();
         if is_done || now >= drain.until {
             self.is_stopped = true;
             actions.push(Action::Stopped);

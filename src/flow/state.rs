@@ -15,7 +15,10 @@ use kmirror_protocol::wire::Uuid;
 
 use super::{
     Action, Failure, Flow, Notice, RecoveryCause, Side, StateRead, TopicConfig, TopicPartition,
-    halt::HaltReason, limits, recovery::place, retry::{Backoff, Remedy},
+    halt::HaltReason,
+    limits,
+    recovery::place,
+    retry::{Backoff, Remedy},
 };
 use crate::offsets::state::{
     Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode, encode,
@@ -238,9 +241,11 @@ impl State {
 
     fn settle(&mut self) {
         while let Some((number, last_offsets)) = self.unsettled.front()
-            && last_offsets
-                .iter()
-                .all(|(partition, last)| self.next_offsets.get(partition).is_some_and(|next| next > last))
+            && last_offsets.iter().all(|(partition, last)| {
+                self.next_offsets
+                    .get(partition)
+                    .is_some_and(|next| next > last)
+            })
         {
             self.settled = number + 1;
             self.unsettled.pop_front();
@@ -343,7 +348,7 @@ impl Flow {
                 let number = state.next_write.saturating_sub(1);
                 state.unsettled.push_back((number, last_offsets));
                 state.settle();
-                    }
+            }
             Err(failure) => {
                 // The next write takes them along, unless something newer has taken their place.
                 for record in written {
@@ -396,9 +401,8 @@ impl Flow {
                     .iter()
                     .find(|entry| entry.name == "cleanup.policy")
                     .and_then(|entry| entry.value.as_deref());
-                let is_fit = policy.is_none_or(|policy| {
-                    policy.split(',').map(str::trim).eq(["compact"])
-                });
+                let is_fit =
+                    policy.is_none_or(|policy| policy.split(',').map(str::trim).eq(["compact"]));
                 (!is_fit).then(|| policy.unwrap_or_default().to_owned())
             }
             // What may not be looked at is taken on trust; what may pass is asked again.

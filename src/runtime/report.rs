@@ -4,8 +4,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     flow::{
-        FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits,
-        recovery::decide::NewBecause,
+        FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits, recovery::decide::NewBecause,
     },
     observe::counted,
 };
@@ -184,8 +183,7 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
             ..
         } => debug!(
             flow,
-            partition,
-            "proven up to source offset {source_offset}, going on there ({cause})"
+            partition, "proven up to source offset {source_offset}, going on there ({cause})"
         ),
         PartitionNotice::LineageOpened {
             because: NewBecause::First,

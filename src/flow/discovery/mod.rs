@@ -224,7 +224,13 @@ impl Flow {
     }
 
     fn find_state_topic(&mut self) {
-        let Some(target) = self.discovery.target.view.as_ref().filter(|_| self.proves()) else {
+        let Some(target) = self
+            .discovery
+            .target
+            .view
+            .as_ref()
+            .filter(|_| self.proves())
+        else {
             return;
         };
         let topic = target.topics.get(&self.options.state_topic.name);

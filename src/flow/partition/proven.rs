@@ -96,7 +96,10 @@ impl Partition {
 
     /// The point up to which everything is acknowledged, for the ring of anchors (I4), if it has
     /// moved since the last one.
-    pub fn take_anchor(&mut self, (source_topic_id, target_topic_id): (Uuid, Uuid)) -> Option<Anchor> {
+    pub fn take_anchor(
+        &mut self,
+        (source_topic_id, target_topic_id): (Uuid, Uuid),
+    ) -> Option<Anchor> {
         let source_offset = self.copied_offset?;
         let target_offset = self.target_offset_min;
         let is_all = self.queue.is_empty();
@@ -120,7 +123,11 @@ impl Partition {
             lineage: acknowledged.lineage,
             next_sequence: acknowledged.next_sequence,
             source_offset,
-            source_epoch: if is_all { fetch_epoch } else { acknowledged.source_epoch },
+            source_epoch: if is_all {
+                fetch_epoch
+            } else {
+                acknowledged.source_epoch
+            },
             source_topic_id,
             target_offset,
             target_topic_id,
@@ -131,11 +138,7 @@ impl Partition {
 
     /// What a new state topic has to know of this partition: its producer id, its owner, and where
     /// it stands. Nothing when that is not known either.
-    pub fn known_state(
-        &mut self,
-        topic_ids: (Uuid, Uuid),
-        instance: Uuid,
-    ) -> Vec<Entry> {
+    pub fn known_state(&mut self, topic_ids: (Uuid, Uuid), instance: Uuid) -> Vec<Entry> {
         let Some(run) = &mut self.run else {
             return Vec::new();
         };

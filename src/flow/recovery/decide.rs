@@ -129,7 +129,9 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
         ProducerState::Unknown => goes_on(false),
         // Nothing was written under it: whichever batch comes first, the others are refused (B4).
         ProducerState::Forgotten if is_fresh => goes_on(false),
-        ProducerState::Known { epoch, .. } if is_fresh && epoch < i32::from(evidence.lineage.epoch) => {
+        ProducerState::Known { epoch, .. }
+            if is_fresh && epoch < i32::from(evidence.lineage.epoch) =>
+        {
             goes_on(false)
         }
         ProducerState::Forgotten => Verdict::New(NewBecause::Forgotten),
@@ -167,7 +169,10 @@ pub fn next_epoch<'a>(
         ProducerState::Known { epoch, .. } => Some(epoch),
         ProducerState::Unknown | ProducerState::Forgotten => None,
     };
-    let next = anchored.chain(remembered).max().map_or(0, |epoch| epoch + 1);
+    let next = anchored
+        .chain(remembered)
+        .max()
+        .map_or(0, |epoch| epoch + 1);
     i16::try_from(next)
         .ok()
         .filter(|epoch| *epoch <= limits::PRODUCER_EPOCH_MAX)

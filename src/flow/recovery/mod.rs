@@ -67,7 +67,10 @@ impl std::fmt::Display for RecoveryCause {
         match self {
             Self::Started => f.write_str("it has just been started"),
             Self::Ambiguous(failure) => {
-                write!(f, "it is not known whether the target has what was sent: {failure}")
+                write!(
+                    f,
+                    "it is not known whether the target has what was sent: {failure}"
+                )
             }
             Self::Refused(failure) => write!(f, "the target answers {failure}"),
             Self::BaseOffset {

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     flow::{
-        Action, ActiveProducer, EpochQuestion, Event, Failure, FetchPartition,
-        FetchedRecords, Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition,
-        RequestId, Side, TopicConfig, TopicPartition, limits,
+        Action, ActiveProducer, EpochQuestion, Event, Failure, FetchPartition, FetchedRecords,
+        Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition, RequestId, Side,
+        TopicConfig, TopicPartition, limits,
     },
     offsets::state::Place,
 };
@@ -47,11 +47,7 @@ pub(in crate::flow) struct Questions {
 
 impl Flow {
     /// Lets recoveries go on, and asks what they want to know.
-    pub(in crate::flow) fn schedule_recoveries(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(in crate::flow) fn schedule_recoveries(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let touched: Vec<PartitionId> = self.recovering.iter().copied().collect();
         let mut grouped: BTreeMap<(i32, Kind), Vec<(PartitionId, Question)>> = BTreeMap::new();
         let mut topics: Vec<Arc<str>> = Vec::new();
@@ -60,7 +56,10 @@ impl Flow {
             for question in wanted {
                 match kind_and_side(question) {
                     Some((kind, side)) => match self.leader_of(id, side) {
-                        Some(node) => grouped.entry((node, kind)).or_default().push((id, question)),
+                        Some(node) => grouped
+                            .entry((node, kind))
+                            .or_default()
+                            .push((id, question)),
                         None => self.unasked(id, question),
                     },
                     None => self.ask_alone(id, question, &mut topics, actions),
@@ -241,7 +240,9 @@ impl Flow {
             Some((*id, (*question, recovery.stint())))
         });
         let partitions = asked.collect();
-        self.questions.requests.insert(request, Asked { partitions });
+        self.questions
+            .requests
+            .insert(request, Asked { partitions });
         actions.push(self.action_of(request, node, kind, questions));
     }
 

@@ -32,7 +32,10 @@ fn a_target_that_lost_what_it_acknowledged_halts_and_the_position_stays() {
 fn no_answer_makes_arithmetic_overflow() {
     let mut bench = Bench::new(2);
     bench.send();
-    assert_eq!(bench.partition.produced(bench.now, (0, 0), Ok(i64::MAX)), None);
+    assert_eq!(
+        bench.partition.produced(bench.now, (0, 0), Ok(i64::MAX)),
+        None
+    );
     bench.send();
     let reason = halted(bench.partition.produced(bench.now, (2, 0), Ok(i64::MIN)));
     assert!(matches!(reason, HaltReason::TargetWentBack { .. }));

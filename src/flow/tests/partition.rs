@@ -90,7 +90,8 @@ impl Bench {
     }
 
     pub(super) fn fail(&mut self, sequence: i32, failure: Failure) -> Option<PartitionNotice> {
-        self.partition.produced(self.now, (sequence, 0), Err(failure))
+        self.partition
+            .produced(self.now, (sequence, 0), Err(failure))
     }
 
     pub(super) fn wait(&mut self) {
