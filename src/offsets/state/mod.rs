@@ -14,11 +14,13 @@
 //!
 //! Pure: no I/O, no clock.
 
+mod format;
+
 use std::sync::Arc;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::source_offsets::StoredRecord;
+pub use self::format::{decode, encode, encode_deletion};
 
 /// The format version of keys and values written here.
 pub const VERSION: u64 = 1;
@@ -248,17 +250,5 @@ pub enum Unusable {
     Newer(u64),
 }
 
-/// Writes a record.
-#[must_use]
-pub fn encode(record: &StateRecord) -> StoredRecord {
-    todo!("{record:?}")
-}
-
-/// Reads a record; `None` in place of an entry is the deletion of its key.
-///
-/// # Errors
-///
-/// [`Unusable`] says why the bytes mean nothing here.
-pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
-    todo!("{key:?} {value:?}")
-}
+#[cfg(test)]
+mod tests;
