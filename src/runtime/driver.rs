@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     FlowEnd, admin, convert,
-    lane::{self, FetchJob, Job, Name, ProduceJob},
+    exchange::{Name, Named, records::FetchLimits, topics},
+    lane::{self, FetchJob, Job, ProduceJob},
     positions, report, topic_reader,
 };
 use crate::{
@@ -177,31 +178,24 @@ impl Driver {
         bytes_max: usize,
         partitions: Vec<FetchPartition>,
     ) -> FetchJob {
-        let named = partitions
-            .into_iter()
-            .filter_map(|partition| Some((partition, self.name_of(Side::Source, partition.id)?)));
+        let partitions = partitions.into_iter().map(|one| (one.id, one));
         FetchJob {
-            isolation_level: self.options.isolation_level,
-            wait,
-            bytes_max,
-            partitions: named.collect(),
+            limits: FetchLimits {
+                isolation_level: self.options.isolation_level,
+                wait,
+                bytes_max,
+            },
+            partitions: self.named(Side::Source, partitions),
         }
     }
 
     fn produce(&mut self, request: RequestId, node: i32, batches: Vec<(PartitionId, Outgoing)>) {
-        let named = batches
-            .into_iter()
-            .filter_map(|(id, batch)| Some((id, batch, self.name_of(Side::Target, id)?)));
         let produce = ProduceJob {
             timeout: self.options.request_timeout,
-            batches: named.collect(),
+            batches: self.named(Side::Target, batches),
         };
-        self.queue(
-            Side::Target,
-            node,
-            Lane::Produce(0),
-            Job::Produce { request, produce },
-        );
+        let job = Job::Produce { request, produce };
+        self.queue(Side::Target, node, Lane::Produce(0), job);
     }
 
     fn queue(&mut self, side: Side, node: i32, lane: Lane, job: Job) {
@@ -218,27 +212,36 @@ impl Driver {
     /// Performs an action that is one question with one answer, in a task of its own.
     fn ask(&self, action: Action) {
         let (ends, events) = (self.ends.clone(), self.events.clone());
-        let names = self.names_for(&action);
+        let named = self.names_for(&action);
         let timeout = self.options.request_timeout;
         tokio::spawn(async move {
             // Nobody listens once the flow has ended.
-            if let Some(event) = answer(&ends, action, names, timeout).await {
+            if let Some(event) = answer(&ends, action, named, timeout).await {
                 let _ = events.send(event);
             }
         });
     }
 
-    fn names_for(&self, action: &Action) -> Vec<(PartitionId, Name)> {
+    fn names_for(&self, action: &Action) -> Vec<Named<i32>> {
         let Action::AskLogRanges { partitions, .. } = action else {
             return Vec::new();
         };
-        let named = partitions
-            .iter()
-            .filter_map(|(id, _)| Some((*id, self.name_of(Side::Source, *id)?)));
+        self.named(Side::Source, partitions.iter().copied())
+    }
+
+    /// How requests to one side call partitions.
+    fn named<T>(
+        &self,
+        side: Side,
+        asked: impl IntoIterator<Item = (PartitionId, T)>,
+    ) -> Vec<Named<T>> {
+        let named = asked.into_iter().filter_map(|(id, ask)| {
+            let name = self.name_of(side, id)?;
+            Some(Named { id, name, ask })
+        });
         named.collect()
     }
 
-    /// How requests to one side call a partition.
     fn name_of(&self, side: Side, id: PartitionId) -> Option<Name> {
         let names = self.flow.names(id)?;
         let (topic, topic_id) = match side {
@@ -256,7 +259,7 @@ impl Driver {
 async fn answer(
     ends: &Ends,
     action: Action,
-    names: Vec<(PartitionId, Name)>,
+    named: Vec<Named<i32>>,
     timeout: Duration,
 ) -> Option<Event> {
     let Ends { source, target } = ends;
@@ -264,7 +267,7 @@ async fn answer(
         Action::AskMetadata(side) => {
             let result = ends.side(side).refresh_metadata(Topics::All).await;
             let result = result
-                .map(|metadata| convert::cluster_view(&metadata))
+                .map(|metadata| topics::cluster_view(&metadata))
                 .map_err(|error| convert::failure(&error));
             Event::Metadata { side, result }
         }
@@ -288,7 +291,7 @@ async fn answer(
         ),
         Action::AskLogRanges { request, node, .. } => Event::LogRanges {
             request,
-            result: admin::log_ranges(source, node, &names).await,
+            result: admin::log_ranges(source, node, &named).await,
         },
         Action::AskProducerId(partition) => Event::ProducerId {
             partition,

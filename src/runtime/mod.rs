@@ -19,6 +19,7 @@ pub mod admin;
 pub mod check;
 mod convert;
 mod driver;
+pub mod exchange;
 mod lane;
 mod positions;
 pub mod report;

@@ -2,25 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kmirror_protocol::{
-    messages::{
-        ProduceRequest,
-        produce::{ProduceRequestPartition, ProduceRequestTopic},
-    },
-    records::{BatchBuilder, Compression, NewRecord},
-    wire::Records,
-};
+use kmirror_protocol::records::BuiltBatch;
 
 use super::{
-    admin::millis,
-    convert::{failure, refusal},
+    convert::{ask, decoded},
+    exchange::{reading::OwnedRecord, writing},
     now_ms,
-    topic_reader::OwnedRecord,
 };
 use crate::{
-    cluster::{Cluster, SendOptions, To, Topics},
+    cluster::{Cluster, To, Topics},
     flow::Failure,
-    offsets::{murmur2, source_offsets::StoredRecord},
+    offsets::source_offsets::StoredRecord,
 };
 
 /// The records of the offsets topic; those without a key mean nothing.
@@ -49,20 +41,16 @@ pub(super) async fn store(
     records: Vec<StoredRecord>,
     timeout: Duration,
 ) -> Result<(), Failure> {
-    let mut by_node: BTreeMap<i32, Vec<ProduceRequestPartition<'static>>> = BTreeMap::new();
-    for (index, records) in by_partition(partition_count, &records) {
+    let mut by_node: BTreeMap<i32, BTreeMap<i32, BuiltBatch>> = BTreeMap::new();
+    for (index, batch) in writing::batches(partition_count, &records, now_ms())? {
         let node = match cluster.metadata().leader(topic, index) {
             Some(leader) => leader.node,
             None => return Err(Failure::NoAnswer(format!("{topic}-{index} has no leader"))),
         };
-        let records = Some(batch_of(&records)?);
-        by_node
-            .entry(node)
-            .or_default()
-            .push(ProduceRequestPartition { index, records });
+        by_node.entry(node).or_default().insert(index, batch);
     }
-    for (node, partition_data) in by_node {
-        let result = produce(cluster, node, topic, partition_data, timeout).await;
+    for (node, batches) in by_node {
+        let result = produce(cluster, node, topic, &batches, timeout).await;
         if let Err(failure) = result {
             // The leader may have moved; the flow tries again at its next interval.
             let _ = cluster.refresh_metadata(Topics::named([&**topic])).await;
@@ -72,74 +60,14 @@ pub(super) async fn store(
     Ok(())
 }
 
-fn by_partition(
-    partition_count: i32,
-    records: &[StoredRecord],
-) -> BTreeMap<i32, Vec<&StoredRecord>> {
-    let mut by_partition: BTreeMap<i32, Vec<&StoredRecord>> = BTreeMap::new();
-    for record in records {
-        let partition = murmur2::partition_of(&record.key, partition_count);
-        by_partition.entry(partition).or_default().push(record);
-    }
-    by_partition
-}
-
-fn batch_of(records: &[&StoredRecord]) -> Result<Records<'static>, Failure> {
-    // Connect stamps its records with the time of writing.
-    let timestamp = now_ms();
-    let mut builder = BatchBuilder::new(Compression::None);
-    let built = (|| {
-        for record in records {
-            builder.push(&NewRecord {
-                timestamp,
-                key: Some(&record.key),
-                value: record.value.as_deref(),
-                headers: &[],
-            })?;
-        }
-        builder.build()
-    })();
-    built
-        .map(|batch| Records::Batch {
-            header: batch.header.encode(),
-            payload: batch.payload,
-        })
-        .map_err(|err| Failure::Unsupported(err.to_string()))
-}
-
 async fn produce(
     cluster: &Cluster,
     node: i32,
     topic: &str,
-    partition_data: Vec<ProduceRequestPartition<'_>>,
+    batches: &BTreeMap<i32, BuiltBatch>,
     timeout: Duration,
 ) -> Result<(), Failure> {
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: millis(timeout),
-        topic_data: vec![ProduceRequestTopic {
-            name: topic,
-            partition_data: partition_data.into(),
-            ..ProduceRequestTopic::default()
-        }]
-        .into(),
-        ..ProduceRequest::default()
-    };
-    let options = SendOptions {
-        version_max: Some(12),
-        ..SendOptions::default()
-    };
-    let answer = cluster
-        .request_with(To::Node(node), &request, options)
-        .await
-        .map_err(|err| failure(&err))?;
-    let response = answer.decode().map_err(|err| failure(&err))?;
-    for partition in response
-        .responses
-        .iter()
-        .flat_map(|topic| topic.partition_responses)
-    {
-        refusal(partition.error_code, partition.error_message)?;
-    }
-    Ok(())
+    let question = writing::produce(topic, timeout, batches);
+    let answer = ask(cluster, To::Node(node), question).await?;
+    writing::produced(&decoded(&answer)?)
 }
