@@ -18,7 +18,7 @@ use kmirror::{
 };
 use kmirror_protocol::{
     Request,
-    messages::{MetadataRequest, metadata::MetadataRequestTopic},
+    messages::{FetchRequest, MetadataRequest, metadata::MetadataRequestTopic},
     records::BuiltBatch,
 };
 
@@ -85,7 +85,7 @@ impl Client {
         let mut known = self.metadata.borrow_mut();
         let known = known.entry(side).or_default();
         let merged = known.merge(&answer.decode()?, scope);
-        merged.map_err(|error| Failure::NoAnswer(error.to_string()))
+        merged.map_err(|error| Failure::NoAnswer(format!("{error:?}")))
     }
 
     fn leader(&self, side: Side, topic: &str, partition: i32) -> Result<i32, Failure> {
@@ -152,6 +152,7 @@ impl Client {
             let route = (Side::Target, To::Node(node), Lane::Waiting);
             while !reading.is_done() {
                 let answer = self.ask(route, reading.request(limits::FETCH_WAIT)).await?;
+                let answer: Answer<FetchRequest<'static>> = answer.detached();
                 reading.take(&answer.decode()?, &mut read)?;
             }
         }

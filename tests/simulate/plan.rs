@@ -379,11 +379,14 @@ fn fault(rng: &mut fastrand::Rng, class: Class, kind: Kind) -> What {
         Kind::Freeze => What::Freeze {
             sleep: rng.u64(20..6_000) * MS,
         },
-        Kind::Break => What::Break {
-            pick,
-            keep: rng.u32(..),
-            late: rng.u64(0..[20, 500, 8_000][rng.usize(0..3)]) * MS,
-        },
+        Kind::Break => {
+            let most = [20, 500, 8_000][rng.usize(0..3)];
+            What::Break {
+                pick,
+                keep: rng.u32(..),
+                late: rng.u64(0..most) * MS,
+            }
+        }
         Kind::Stall => What::Stall {
             side: side(rng),
             broker,

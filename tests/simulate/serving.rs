@@ -13,7 +13,7 @@ use kmirror_protocol::{
         FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
         ProduceResponse,
         fetch::{FetchResponsePartition, FetchResponseTopic},
-        list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+        list_offsets::{ListOffsetsResponsePartition, ListOffsetsResponseTopic},
         produce::{ProduceResponsePartition, ProduceResponseTopic},
     },
     wire::{Decode, Reader},
@@ -237,15 +237,15 @@ fn refused_list_offsets(
     code: ErrorCode,
 ) -> Option<Vec<Bytes>> {
     let asked: ListOffsetsRequest<'_> = request(reader, version)?;
-    let topics = asked.topics.iter().map(|topic| ListOffsetsTopicResponse {
+    let topics = asked.topics.iter().map(|topic| ListOffsetsResponseTopic {
         name: topic.name,
         partitions: topic
             .partitions
             .iter()
-            .map(|partition| ListOffsetsPartitionResponse {
+            .map(|partition| ListOffsetsResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: code,
-                ..ListOffsetsPartitionResponse::default()
+                ..ListOffsetsResponsePartition::default()
             })
             .collect(),
     });

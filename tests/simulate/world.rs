@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kmirror::flow::{Action, Event, Failure, FlowOptions, Side};
 
 use super::{
-    checks::Checks,
+    checks::{Checks, View},
     clusters::{ClusterSide, Content, Place},
     instance::{Heard, Instance, State},
     mailbox::{Sent, To},
@@ -121,14 +121,13 @@ impl World {
         let mut world = Self {
             source: ClusterSide::new("source-id", rng.u64(..)),
             target: ClusterSide::new("target-id", rng.u64(..)),
-            knobs,
             now: 0,
             network: Network::default(),
             instances: Vec::new(),
             workload: Workload::default(),
             foreign: BTreeSet::new(),
             recreated: BTreeSet::new(),
-            checks: Checks::new(&plan),
+            checks: Checks::new(&plan, knobs.memory_bytes),
             phase: Phase::Faulty,
             injections: BTreeMap::new(),
             stalled: BTreeMap::new(),
@@ -140,6 +139,7 @@ impl World {
             steps: BTreeMap::new(),
             next_step: 0,
             steps_at_once: 0,
+            knobs,
             plan,
         };
         world.create_topics();
@@ -396,8 +396,12 @@ impl World {
 
     fn note(&mut self, id: InstanceId, action: &Action) {
         let flow = &self.instances[id].flow;
-        let clusters = (&self.source, &self.target);
-        self.checks.action((self.now, id), action, flow, clusters);
+        let view = View {
+            source: &self.source,
+            target: &self.target,
+            workload: &self.workload,
+        };
+        self.checks.action((self.now, id), action, view);
         if self.is_traced && !matches!(action, Action::Report(_) | Action::Stopped) {
             trace!(self, "process {id}: {}", super::describe::action(action, flow));
         }

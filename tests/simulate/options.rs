@@ -1,0 +1,123 @@
+//! How the flow of a run is configured: its luck decides, so that rare branches are common here.
+
+use std::{sync::Arc, time::Duration};
+
+use kmirror::{
+    flow::{FlowOptions, OffsetsTopic, StartAt},
+    policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
+};
+
+use super::plan::{Class, Kind, Plan};
+
+/// What the flow promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// A new producer id with each start; positions stored apart.
+    AtLeastOnce,
+}
+
+/// What a run's luck decides about the flow and the network.
+#[derive(Clone, Debug)]
+pub(super) struct Knobs {
+    pub(super) delivery: Delivery,
+    /// One in so many frames is slow.
+    pub(super) slow_one_in: u32,
+    /// Whether a process that wakes is told that it has slept.
+    pub(super) tells_pauses: bool,
+    /// Whether the newest process goes on when faults end, in place of a fresh one.
+    pub(super) keeps_survivor: bool,
+    pub(super) memory_bytes: usize,
+    fetch_bytes_max: usize,
+    partition_fetch_bytes_max: usize,
+    fetch_lanes: u8,
+    positions_interval: Duration,
+    discovery_interval: Duration,
+}
+
+impl Knobs {
+    pub(super) fn new(rng: &mut fastrand::Rng, _: &Plan) -> Self {
+        Self {
+            delivery: Delivery::AtLeastOnce,
+            slow_one_in: rng.u32(5..200),
+            tells_pauses: false,
+            keeps_survivor: rng.bool(),
+            memory_bytes: 1 << rng.usize(8..20),
+            fetch_bytes_max: 1 << rng.usize(9..18),
+            partition_fetch_bytes_max: 1 << rng.usize(8..15),
+            fetch_lanes: rng.u8(1..3),
+            positions_interval: Duration::from_millis(rng.u64(100..2_000)),
+            discovery_interval: Duration::from_millis(rng.u64(500..8_000)),
+        }
+    }
+
+    /// The options of the process that starts after `started` others.
+    pub(super) fn options(&self, _started: usize) -> FlowOptions {
+        let none: [&str; 0] = [];
+        FlowOptions {
+            source_alias: String::from("A"),
+            target_alias: String::from("B"),
+            policy: ReplicationPolicy::prefixing(),
+            topics: TopicFilter {
+                include: NameFilter::new(&["t.*"]).unwrap(),
+                exclude: NameFilter::new(&none).unwrap(),
+                heartbeats_replication_enabled: true,
+            },
+            properties: PropertyFilter {
+                exclude: NameFilter::new(&none).unwrap(),
+            },
+            copies_source_defaults: false,
+            replication_factor: None,
+            offsets_topic: OffsetsTopic {
+                name: Arc::from(OFFSETS_TOPIC),
+                partition_count: 2,
+                replication_factor: 3,
+            },
+            start_at: StartAt::Earliest,
+            discovery_interval: self.discovery_interval,
+            positions_interval: self.positions_interval,
+            drain_timeout: Duration::from_secs(9),
+            memory_bytes: self.memory_bytes,
+            fetch_bytes_max: self.fetch_bytes_max,
+            partition_fetch_bytes_max: self.partition_fetch_bytes_max,
+            fetch_lanes: self.fetch_lanes,
+        }
+    }
+
+    /// Whether a partition may end halted: somebody must decide about it.
+    pub(super) fn may_halt(&self, plan: &Plan, is_recreated: bool) -> bool {
+        is_recreated || (plan.has(Kind::SourceLoss) && self.delivery == Delivery::AtLeastOnce)
+    }
+}
+
+/// Where positions are kept.
+pub(super) const OFFSETS_TOPIC: &str = "mm2-offsets.A.internal";
+
+/// Where kmirror keeps its own state.
+pub(super) const STATE_TOPIC: &str = "kmirror-state.A.internal";
+
+/// The copy of a source topic.
+pub(super) fn remote(topic: &str) -> String {
+    format!("A.{topic}")
+}
+
+/// What must be true of a run's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) no_loss: bool,
+    pub(super) no_duplicates: bool,
+}
+
+impl Expected {
+    pub(super) fn of(delivery: Delivery, plan: &Plan) -> Self {
+        match delivery {
+            // What the target loses after it has acknowledged it is lost; what a process had not
+            // stored before it died comes again.
+            Delivery::AtLeastOnce => Self {
+                no_loss: !plan.has(Kind::Unclean)
+                    && !plan.has(Kind::StateLoss)
+                    && plan.class != Class::Mixed,
+                no_duplicates: false,
+            },
+        }
+    }
+}
