@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, To},
-    flow::{Failure, LogRange, NewTopic, PerPartition, TopicConfig},
+    flow::{
+        ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition, Side,
+        TopicConfig,
+    },
 };
 
 /// The configuration of topics; those that are gone are left out.
@@ -71,20 +74,71 @@ pub async fn producer_id(cluster: &Cluster) -> Result<(i64, i16), Failure> {
     producers::producer_id(&decoded(&answer)?)
 }
 
-/// Where the logs of partitions start and end, as their leader `node` tells.
+/// Where the logs of partitions start and end, as their leader `node` tells; what is asked of each
+/// is that it lead in this epoch. See [`offsets::log_ends`] for what counts as the end.
 ///
-/// The end is the high watermark, whatever transactions are open below it.
-pub(super) async fn log_ranges<T>(
+/// # Errors
+///
+/// [`Failure`] of a whole request; `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH` or
+/// `NOT_LEADER_OR_FOLLOWER` of a partition that is led elsewhere.
+pub async fn log_ranges(
     cluster: &Cluster,
+    side: Side,
     node: i32,
-    partitions: &[Named<T>],
+    partitions: &[Named<i32>],
 ) -> PerPartition<LogRange> {
     let names = Names::of(partitions);
     // A request names each partition once, so each end of the logs needs its own.
-    let starts = ask(cluster, To::Node(node), offsets::log_starts(partitions)).await?;
-    let ends = ask(cluster, To::Node(node), offsets::log_ends(partitions)).await?;
+    let (starts, ends) = tokio::join!(
+        ask(cluster, To::Node(node), offsets::log_starts(partitions)),
+        ask(cluster, To::Node(node), offsets::log_ends(side, partitions)),
+    );
+    let (starts, ends) = (starts?, ends?);
     offsets::log_ranges(
         offsets::listed(&decoded(&starts)?, &names),
         offsets::listed(&decoded(&ends)?, &names),
     )
+}
+
+/// The producers that the logs of `node` remember; see [`producers::describe`].
+///
+/// # Errors
+///
+/// [`Failure`] of the whole request: `Unsupported` when the broker lacks DescribeProducers.
+pub async fn active_producers<T>(
+    cluster: &Cluster,
+    node: i32,
+    partitions: &[Named<T>],
+) -> PerPartition<Vec<ActiveProducer>> {
+    let answer = ask(cluster, To::Node(node), producers::describe(partitions)).await?;
+    producers::described(&decoded(&answer)?, &Names::of(partitions))
+}
+
+/// Up to where the logs that `node` leads agree with leader epochs.
+///
+/// # Errors
+///
+/// [`Failure`] of the whole request: `Unsupported` when the broker lacks OffsetForLeaderEpoch.
+pub async fn epoch_ends(
+    cluster: &Cluster,
+    node: i32,
+    partitions: &[Named<EpochQuestion>],
+) -> PerPartition<EpochEnd> {
+    let answer = ask(cluster, To::Node(node), offsets::for_epochs(partitions)).await?;
+    offsets::epoch_ends(&decoded(&answer)?, &Names::of(partitions))
+}
+
+/// The first offsets of logs that `node` leads whose timestamps are not below those asked for, in
+/// milliseconds since 1970.
+///
+/// # Errors
+///
+/// [`Failure`] of the whole request.
+pub async fn offsets_for_times(
+    cluster: &Cluster,
+    node: i32,
+    partitions: &[Named<i64>],
+) -> PerPartition<Option<i64>> {
+    let answer = ask(cluster, To::Node(node), offsets::for_times(partitions)).await?;
+    offsets::listed(&decoded(&answer)?, &Names::of(partitions))
 }

@@ -1,10 +1,11 @@
 //! From the cluster's words to the flow's, and one question with one answer.
 
 use kmirror_protocol::Request;
+use tokio::task::JoinError;
 
 use super::exchange::Question;
 use crate::{
-    cluster::{Answer, Cluster, RequestError, SendOptions, To},
+    cluster::{Answer, Cluster, Lane, RequestError, SendOptions, To},
     flow::Failure,
 };
 
@@ -21,6 +22,11 @@ pub(super) fn failure(error: &RequestError) -> Failure {
         }
         RequestError::Malformed { .. } => Failure::Malformed(text),
     }
+}
+
+/// What a question that ended with its task means to a flow.
+pub(super) fn lost(error: &JoinError) -> Failure {
+    Failure::NoAnswer(format!("the request was given up: {error}"))
 }
 
 /// How a question is sent.
@@ -41,6 +47,21 @@ pub(super) async fn ask<R: Request>(
     let options = options(&question);
     let answer = cluster.request_with(to, &question.request, options).await;
     answer.map_err(|error| failure(&error))
+}
+
+/// Asks a broker on a connection of its own kind, once.
+pub(super) async fn ask_on<R: Request>(
+    cluster: &Cluster,
+    node: i32,
+    lane: Lane,
+    question: Question<R>,
+) -> Result<Answer<R>, Failure> {
+    let options = options(&question);
+    let answer = async {
+        let connection = cluster.broker(node, lane).await?;
+        connection.send_with(&question.request, options)?.await
+    };
+    answer.await.map_err(|error| failure(&error))
 }
 
 /// What an answer says.

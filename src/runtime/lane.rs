@@ -32,8 +32,27 @@ pub(super) enum Job {
     },
 }
 
+/// What is fetched for what.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// To be copied.
+    Copy,
+    /// To be compared.
+    Window,
+}
+
+impl Purpose {
+    const fn event(self, request: RequestId, result: PerPartition<FetchedRecords>) -> Event {
+        match self {
+            Self::Copy => Event::Fetched { request, result },
+            Self::Window => Event::WindowFetched { request, result },
+        }
+    }
+}
+
 /// A Fetch request to be made.
 pub(super) struct FetchJob {
+    pub(super) purpose: Purpose,
     pub(super) limits: records::FetchLimits,
     pub(super) partitions: Vec<Named<FetchPartition>>,
 }
@@ -48,6 +67,7 @@ pub(super) struct ProduceJob {
 enum Sent {
     Fetch {
         request: RequestId,
+        purpose: Purpose,
         names: Names,
         pending: Pending<FetchRequest<'static>>,
     },
@@ -93,14 +113,12 @@ async fn oldest_answer(sent: &mut VecDeque<Sent>) -> Event {
     let event = match oldest {
         Sent::Fetch {
             request,
+            purpose,
             names,
             pending,
         } => {
             let answer = pending.await;
-            Event::Fetched {
-                request: *request,
-                result: fetched(answer, names),
-            }
+            purpose.event(*request, fetched(answer, names))
         }
         Sent::Produce {
             request,
@@ -121,10 +139,7 @@ async fn oldest_answer(sent: &mut VecDeque<Sent>) -> Event {
 impl Job {
     fn failed(&self, error: &RequestError) -> Event {
         match self {
-            Self::Fetch { request, .. } => Event::Fetched {
-                request: *request,
-                result: Err(failure(error)),
-            },
+            Self::Fetch { request, fetch } => fetch.purpose.event(*request, Err(failure(error))),
             Self::Produce { request, .. } => Event::Produced {
                 request: *request,
                 result: Err(failure(error)),
@@ -138,6 +153,7 @@ impl Job {
                 let question = records::fetch(fetch.limits, &fetch.partitions);
                 send(connection, &question).map(|pending| Sent::Fetch {
                     request: *request,
+                    purpose: fetch.purpose,
                     names: Names::of(&fetch.partitions),
                     pending,
                 })

@@ -21,9 +21,11 @@ mod convert;
 mod driver;
 pub mod exchange;
 mod lane;
-mod positions;
+mod pause;
+mod questions;
 pub mod report;
 pub mod topic_reader;
+pub mod topic_writer;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -12,6 +12,7 @@ use kmirror_protocol::{
         fetch::{FetchRequestPartition, FetchRequestTopic, FetchResponsePartition},
     },
     records::{BatchHeader, BuiltBatch, LegacyConverter, LogEntry, batches, decompress, records},
+    wire::Uuid,
 };
 
 use super::{Question, millis, names::BY_NAME_MAX, refusal};
@@ -47,34 +48,89 @@ pub struct OwnedRecord {
 #[derive(Clone, Debug)]
 pub struct Reading {
     topic: Arc<str>,
-    /// What is left of each partition: the next offset, and the end.
-    left: BTreeMap<i32, Range<i64>>,
+    topic_id: Uuid,
+    partitions: BTreeMap<i32, Progress>,
+}
+
+/// How far one partition has been read.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    next_offset: i64,
+    /// `None`: whatever comes.
+    end_offset: Option<i64>,
+    /// Whether nothing more can be read although the end has not been reached.
+    is_held_back: bool,
+}
+
+impl Progress {
+    fn is_done(&self) -> bool {
+        self.is_held_back || self.end_offset.is_some_and(|end| self.next_offset >= end)
+    }
 }
 
 impl Reading {
-    /// Reads these offsets of partitions; empty ranges are done already.
+    /// Reads these offsets of partitions. A topic id that is not zero makes sure that the topic is
+    /// still the same.
     #[must_use]
-    pub fn new(topic: Arc<str>, ranges: impl IntoIterator<Item = (i32, Range<i64>)>) -> Self {
-        let left = ranges.into_iter().filter(|(_, range)| !range.is_empty());
+    pub fn new(
+        topic: Arc<str>,
+        topic_id: Uuid,
+        ranges: impl IntoIterator<Item = (i32, Range<i64>)>,
+    ) -> Self {
+        let progress = |range: Range<i64>| Progress {
+            next_offset: range.start,
+            end_offset: Some(range.end),
+            is_held_back: false,
+        };
+        let ranges = ranges.into_iter();
+        let partitions = ranges.map(|(partition, range)| (partition, progress(range)));
         Self {
             topic,
-            left: left.collect(),
+            topic_id,
+            partitions: partitions.collect(),
         }
     }
 
-    /// Whether everything has been read.
+    /// Whether everything that can be read has been.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.left.is_empty()
+        self.partitions.values().all(Progress::is_done)
+    }
+
+    /// Where each partition goes on: all below it has been read.
+    pub fn next_offsets(&self) -> impl Iterator<Item = (i32, i64)> {
+        let partitions = self.partitions.iter();
+        partitions.map(|(partition, progress)| (*partition, progress.next_offset))
+    }
+
+    /// A partition of which nothing can be read from an offset on although its end is further: an
+    /// open transaction hides it, or a new leader does not have it.
+    #[must_use]
+    pub fn held_back(&self) -> Option<(i32, i64)> {
+        let mut partitions = self.partitions.iter();
+        let (partition, progress) = partitions.find(|(_, progress)| progress.is_held_back)?;
+        Some((*partition, progress.next_offset))
+    }
+
+    /// The same partitions, from where they have been read to whatever comes: it is never done.
+    #[must_use]
+    pub fn go_on(&self) -> Self {
+        let mut reading = self.clone();
+        for progress in reading.partitions.values_mut() {
+            progress.end_offset = None;
+            progress.is_held_back = false;
+        }
+        reading
     }
 
     /// Asks for what is left; the broker may hold the request for `wait`.
     #[must_use]
     pub fn request(&self, wait: Duration) -> Question<FetchRequest<'_>> {
-        let partitions = self.left.iter();
-        let partitions = partitions.map(|(partition, left)| FetchRequestPartition {
+        let left = self.partitions.iter();
+        let left = left.filter(|(_, progress)| !progress.is_done());
+        let partitions = left.map(|(partition, progress)| FetchRequestPartition {
             partition: *partition,
-            fetch_offset: left.start,
+            fetch_offset: progress.next_offset,
             partition_max_bytes: PARTITION_BYTES_MAX,
             ..FetchRequestPartition::default()
         });
@@ -85,15 +141,14 @@ impl Reading {
             isolation_level: READ_COMMITTED,
             topics: vec![FetchRequestTopic {
                 topic: &self.topic,
+                topic_id: self.topic_id,
                 partitions: partitions.collect(),
-                ..FetchRequestTopic::default()
             }]
             .into(),
             ..FetchRequest::default()
         };
         Question {
-            // By name: this reader has no topic id to lose.
-            version_max: Some(BY_NAME_MAX),
+            version_max: self.topic_id.is_zero().then_some(BY_NAME_MAX),
             ..Question::from(request)
         }
     }
@@ -122,25 +177,25 @@ impl Reading {
         read: &mut Vec<OwnedRecord>,
     ) -> Result<(), Failure> {
         let index = partition.partition_index;
-        let Some(left) = self.left.get_mut(&index) else {
+        let Some(progress) = self.partitions.get_mut(&index) else {
             return Ok(());
         };
         let blob = partition.records.as_ref();
         let aborted = partition.aborted_transactions.into_iter().flatten();
         let mut decoder = Decoder {
             partition: index,
-            next_offset: left.start,
+            next_offset: progress.next_offset,
             aborted: AbortedFilter::new(aborted.collect()),
             old: LegacyConverter::new(limits::CONVERSION),
             read,
         };
         decoder.decode(blob.map_or(&[][..], |records| records.as_slice()))?;
-        left.start = decoder.next_offset;
-        // Nothing more can come before the first open transaction.
-        let stable = partition.last_stable_offset;
-        if left.is_empty() || (stable >= 0 && left.start >= stable) {
-            self.left.remove(&index);
-        }
+        progress.next_offset = decoder.next_offset;
+        // The end was the high watermark of a leader: to wait for it could take for ever.
+        let readable = partition.last_stable_offset.min(partition.high_watermark);
+        progress.is_held_back = progress.end_offset.is_some_and(|end| {
+            progress.next_offset < end && progress.next_offset >= readable.max(0)
+        });
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::{
     names::{by_topic, version_max},
     refusal,
 };
-use crate::flow::{FetchPartition, FetchedRecords, Outgoing, PerPartition};
+use crate::flow::{EpochEnd, FetchPartition, FetchedRecords, Outgoing, PerPartition};
 
 /// What an answer may have beyond its record bytes: one batch that is let through although it is
 /// larger than the limit (KIP-74), and the fields around the records.
@@ -44,6 +44,7 @@ pub fn fetch(
         partition: named.name.partition,
         current_leader_epoch: named.ask.leader_epoch,
         fetch_offset: named.ask.fetch_offset,
+        last_fetched_epoch: named.ask.last_fetched_epoch,
         partition_max_bytes: i32::try_from(named.ask.bytes_max).unwrap_or(i32::MAX),
         ..FetchRequestPartition::default()
     });
@@ -95,6 +96,10 @@ pub fn fetched(
 
 fn fetched_records(partition: FetchResponsePartition<'_>, body: &Bytes) -> FetchedRecords {
     let aborted = partition.aborted_transactions.into_iter().flatten();
+    let diverging = EpochEnd {
+        epoch: partition.diverging_epoch.epoch,
+        end_offset: partition.diverging_epoch.end_offset,
+    };
     FetchedRecords {
         records: partition
             .records
@@ -103,7 +108,7 @@ fn fetched_records(partition: FetchResponsePartition<'_>, body: &Bytes) -> Fetch
         high_watermark: partition.high_watermark,
         last_stable_offset: partition.last_stable_offset,
         aborted: aborted.collect(),
-        diverging: None,
+        diverging: Some(diverging).filter(|at| at.epoch >= 0 || at.end_offset >= 0),
     }
 }
 
