@@ -84,8 +84,11 @@ impl Knobs {
     }
 
     /// Whether a partition may end halted: somebody must decide about it.
-    pub(super) fn may_halt(&self, plan: &Plan, is_recreated: bool) -> bool {
-        is_recreated || (plan.has(Kind::SourceLoss) && self.delivery == Delivery::AtLeastOnce)
+    pub(super) fn may_halt(&self, plan: &Plan, _is_recreated: bool) -> bool {
+        match self.delivery {
+            // This mode halts at whatever it does not understand.
+            Delivery::AtLeastOnce => plan.class != Class::S1,
+        }
     }
 }
 

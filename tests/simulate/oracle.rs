@@ -68,6 +68,8 @@ impl Outcome {
     }
 
     fn compare(&mut self, world: &World, place: &Place, target: &[LogRecord], gaps: &Gaps) {
+        // What was not reached is not lost.
+        let is_reached = world.checks.stuck.is_none() && !world.is_halted(place);
         let live = world.source.contents(&place.0, place.1);
         let mut copied: BTreeMap<&Content, u64> = BTreeMap::new();
         for record in target {
@@ -96,7 +98,7 @@ impl Outcome {
                     u64::from(!(!entry.deleted_at.is_empty() && entry.deleted_at.iter().all(is_known)))
                 }
             };
-            if copies < wanted && !is_recreated {
+            if copies < wanted && !is_recreated && is_reached {
                 self.lost += wanted - copies;
                 if Expected::of(world.knobs.delivery, &world.plan).no_loss {
                     self.fail(place, content, "is lost");

@@ -347,7 +347,7 @@ fn writes(rng: &mut fastrand::Rng, heal_at: Micros) -> Vec<Write> {
         for _ in 0..rng.u32(1..8) {
             at += rng.u64(0..40) * MS;
             writes.push(Write {
-                at,
+                at: at.min(heal_at - MS),
                 pick: rng.u32(..),
                 seed: rng.u64(..),
             });

@@ -76,7 +76,11 @@ fn parse(text: &str) -> (Class, u64) {
 pub(super) fn run_all() {
     if let Some(text) = setting("KMIRROR_SEED") {
         let (class, seed) = parse(&text);
-        let outcome = run(&Plan::new(class, seed), true);
+        let mut plan = Plan::new(class, seed);
+        if setting("KMIRROR_SHRINK").is_some() {
+            plan = shrink(&plan, &run(&plan, false)).plan;
+        }
+        let outcome = run(&plan, true);
         assert!(outcome.failures.is_empty(), "{outcome:#?}");
         return;
     }

@@ -7,7 +7,7 @@ use super::{Outcome, Plan, plan::Kind, run};
 /// A failing plan, as small as it could be made.
 #[derive(Debug)]
 pub(super) struct Shrunk {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// What went wrong in the whole plan, and in the small one.
     failures: [Vec<String>; 2],
 }

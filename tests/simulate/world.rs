@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kmirror::flow::{Action, Event, Failure, FlowOptions, Side};
+use kmirror::flow::{Action, Event, Failure, Flow, FlowOptions, Side};
 
 use super::{
     checks::{Checks, View},
@@ -18,7 +18,7 @@ use super::{
     mailbox::{Sent, To},
     network::{ConnectionId, InstanceId, Network},
     options::Knobs,
-    plan::{BROKERS, Injection, MS, Micros, Plan, SECOND, What},
+    plan::{BROKERS, Injection, MS, Micros, Plan, SECOND},
     workload::Workload,
 };
 
@@ -547,6 +547,16 @@ impl World {
         })
     }
 
+    /// Whether the last process has stopped copying a partition.
+    pub(super) fn is_halted(&self, place: &Place) -> bool {
+        let flow = self.instances.last().map(|it| &it.flow);
+        let mut statuses = flow.into_iter().flat_map(Flow::partition_statuses);
+        statuses.any(|status| {
+            let source = (status.source.topic.to_string(), status.source.partition);
+            source == *place && status.halted.is_some()
+        })
+    }
+
     fn give_up(&mut self) {
         let what = match self.phase {
             Phase::Stopping { .. } => "the flow does not stop",
@@ -564,10 +574,6 @@ impl World {
     /// What happened since the start, in one number.
     pub(super) fn fingerprint(&self) -> u64 {
         self.history.finish()
-    }
-
-    pub(super) fn describe(what: &What) -> String {
-        format!("{what:?}")
     }
 }
 
