@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     time::Instant,
 };
 
@@ -193,7 +194,7 @@ impl Checks {
         }
         self.compared.insert(place.clone(), next);
         let remote = view.target.read(&remote(&place.0), place.1).into_iter();
-        let copied: BTreeSet<Content> = remote.map(|record| record.content).collect();
+        let copied: BTreeSet<Rc<Content>> = remote.map(|record| record.content).collect();
         for record in view.source.read(&place.0, place.1) {
             let is_below = (from..next).contains(&record.offset);
             if is_below && !copied.contains(&record.content) {

@@ -1,6 +1,6 @@
 //! One of the two clusters: the sandbox, its clock, and what others than kmirror do with it.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::{cell::RefCell, collections::BTreeMap, marker::PhantomData, rc::Rc};
 
 use bytes::Bytes;
 use kmirror::{
@@ -17,7 +17,9 @@ use kmirror_protocol::{
         delete_topics::DeleteTopicState,
         produce::{ProduceRequestPartition, ProduceRequestTopic},
     },
-    records::{BatchProducer, BuiltBatch, LogEntry, batches, decompress, records},
+    records::{
+        Batch, BatchProducer, BuiltBatch, LogEntry, batches, decompress, records, sequence_after,
+    },
     wire::Records,
 };
 
@@ -88,14 +90,15 @@ pub(super) struct LogRecord {
     pub(super) offset: i64,
     /// Its own sequence number is in there.
     pub(super) producer: BatchProducer,
-    pub(super) leader_epoch: i32,
-    pub(super) content: Content,
+    pub(super) content: Rc<Content>,
 }
 
 /// A cluster and how wrong its clock is.
 pub(super) struct ClusterSide {
     pub(super) cluster: Cluster,
     pub(super) skew_ms: i64,
+    /// Batches that have been read once, by checksum, offset and leader epoch.
+    decoded: RefCell<BTreeMap<(u32, i64, i32), Vec<LogRecord>>>,
 }
 
 impl ClusterSide {
@@ -107,6 +110,7 @@ impl ClusterSide {
         Self {
             cluster: Cluster::new(options),
             skew_ms: 0,
+            decoded: RefCell::default(),
         }
     }
 
@@ -305,58 +309,60 @@ impl ClusterSide {
     pub(super) fn read(&self, topic: &str, partition: i32) -> Vec<LogRecord> {
         let pieces = self.cluster.log_batches(topic, partition);
         let blob = pieces.unwrap_or_default().concat();
+        let start = self.cluster.log_range(topic, partition);
+        let start = start.map_or(0, |range| range.start);
+        let mut decoded = self.decoded.borrow_mut();
         let mut read = Vec::new();
         for entry in batches(&blob) {
             let Ok(LogEntry::Batch(batch)) = entry else {
                 panic!("{topic}-{partition} holds what is no batch");
             };
-            assert!(
-                batch.verify_crc(),
-                "{topic}-{partition}: checksum at {}",
-                batch.header.base_offset
-            );
-            if batch.header.attributes.is_control() {
-                continue;
-            }
-            let codec = batch.header.attributes.compression().unwrap();
-            let plain = decompress(codec, batch.payload, DECOMPRESSED_MAX).unwrap();
-            for record in records(&plain, batch.header.record_count) {
-                let record = record.unwrap();
-                let headers = record.headers.iter();
-                let producer = batch.header.producer();
-                read.push(LogRecord {
-                    offset: record.offset(&batch.header),
-                    producer: BatchProducer {
-                        base_sequence: kmirror_protocol::records::sequence_after(
-                            producer.base_sequence,
-                            record.offset_delta,
-                        ),
-                        ..producer
-                    },
-                    leader_epoch: batch.header.partition_leader_epoch,
-                    content: Content {
-                        timestamp: record.timestamp(&batch.header),
-                        key: record.key.map(<[u8]>::to_vec),
-                        value: record.value.map(<[u8]>::to_vec),
-                        headers: headers
-                            .map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec)))
-                            .collect(),
-                    },
-                });
-            }
+            let header = &batch.header;
+            let known = decoded
+                .entry((header.crc, header.base_offset, header.partition_leader_epoch))
+                .or_insert_with(|| decode(&batch));
+            let records = known.iter().filter(|record| record.offset >= start);
+            read.extend(records.cloned());
         }
-        let start = self.cluster.log_range(topic, partition);
-        let start = start.map_or(0, |range| range.start);
-        read.retain(|record| record.offset >= start);
         read
     }
 
     /// How often each record is in a partition.
-    pub(super) fn contents(&self, topic: &str, partition: i32) -> BTreeMap<Content, u32> {
+    pub(super) fn contents(&self, topic: &str, partition: i32) -> BTreeMap<Rc<Content>, u32> {
         let mut contents = BTreeMap::new();
         for record in self.read(topic, partition) {
             *contents.entry(record.content).or_default() += 1;
         }
         contents
     }
+}
+
+fn decode(batch: &Batch<'_>) -> Vec<LogRecord> {
+    let header = &batch.header;
+    assert!(batch.verify_crc(), "checksum at {}", header.base_offset);
+    if header.attributes.is_control() {
+        return Vec::new();
+    }
+    let codec = header.attributes.compression().unwrap();
+    let plain = decompress(codec, batch.payload, DECOMPRESSED_MAX).unwrap();
+    let producer = header.producer();
+    let records = records(&plain, header.record_count).map(|record| {
+        let record = record.unwrap();
+        let headers = record.headers.iter();
+        let headers = headers.map(|it| (it.key.to_vec(), it.value.map(<[u8]>::to_vec)));
+        LogRecord {
+            offset: record.offset(header),
+            producer: BatchProducer {
+                base_sequence: sequence_after(producer.base_sequence, record.offset_delta),
+                ..producer
+            },
+            content: Rc::new(Content {
+                timestamp: record.timestamp(header),
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: headers.collect(),
+            }),
+        }
+    });
+    records.collect()
 }

@@ -1,6 +1,6 @@
 //! Faults as they happen, and their end.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use kmirror::flow::Side;
 use kmirror_protocol::records::{BatchBuilder, BatchProducer, BuiltBatch, Compression, NewRecord};
@@ -20,7 +20,7 @@ const HEAL_TIME: Micros = 240 * SECOND;
 const DAY_MS: i64 = 86_400_000;
 
 /// What the source had before a fault.
-type Before = BTreeMap<Place, Vec<(i64, Content)>>;
+type Before = BTreeMap<Place, Vec<(i64, Rc<Content>)>>;
 
 fn pick<T>(pick: u32, from: &[T]) -> Option<&T> {
     let index = usize::try_from(pick).ok()?.checked_rem(from.len())?;

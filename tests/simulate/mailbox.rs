@@ -32,8 +32,10 @@ pub(super) enum Lane {
     Produce,
     /// Questions and kmirror's own topics.
     Control,
-    /// Reads that wait: they would hold up questions.
-    Waiting,
+    /// Records that are compared, not copied.
+    Window,
+    /// Reads of the state topic that wait.
+    Watch,
 }
 
 /// A request on its way into the network.
@@ -112,4 +114,59 @@ impl Future for Exchange {
         let answer = self.mailbox.0.borrow_mut().answers.remove(&self.id);
         answer.map_or(Poll::Pending, Poll::Ready)
     }
+}
+
+/// Waits for both.
+pub(super) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
+    let (mut from_a, mut from_b) = (None, None);
+    std::future::poll_fn(move |cx| {
+        if from_a.is_none()
+            && let Poll::Ready(output) = a.as_mut().poll(cx)
+        {
+            from_a = Some(output);
+        }
+        if from_b.is_none()
+            && let Poll::Ready(output) = b.as_mut().poll(cx)
+        {
+            from_b = Some(output);
+        }
+        if from_a.is_some() && from_b.is_some() {
+            Poll::Ready(from_a.take().zip(from_b.take()).expect("both are there"))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Waits for all of them.
+pub(super) async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    first(futures, |_| false).await
+}
+
+/// Waits for all of them, or for the first output that is enough; what there is by then.
+pub(super) async fn first<F: Future>(
+    futures: Vec<F>,
+    is_enough: impl Fn(&F::Output) -> bool,
+) -> Vec<F::Output> {
+    let mut waiting: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs = Vec::new();
+    std::future::poll_fn(move |cx| {
+        let mut has_enough = false;
+        waiting.retain_mut(|future| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => {
+                has_enough |= is_enough(&output);
+                outputs.push(output);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if has_enough || waiting.is_empty() {
+            Poll::Ready(std::mem::take(&mut outputs))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
 }

@@ -1,30 +1,38 @@
 //! The actions of a flow, carried out with the product's own requests.
 //!
 //! Each action is one operation: a future that asks, waits, asks again, and ends with the event
-//! that the flow is told. Where the product makes several requests, so does the operation.
+//! that the flow is told. Where the product makes several requests (`runtime::admin`,
+//! `topic_reader`, `topic_writer`), so does the operation, in the same order.
 
 use std::{cell::RefCell, collections::BTreeMap, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use kmirror::{
     cluster::{Metadata, Scope},
-    flow::{Action, Event, Failure, Flow, LogRange, PartitionId, Side, limits},
+    flow::{
+        Action, Event, Failure, FetchPartition, Flow, LogRange, NewTopic, PartitionId,
+        PerPartition, Side, StateLogRecord, StateRead, limits,
+    },
     offsets::source_offsets::StoredRecord,
     runtime::exchange::{
-        Name, Named, Names, Question, offsets, producers,
+        Name, Named, Names, Question,
+        offsets::{self, ANY_EPOCH},
+        producers,
         reading::{OwnedRecord, Reading},
         records::{self, FetchLimits},
-        topics, writing,
+        topics::{self, PerTopic},
+        writing::{self, Round},
     },
 };
 use kmirror_protocol::{
-    Request,
+    ErrorCode, Request,
     messages::{FetchRequest, MetadataRequest, metadata::MetadataRequestTopic},
-    records::BuiltBatch,
+    wire::Uuid,
 };
 
 use super::{
     clusters::Answer,
-    mailbox::{Lane, Mailbox, To},
+    mailbox::{Lane, Mailbox, To, all, both, first},
+    plan::Micros,
 };
 
 /// An operation under way.
@@ -37,8 +45,16 @@ pub(super) struct Client {
     metadata: Rc<RefCell<BTreeMap<Side, Metadata>>>,
     /// How long a leader may wait for its followers.
     timeout: Duration,
-    /// The wall clock of the process, in milliseconds since 1970.
-    pub(super) wall_ms: Rc<RefCell<i64>>,
+    clock: Rc<RefCell<Clock>>,
+}
+
+/// The time, as an operation sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// Since the start of the run.
+    pub(super) now: Micros,
+    /// In milliseconds since 1970.
+    pub(super) wall_ms: i64,
 }
 
 impl Client {
@@ -47,8 +63,12 @@ impl Client {
             mailbox: Mailbox::default(),
             metadata: Rc::default(),
             timeout,
-            wall_ms: Rc::default(),
+            clock: Rc::default(),
         }
+    }
+
+    pub(super) fn set_clock(&self, clock: Clock) {
+        *self.clock.borrow_mut() = clock;
     }
 
     async fn ask<R: Request>(
@@ -61,8 +81,12 @@ impl Client {
         self.mailbox.call(route, &question.request, version).await
     }
 
-    fn control(side: Side) -> (Side, To, Lane) {
+    const fn control(side: Side) -> (Side, To, Lane) {
         (side, To::Any, Lane::Control)
+    }
+
+    const fn node(side: Side, node: i32) -> (Side, To, Lane) {
+        (side, To::Node(node), Lane::Control)
     }
 
     /// Asks for topics, all of them unless one is named, and notes the answer.
@@ -76,7 +100,8 @@ impl Client {
             allow_auto_topic_creation: false,
             ..MetadataRequest::default()
         };
-        let answer = self.ask(Self::control(side), Question::from(request)).await?;
+        let question = Question::from(request);
+        let answer = self.ask(Self::control(side), question).await?;
         let scope = if topic.is_some() {
             Scope::Named
         } else {
@@ -88,33 +113,35 @@ impl Client {
         merged.map_err(|error| Failure::NoAnswer(format!("{error:?}")))
     }
 
-    fn leader(&self, side: Side, topic: &str, partition: i32) -> Result<i32, Failure> {
+    async fn view(&self, side: Side) -> Event {
+        let refreshed = self.refresh(side, None).await;
         let known = self.metadata.borrow();
-        let leader = known.get(&side).and_then(|it| it.leader(topic, partition));
-        leader
-            .map(|leader| leader.node)
-            .ok_or_else(|| Failure::NoAnswer(format!("{topic}-{partition} has no leader")))
+        let view = known.get(&side).map(topics::cluster_view);
+        let result = refreshed.map(|()| view.unwrap_or_default());
+        Event::Metadata { side, result }
     }
 
     /// The partitions of a topic by their leader.
-    fn leaders(&self, side: Side, topic: &str) -> Result<BTreeMap<i32, Vec<Named<()>>>, Failure> {
+    fn leaders(&self, topic: &str) -> Result<BTreeMap<i32, Vec<Named<i32>>>, Failure> {
         let known = self.metadata.borrow();
-        let view = known.get(&side).and_then(|known| known.topic(topic));
-        let view =
-            view.ok_or_else(|| Failure::NoAnswer(format!("topic {topic} is not in the metadata")))?;
-        let mut by_node: BTreeMap<i32, Vec<Named<()>>> = BTreeMap::new();
+        let known = known.get(&Side::Target);
+        let Some(view) = known.and_then(|known| known.topic(topic)) else {
+            let code = known.and_then(|known| known.topic_error(topic));
+            let code = code.unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            return Err(Failure::Refused(code, Some(format!("topic {topic}"))));
+        };
+        let mut by_node: BTreeMap<i32, Vec<Named<i32>>> = BTreeMap::new();
         for (number, partition) in (0..).zip(&view.partitions) {
-            let leader = partition.leader.ok_or_else(|| {
-                Failure::NoAnswer(format!("{topic}-{} has no leader", partition.index))
-            })?;
+            let index = partition.index;
+            let leader = partition.leader.ok_or_else(|| no_leader(topic, index))?;
             by_node.entry(leader.node).or_default().push(Named {
                 id: PartitionId(number),
                 name: Name {
                     topic: Arc::clone(&view.name),
                     topic_id: view.id.unwrap_or_default(),
-                    partition: partition.index,
+                    partition: index,
                 },
-                ask: (),
+                ask: ANY_EPOCH,
             });
         }
         Ok(by_node)
@@ -122,91 +149,277 @@ impl Client {
 
     async fn log_ranges(
         &self,
-        side: Side,
+        (cluster, side): (Side, Side),
         node: i32,
-        partitions: &[Named<()>],
-    ) -> kmirror::flow::PerPartition<LogRange> {
-        let (route, names) = ((side, To::Node(node), Lane::Control), Names::of(partitions));
-        let starts = self.ask(route, offsets::log_starts(partitions)).await?;
-        let ends = self.ask(route, offsets::log_ends(partitions)).await?;
+        partitions: &[Named<i32>],
+    ) -> PerPartition<LogRange> {
+        let (route, names) = (Self::node(cluster, node), Names::of(partitions));
+        let (starts, ends) = both(
+            self.ask(route, offsets::log_starts(partitions)),
+            self.ask(route, offsets::log_ends(side, partitions)),
+        )
+        .await;
+        let (starts, ends) = (starts?, ends?);
         offsets::log_ranges(
             offsets::listed(&starts.decode()?, &names),
             offsets::listed(&ends.decode()?, &names),
         )
     }
 
+    /// What there is to read of a topic of the target, by the broker that leads it.
+    async fn readings(
+        &self,
+        topic: &str,
+        from: &BTreeMap<i32, i64>,
+    ) -> Result<BTreeMap<i32, Reading>, Failure> {
+        self.refresh(Side::Target, Some(topic)).await?;
+        let mut readings = BTreeMap::new();
+        for (node, partitions) in self.leaders(topic)? {
+            let sides = (Side::Target, Side::Source);
+            let ranges = self.log_ranges(sides, node, &partitions).await?;
+            let mut ranges: BTreeMap<PartitionId, _> = ranges.into_iter().collect();
+            let mut left = BTreeMap::new();
+            let mut topic_id = Uuid::ZERO;
+            for Named { id, name, .. } in partitions {
+                let left_out = || Failure::Malformed(String::from("a partition was left out"));
+                let range = ranges.remove(&id).ok_or_else(left_out)??;
+                let start = from.get(&name.partition).copied();
+                let start = start.unwrap_or(range.start_offset);
+                if start > range.end_offset {
+                    return Err(Failure::Refused(ErrorCode::OFFSET_OUT_OF_RANGE, None));
+                }
+                let start = start.max(range.start_offset);
+                left.insert(name.partition, start..range.end_offset);
+                topic_id = name.topic_id;
+            }
+            readings.insert(node, Reading::new(Arc::from(topic), topic_id, left));
+        }
+        Ok(readings)
+    }
+
     async fn read_all(&self, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
         let mut read = Vec::new();
-        self.refresh(Side::Target, Some(topic)).await?;
-        for (node, partitions) in self.leaders(Side::Target, topic)? {
-            let ranges = self.log_ranges(Side::Target, node, &partitions).await?;
-            let mut left = BTreeMap::new();
-            for (id, range) in ranges {
-                let range = range?;
-                let named = partitions.iter().find(|named| named.id == id);
-                if let Some(named) = named {
-                    left.insert(named.name.partition, range.start_offset..range.end_offset);
-                }
-            }
-            let mut reading = Reading::new(Arc::from(topic), left);
-            let route = (Side::Target, To::Node(node), Lane::Waiting);
-            while !reading.is_done() {
-                let answer = self.ask(route, reading.request(limits::FETCH_WAIT)).await?;
-                let answer: Answer<FetchRequest<'static>> = answer.detached();
-                reading.take(&answer.decode()?, &mut read)?;
-            }
+        for (node, mut reading) in self.readings(topic, &BTreeMap::new()).await? {
+            self.drain(node, &mut reading, &mut read).await?;
         }
         Ok(read)
     }
 
-    async fn store(
+    async fn read_from(
+        &self,
+        topic: &str,
+        from: &BTreeMap<i32, i64>,
+        wait: Duration,
+    ) -> Result<StateRead, Failure> {
+        let deadline = self.clock.borrow().now + u64::try_from(wait.as_micros()).unwrap();
+        let readings = self.readings(topic, from).await?;
+        let is_new = readings.values().any(|reading| !reading.is_done());
+        let (mut read, mut next_offsets) = (Vec::new(), BTreeMap::new());
+        let mut polls = Vec::new();
+        for (node, mut reading) in readings {
+            if is_new {
+                self.drain(node, &mut reading, &mut read).await?;
+                if let Some((partition, offset)) = reading.held_back() {
+                    let words = format!("{topic}-{partition} is held back at {offset}");
+                    return Err(Failure::NoAnswer(words));
+                }
+            } else {
+                polls.push(self.follow(node, reading.go_on(), deadline));
+            }
+            next_offsets.extend(reading.next_offsets());
+        }
+        let is_found = |poll: &Result<(Reading, Vec<OwnedRecord>), Failure>| {
+            poll.as_ref().map_or(true, |(_, found)| !found.is_empty())
+        };
+        for poll in first(polls, is_found).await {
+            let (reading, found) = poll?;
+            next_offsets.extend(reading.next_offsets());
+            read.extend(found);
+        }
+        let keyed = read.into_iter().filter_map(|record| {
+            Some(StateLogRecord {
+                partition: record.partition,
+                offset: record.offset,
+                key: record.key?,
+                value: record.value,
+            })
+        });
+        Ok(StateRead {
+            records: keyed.collect(),
+            next_offsets,
+        })
+    }
+
+    async fn drain(
+        &self,
+        node: i32,
+        reading: &mut Reading,
+        read: &mut Vec<OwnedRecord>,
+    ) -> Result<(), Failure> {
+        while !reading.is_done() {
+            let question = reading.request(limits::FETCH_WAIT);
+            let answer = self.ask(Self::node(Side::Target, node), question).await?;
+            let answer: Answer<FetchRequest<'static>> = answer.detached();
+            reading.take(&answer.decode()?, read)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for records until there are some or the time is over.
+    async fn follow(
+        &self,
+        node: i32,
+        mut reading: Reading,
+        deadline: Micros,
+    ) -> Result<(Reading, Vec<OwnedRecord>), Failure> {
+        let mut read = Vec::new();
+        let route = (Side::Target, To::Node(node), Lane::Watch);
+        while read.is_empty() {
+            let left = deadline.saturating_sub(self.clock.borrow().now);
+            if left == 0 {
+                break;
+            }
+            let wait = Duration::from_micros(left).min(limits::FETCH_WAIT);
+            let answer = self.ask(route, reading.request(wait)).await?;
+            let answer: Answer<FetchRequest<'static>> = answer.detached();
+            reading.take(&answer.decode()?, &mut read)?;
+        }
+        Ok((reading, read))
+    }
+
+    async fn append(
         &self,
         topic: &Arc<str>,
         partition_count: i32,
         records: &[StoredRecord],
-    ) -> Result<(), Failure> {
-        let now_ms = *self.wall_ms.borrow();
-        let mut by_node: BTreeMap<i32, BTreeMap<i32, BuiltBatch>> = BTreeMap::new();
-        for (index, batch) in writing::batches(partition_count, records, now_ms)? {
-            let node = self.leader(Side::Target, topic, index)?;
-            by_node.entry(node).or_default().insert(index, batch);
-        }
-        for (node, batches) in by_node {
-            let route = (Side::Target, To::Node(node), Lane::Control);
-            let question = writing::produce(topic, self.timeout, &batches);
-            let stored = match self.ask(route, question).await {
-                Ok(answer) => writing::produced(&answer.decode()?),
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = stored {
-                let _ = self.refresh(Side::Target, Some(topic)).await;
-                return Err(failure);
+    ) -> Result<BTreeMap<i32, i64>, Failure> {
+        let wall_ms = self.clock.borrow().wall_ms;
+        let mut last_offsets = BTreeMap::new();
+        for round in writing::rounds(partition_count, records, wall_ms)? {
+            match self.append_round(topic, round).await {
+                Ok(appended) => last_offsets.extend(appended),
+                Err(failure) => {
+                    // Whoever wants the records written tries again.
+                    let _ = self.refresh(Side::Target, Some(topic)).await;
+                    return Err(failure);
+                }
             }
         }
-        Ok(())
+        Ok(last_offsets)
+    }
+
+    async fn append_round(
+        &self,
+        topic: &Arc<str>,
+        round: Round,
+    ) -> Result<BTreeMap<i32, i64>, Failure> {
+        let mut by_node: BTreeMap<i32, Round> = BTreeMap::new();
+        for (index, batch) in round {
+            let known = self.metadata.borrow();
+            let known = known.get(&Side::Target);
+            let leader = known.and_then(|known| known.leader(topic, index));
+            let leader = leader.ok_or_else(|| no_leader(topic, index))?;
+            by_node.entry(leader.node).or_default().insert(index, batch);
+        }
+        let requests = by_node.into_iter().map(async |(node, round)| {
+            let question = writing::produce(topic, self.timeout, &round);
+            let answer = self.ask(Self::node(Side::Target, node), question).await?;
+            writing::appended(&answer.decode()?, &round)
+        });
+        let mut last_offsets = BTreeMap::new();
+        for appended in all(requests.collect()).await {
+            last_offsets.extend(appended?);
+        }
+        Ok(last_offsets)
+    }
+
+    async fn create_topics(&self, new: Vec<NewTopic>) -> PerTopic {
+        let question = topics::create_topics(&new, self.timeout);
+        let created = match self.ask(Self::control(Side::Target), question).await {
+            Ok(answer) => answer
+                .decode()
+                .map(|response| topics::created_topics(&response, &new)),
+            Err(failure) => Err(failure),
+        };
+        let names = new.iter().map(|topic| &topic.name);
+        created.unwrap_or_else(|failure| each(names, &failure))
+    }
+
+    async fn add_partitions(&self, new: Vec<(Arc<str>, i32)>) -> PerTopic {
+        let question = topics::create_partitions(&new, self.timeout);
+        let added = match self.ask(Self::control(Side::Target), question).await {
+            Ok(answer) => answer
+                .decode()
+                .map(|response| topics::created_partitions(&response, &new)),
+            Err(failure) => Err(failure),
+        };
+        let names = new.iter().map(|(name, _)| name);
+        added.unwrap_or_else(|failure| each(names, &failure))
+    }
+
+    async fn configs(
+        &self,
+        side: Side,
+        names: &[Arc<str>],
+    ) -> Result<Vec<kmirror::flow::TopicConfig>, Failure> {
+        let question = topics::describe_configs(names);
+        let answer = self.ask(Self::control(side), question).await?;
+        topics::described_configs(&answer.decode()?, names)
     }
 }
 
-fn named<T>(flow: &Flow, side: Side, id: PartitionId, ask: T) -> Option<Named<T>> {
-    let names = flow.names(id)?;
-    let (topic, topic_id) = match side {
-        Side::Source => (names.topic, names.topic_id),
-        Side::Target => (names.remote_topic, names.remote_topic_id),
-    };
-    Some(Named {
-        id,
-        name: Name {
+fn no_leader(topic: &str, partition: i32) -> Failure {
+    Failure::NoAnswer(format!("partition {topic}-{partition} has no leader"))
+}
+
+fn each<'a>(names: impl Iterator<Item = &'a Arc<str>>, failure: &Failure) -> PerTopic {
+    names
+        .map(|name| (Arc::clone(name), Err(failure.clone())))
+        .collect()
+}
+
+fn named<T>(
+    flow: &Flow,
+    side: Side,
+    asked: impl IntoIterator<Item = (PartitionId, T)>,
+) -> Vec<Named<T>> {
+    let named = asked.into_iter().filter_map(|(id, ask)| {
+        let names = flow.names(id)?;
+        let (topic, topic_id) = match side {
+            Side::Source => (names.topic, names.topic_id),
+            Side::Target => (names.remote_topic, names.remote_topic_id),
+        };
+        let name = Name {
             topic: Arc::clone(topic),
             topic_id,
             partition: names.partition,
-        },
-        ask,
-    })
+        };
+        Some(Named { id, name, ask })
+    });
+    named.collect()
+}
+
+/// Asks for records: the source's as a reader of committed ones, all of the target's.
+async fn fetch(
+    client: &Client,
+    (side, node, lane): (Side, i32, Lane),
+    (wait, bytes_max): (Duration, usize),
+    partitions: &[Named<FetchPartition>],
+) -> PerPartition<kmirror::flow::FetchedRecords> {
+    let limits = FetchLimits {
+        isolation_level: i8::from(side == Side::Source),
+        wait,
+        bytes_max,
+    };
+    let route = (side, To::Node(node), lane);
+    let answer = client.ask(route, records::fetch(limits, partitions)).await?;
+    records::fetched(answer.decode()?, &answer.body, &Names::of(partitions))
 }
 
 /// Begins an action; `None` for one that asks nothing of a cluster.
 pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Operation> {
     let client = client.clone();
+    let by_id = |one: FetchPartition| (one.id, one);
     Some(match action {
         Action::Fetch {
             request,
@@ -216,22 +429,26 @@ pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Oper
             bytes_max,
             partitions,
         } => {
-            let partitions = partitions.into_iter();
-            let partitions: Vec<_> = partitions
-                .filter_map(|ask| named(flow, Side::Source, ask.id, ask))
-                .collect();
-            let limits = FetchLimits {
-                isolation_level: 1,
-                wait,
-                bytes_max,
-            };
-            let route = (Side::Source, To::Node(node), Lane::Fetch(lane));
+            let asked = named(flow, Side::Source, partitions.into_iter().map(by_id));
+            let route = (Side::Source, node, Lane::Fetch(lane));
             Box::pin(async move {
-                let answer = client.ask(route, records::fetch(limits, &partitions)).await;
-                let result = answer.and_then(|answer| {
-                    records::fetched(answer.decode()?, &answer.body, &Names::of(&partitions))
-                });
+                let result = fetch(&client, route, (wait, bytes_max), &asked).await;
                 Some(Event::Fetched { request, result })
+            })
+        }
+        Action::FetchWindow {
+            request,
+            side,
+            node,
+            wait,
+            bytes_max,
+            partitions,
+        } => {
+            let asked = named(flow, side, partitions.into_iter().map(by_id));
+            let route = (side, node, Lane::Window);
+            Box::pin(async move {
+                let result = fetch(&client, route, (wait, bytes_max), &asked).await;
+                Some(Event::WindowFetched { request, result })
             })
         }
         Action::Produce {
@@ -239,108 +456,131 @@ pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Oper
             node,
             batches,
         } => {
-            let batches = batches.into_iter();
-            let batches: Vec<_> = batches
-                .filter_map(|(id, ask)| named(flow, Side::Target, id, ask))
-                .collect();
+            let asked = named(flow, Side::Target, batches);
             let route = (Side::Target, To::Node(node), Lane::Produce);
-            let timeout = client.timeout;
             Box::pin(async move {
-                let answer = client.ask(route, records::produce(timeout, &batches)).await;
-                let result = answer.and_then(|answer| {
-                    records::produced(answer.decode()?, &Names::of(&batches))
-                });
+                let question = records::produce(client.timeout, &asked);
+                let result = match client.ask(route, question).await {
+                    Ok(answer) => answer
+                        .decode()
+                        .and_then(|response| records::produced(response, &Names::of(&asked))),
+                    Err(failure) => Err(failure),
+                };
                 Some(Event::Produced { request, result })
             })
         }
+        Action::Report(_) | Action::Stopped => return None,
+        other => question(client, flow, other),
+    })
+}
+
+/// Begins a question about partitions that one broker leads.
+fn question(client: Client, flow: &Flow, action: Action) -> Operation {
+    match action {
         Action::AskLogRanges {
             request,
             side,
             node,
             partitions,
         } => {
-            let partitions = partitions.into_iter();
-            let partitions: Vec<_> = partitions
-                .filter_map(|(id, _)| named(flow, side, id, ()))
-                .collect();
+            let asked = named(flow, side, partitions);
             Box::pin(async move {
-                let result = client.log_ranges(side, node, &partitions).await;
+                let result = client.log_ranges((side, side), node, &asked).await;
                 Some(Event::LogRanges { request, result })
             })
         }
-        Action::Report(_) | Action::Stopped => return None,
-        other => Box::pin(async move { Some(admin(&client, other).await) }),
-    })
+        Action::AskProducers {
+            request,
+            node,
+            partitions,
+        } => {
+            let asked = named(flow, Side::Target, partitions.into_iter().map(|id| (id, ())));
+            Box::pin(async move {
+                let route = Client::node(Side::Target, node);
+                let answer = client.ask(route, producers::describe(&asked)).await;
+                let result = answer.and_then(|answer| {
+                    producers::described(&answer.decode()?, &Names::of(&asked))
+                });
+                Some(Event::Producers { request, result })
+            })
+        }
+        Action::AskEpochEnds {
+            request,
+            side,
+            node,
+            partitions,
+        } => {
+            let asked = named(flow, side, partitions.into_iter().map(|one| (one.id, one)));
+            Box::pin(async move {
+                let route = Client::node(side, node);
+                let answer = client.ask(route, offsets::for_epochs(&asked)).await;
+                let result = answer.and_then(|answer| {
+                    offsets::epoch_ends(&answer.decode()?, &Names::of(&asked))
+                });
+                Some(Event::EpochEnds { request, result })
+            })
+        }
+        Action::AskOffsetsForTimes {
+            request,
+            node,
+            partitions,
+        } => {
+            let asked = named(flow, Side::Target, partitions);
+            Box::pin(async move {
+                let route = Client::node(Side::Target, node);
+                let answer = client.ask(route, offsets::for_times(&asked)).await;
+                let result = answer
+                    .and_then(|answer| offsets::listed(&answer.decode()?, &Names::of(&asked)));
+                Some(Event::OffsetsForTimes { request, result })
+            })
+        }
+        other => Box::pin(async move { cluster_question(&client, other).await }),
+    }
 }
 
-async fn admin(client: &Client, action: Action) -> Event {
-    let target = Client::control(Side::Target);
-    let timeout = client.timeout;
-    match action {
-        Action::AskMetadata(side) => {
-            let refreshed = client.refresh(side, None).await;
-            let known = client.metadata.borrow();
-            let view = known.get(&side).map(topics::cluster_view);
-            let result = refreshed.map(|()| view.unwrap_or_default());
-            Event::Metadata { side, result }
-        }
-        Action::AskConfigs(topics) => {
-            let route = Client::control(Side::Source);
-            let answer = client.ask(route, topics::describe_configs(&topics)).await;
-            Event::Configs(
-                answer.and_then(|answer| topics::described_configs(&answer.decode()?, &topics)),
-            )
-        }
-        Action::CreateTopics(new) => {
-            let answer = client.ask(target, topics::create_topics(&new, timeout)).await;
-            let results = match answer {
-                Ok(answer) => answer
-                    .decode()
-                    .map(|response| topics::created_topics(&response, &new)),
-                Err(failure) => Err(failure),
-            };
-            let names = new.iter().map(|topic| Arc::clone(&topic.name));
-            Event::TopicsCreated(results.unwrap_or_else(|failure| {
-                names.map(|name| (name, Err(failure.clone()))).collect()
-            }))
-        }
-        Action::AddPartitions(new) => {
-            let question = topics::create_partitions(&new, timeout);
-            let results = match client.ask(target, question).await {
-                Ok(answer) => answer
-                    .decode()
-                    .map(|response| topics::created_partitions(&response, &new)),
-                Err(failure) => Err(failure),
-            };
-            let names = new.iter().map(|(name, _)| Arc::clone(name));
-            Event::PartitionsAdded(results.unwrap_or_else(|failure| {
-                names.map(|name| (name, Err(failure.clone()))).collect()
-            }))
-        }
+/// Asks a cluster as a whole.
+async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
+    Some(match action {
+        Action::AskMetadata(side) => client.view(side).await,
+        Action::AskConfigs(topics) => Event::Configs(client.configs(Side::Source, &topics).await),
+        Action::InspectTopics { side, topics } => Event::TopicsInspected {
+            side,
+            result: client.configs(side, &topics).await,
+        },
+        Action::CreateTopics(new) => Event::TopicsCreated(client.create_topics(new).await),
+        Action::AddPartitions(new) => Event::PartitionsAdded(client.add_partitions(new).await),
         Action::LoadPositions(topic) => {
             let read = client.read_all(&topic).await;
-            Event::PositionsLoaded(read.map(stored_records))
+            let stored = |record: OwnedRecord| {
+                Some(StoredRecord {
+                    key: record.key?,
+                    value: record.value,
+                })
+            };
+            Event::PositionsLoaded(read.map(|it| it.into_iter().filter_map(stored).collect()))
         }
         Action::StorePositions {
             topic,
             partition_count,
             records,
-        } => Event::PositionsStored(client.store(&topic, partition_count, &records).await),
+        } => {
+            let appended = client.append(&topic, partition_count, &records).await;
+            Event::PositionsStored(appended.map(drop))
+        }
+        Action::ReadState { topic, from, wait } => {
+            Event::StateRead(client.read_from(&topic, &from, wait).await)
+        }
+        Action::WriteState {
+            topic,
+            partition_count,
+            records,
+        } => Event::StateWritten(client.append(&topic, partition_count, &records).await),
         Action::AskProducerId(partition) => {
-            let answer = client.ask(target, producers::init_producer_id()).await;
+            let route = Client::control(Side::Target);
+            let answer = client.ask(route, producers::init_producer_id()).await;
             let result = answer.and_then(|answer| producers::producer_id(&answer.decode()?));
             Event::ProducerId { partition, result }
         }
-        other => panic!("the simulator cannot do this yet: {other:?}"),
-    }
-}
-
-fn stored_records(read: Vec<OwnedRecord>) -> Vec<StoredRecord> {
-    let keyed = read.into_iter().filter_map(|record| {
-        Some(StoredRecord {
-            key: record.key?,
-            value: record.value,
-        })
-    });
-    keyed.collect()
+        other => unreachable!("asked elsewhere: {other:?}"),
+    })
 }

@@ -3,18 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use kmirror::{
-    flow::{FlowOptions, OffsetsTopic, StartAt},
+    flow::{Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt},
     policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
 };
+use kmirror_protocol::wire::Uuid;
 
-use super::plan::{Class, Kind, Plan};
-
-/// What the flow promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// A new producer id with each start; positions stored apart.
-    AtLeastOnce,
-}
+use super::{
+    clusters::START_MS,
+    plan::{Class, Kind, Plan},
+};
 
 /// What a run's luck decides about the flow and the network.
 #[derive(Clone, Debug)]
@@ -32,14 +29,23 @@ pub(super) struct Knobs {
     fetch_lanes: u8,
     positions_interval: Duration,
     discovery_interval: Duration,
+    anchor_interval: Duration,
+    anchor_bytes: u64,
+    lease: Duration,
+    quiesce: Duration,
+    state_partitions: i32,
 }
 
 impl Knobs {
-    pub(super) fn new(rng: &mut fastrand::Rng, _: &Plan) -> Self {
+    pub(super) fn new(rng: &mut fastrand::Rng, plan: &Plan) -> Self {
         Self {
-            delivery: Delivery::AtLeastOnce,
+            delivery: if plan.class == Class::Modes {
+                Delivery::AtLeastOnce
+            } else {
+                Delivery::ExactlyOnce
+            },
             slow_one_in: rng.u32(5..200),
-            tells_pauses: false,
+            tells_pauses: rng.bool(),
             keeps_survivor: rng.bool(),
             memory_bytes: 1 << rng.usize(8..20),
             fetch_bytes_max: 1 << rng.usize(9..18),
@@ -47,11 +53,16 @@ impl Knobs {
             fetch_lanes: rng.u8(1..3),
             positions_interval: Duration::from_millis(rng.u64(100..2_000)),
             discovery_interval: Duration::from_millis(rng.u64(500..8_000)),
+            anchor_interval: Duration::from_millis(rng.u64(50..6_000)),
+            anchor_bytes: 1 << rng.u32(7..24),
+            lease: Duration::from_millis(rng.u64(500..12_000)),
+            quiesce: Duration::from_millis(rng.u64(0..6_000)),
+            state_partitions: rng.i32(1..3),
         }
     }
 
     /// The options of the process that starts after `started` others.
-    pub(super) fn options(&self, _started: usize) -> FlowOptions {
+    pub(super) fn options(&self, started: usize) -> FlowOptions {
         let none: [&str; 0] = [];
         FlowOptions {
             source_alias: String::from("A"),
@@ -72,6 +83,22 @@ impl Knobs {
                 partition_count: 2,
                 replication_factor: 3,
             },
+            delivery: self.delivery,
+            on_gap: OnGap::Continue,
+            on_recreated: OnRecreated::Halt,
+            adopt: Adopt::Ask,
+            state_topic: OffsetsTopic {
+                name: Arc::from(STATE_TOPIC),
+                partition_count: self.state_partitions,
+                replication_factor: 3,
+            },
+            instance: instance_id(started),
+            started_ms: START_MS,
+            read_committed: true,
+            lease: self.lease,
+            quiesce: self.quiesce,
+            anchor_interval: self.anchor_interval,
+            anchor_bytes: self.anchor_bytes,
             start_at: StartAt::Earliest,
             discovery_interval: self.discovery_interval,
             positions_interval: self.positions_interval,
@@ -84,10 +111,12 @@ impl Knobs {
     }
 
     /// Whether a partition may end halted: somebody must decide about it.
-    pub(super) fn may_halt(&self, plan: &Plan, _is_recreated: bool) -> bool {
+    pub(super) fn may_halt(&self, plan: &Plan, is_recreated: bool) -> bool {
         match self.delivery {
             // This mode halts at whatever it does not understand.
-            Delivery::AtLeastOnce => plan.class != Class::S1,
+            Delivery::AtLeastOnce => true,
+            // Without its state nobody can tell whose records those on the target are.
+            _ => is_recreated || plan.has(Kind::StateLoss),
         }
     }
 }
@@ -116,11 +145,33 @@ impl Expected {
             // What the target loses after it has acknowledged it is lost; what a process had not
             // stored before it died comes again.
             Delivery::AtLeastOnce => Self {
-                no_loss: !plan.has(Kind::Unclean)
-                    && !plan.has(Kind::StateLoss)
-                    && plan.class != Class::Mixed,
+                no_loss: !LOSING.iter().any(|kind| plan.has(*kind)),
                 no_duplicates: false,
+            },
+            // Duplicates are the price of lost evidence, never of anything else.
+            _ => Self {
+                no_loss: true,
+                no_duplicates: !LOSING
+                    .iter()
+                    .chain(&FORGETTING)
+                    .any(|kind| plan.has(*kind)),
             },
         }
     }
+}
+
+/// Faults by which a cluster loses what it had acknowledged.
+const LOSING: [Kind; 4] = [
+    Kind::Unclean,
+    Kind::SourceLoss,
+    Kind::StateLoss,
+    Kind::Recreate,
+];
+
+/// Faults by which a cluster loses what could tell what has been copied.
+const FORGETTING: [Kind; 3] = [Kind::Forget, Kind::Compact, Kind::Deletion];
+
+/// The id of the process that starts after `started` others.
+pub(super) fn instance_id(started: usize) -> Uuid {
+    Uuid([u8::try_from(started + 1).unwrap_or(u8::MAX); 16])
 }

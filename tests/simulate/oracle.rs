@@ -73,7 +73,7 @@ impl Outcome {
         let live = world.source.contents(&place.0, place.1);
         let mut copied: BTreeMap<&Content, u64> = BTreeMap::new();
         for record in target {
-            *copied.entry(&record.content).or_default() += 1;
+            *copied.entry(&*record.content).or_default() += 1;
         }
         let Some(ledger) = world.workload.ledgers.get(place) else {
             return;
@@ -188,6 +188,7 @@ fn gaps(world: &World) -> Gaps {
                 PartitionNotice::Gap {
                     from_offset,
                     to_offset,
+                    ..
                 },
             ..
         } = notice

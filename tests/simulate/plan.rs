@@ -277,7 +277,7 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub(super) fn new(class: Class, seed: u64) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed ^ (0x51 << 56));
+        let mut rng = fastrand::Rng::with_seed(scatter(seed, class));
         let kinds = swarm(&mut rng, class);
         let is_compacted = kinds.contains(&Kind::Compact);
         // A transaction whose marker an unclean election loses hangs for ever.
@@ -316,6 +316,19 @@ impl Plan {
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.faults.iter().any(|fault| fault.kind == kind)
     }
+}
+
+/// Neighbouring seeds, and one seed in several classes, give runs that have nothing in common
+/// (Steele, Lea and Flood's SplitMix64).
+pub(super) fn scatter(seed: u64, class: Class) -> u64 {
+    let class = class.name().bytes().fold(0_u64, |sum, byte| {
+        sum.wrapping_mul(257).wrapping_add(u64::from(byte))
+    });
+    let mut mixed = seed ^ class.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for factor in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(factor);
+    }
+    mixed ^ (mixed >> 31)
 }
 
 const fn is_common(kind: Kind) -> bool {

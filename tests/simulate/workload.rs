@@ -197,15 +197,14 @@ impl Workload {
         producer: BatchProducer,
         flags: i16,
     ) -> (BuiltBatch, Vec<Content>) {
-        let codecs = [
-            Compression::None,
-            Compression::None,
-            Compression::None,
-            Compression::Lz4,
-            Compression::Snappy,
-            Compression::Gzip,
-        ];
-        let codec = codecs[rng.usize(0..codecs.len())];
+        // Compressors cost more than everything else here together.
+        let codec = match rng.u32(0..24) {
+            0 => Compression::Lz4,
+            1 => Compression::Snappy,
+            2 => Compression::Gzip,
+            3 => Compression::Zstd,
+            _ => Compression::None,
+        };
         let mut builder = BatchBuilder::new(codec).producer(producer).flags(flags);
         let mut contents: Vec<Content> = Vec::new();
         for _ in 0..rng.u32(1..7) {

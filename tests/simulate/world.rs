@@ -17,8 +17,9 @@ use super::{
     instance::{Heard, Instance, State},
     mailbox::{Sent, To},
     network::{ConnectionId, InstanceId, Network},
+    operations::Clock,
     options::Knobs,
-    plan::{BROKERS, Injection, MS, Micros, Plan, SECOND},
+    plan::{BROKERS, Injection, MS, Micros, Plan, SECOND, scatter},
     workload::Workload,
 };
 
@@ -116,7 +117,7 @@ pub(super) use trace;
 
 impl World {
     pub(super) fn new(plan: Plan, is_traced: bool) -> Self {
-        let mut rng = fastrand::Rng::with_seed(plan.seed);
+        let mut rng = fastrand::Rng::with_seed(!scatter(plan.seed, plan.class));
         let knobs = Knobs::new(&mut rng, &plan);
         let mut world = Self {
             source: ClusterSide::new("source-id", rng.u64(..)),
@@ -182,6 +183,14 @@ impl World {
     /// The flow's time.
     pub(super) fn instant(&self, at: Micros) -> Instant {
         self.epoch + Duration::from_micros(at)
+    }
+
+    /// What processes see of the time; their clock is that of the source.
+    fn clock(&self) -> Clock {
+        Clock {
+            now: self.now,
+            wall_ms: self.source.time(self.now).0,
+        }
     }
 
     /// Runs the plan to its end.
@@ -320,13 +329,13 @@ impl World {
 
     /// Lets a process take an answer, or keeps it for when it wakes.
     pub(super) fn hear(&mut self, id: InstanceId, heard: Heard) {
+        let clock = self.clock();
         let instance = &mut self.instances[id];
         match instance.state {
             State::Gone => {}
             State::Asleep { .. } => instance.inbox.push_back(heard),
             State::Running => {
-                let wall_ms = self.source.time(self.now).0;
-                *instance.client.wall_ms.borrow_mut() = wall_ms;
+                instance.client.set_clock(clock);
                 let (sent, event) = instance.hear(heard);
                 self.send(id, sent);
                 if let Some(event) = event {
@@ -384,6 +393,7 @@ impl World {
                     }
                 }
                 action => {
+                    self.instances[id].client.set_clock(self.clock());
                     let (sent, event) = self.instances[id].begin(action);
                     self.send(id, sent);
                     if let Some(event) = event {
