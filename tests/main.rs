@@ -5,6 +5,7 @@ mod cli;
 mod clients;
 mod conformance;
 mod engine;
+mod fault_proxy;
 mod layering;
 mod readme;
 mod real_kafka_harness;
