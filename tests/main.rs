@@ -6,6 +6,7 @@ mod clients;
 mod conformance;
 mod engine;
 mod fault_proxy;
+mod kills;
 mod layering;
 mod readme;
 mod real_kafka_harness;
