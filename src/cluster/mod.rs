@@ -93,12 +93,16 @@ impl ClusterOptions {
 /// Which of several connections to one broker; a broker serves each of them one request at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Everything that is neither Fetch nor Produce.
+    /// Everything that brokers answer at once.
     Control,
     /// Fetch; the broker holds a request back while it waits for records.
     Fetch(u8),
     /// Produce.
     Produce(u8),
+    /// Fetch of what is looked at beside all that is copied.
+    Window,
+    /// Fetch that waits for news in small topics.
+    Watch,
 }
 
 /// Who must answer a request.

@@ -9,7 +9,7 @@ use kmirror_protocol::messages::{
     metadata::MetadataRequestTopic,
 };
 
-use super::{admin, connect, convert};
+use super::{admin, connect, exchange::topics};
 use crate::{
     cluster::{Cluster, RequestError, To, Topics},
     config::{Config, FlowConfig},
@@ -92,7 +92,7 @@ pub async fn gather(config: &Config) -> Facts {
 
 async fn ask(cluster: &Cluster, offsets_topics: Vec<&str>) -> Result<ClusterFacts, RequestError> {
     let metadata = cluster.refresh_metadata(Topics::All).await?;
-    let view = convert::cluster_view(&metadata);
+    let view = topics::cluster_view(&metadata);
     let missing = [
         ("Produce", cluster.supports::<ProduceRequest<'_>>()),
         ("Fetch", cluster.supports::<FetchRequest<'_>>()),

@@ -1,12 +1,12 @@
-//! From the cluster's words to the flow's.
+//! From the cluster's words to the flow's, and one question with one answer.
 
-use std::sync::Arc;
+use kmirror_protocol::Request;
+use tokio::task::JoinError;
 
-use kmirror_protocol::ErrorCode;
-
+use super::exchange::Question;
 use crate::{
-    cluster::{Metadata, RequestError},
-    flow::{ClusterView, Failure, PartitionView, TopicView},
+    cluster::{Answer, Cluster, Lane, RequestError, SendOptions, To},
+    flow::Failure,
 };
 
 /// What a request without an answer means to a flow.
@@ -24,33 +24,47 @@ pub(super) fn failure(error: &RequestError) -> Failure {
     }
 }
 
-/// An error code inside an answer, with the broker's words if there are any.
-pub(super) fn refusal(code: ErrorCode, message: Option<&str>) -> Result<(), Failure> {
-    code.ok().map_err(|code| {
-        let words = message.filter(|text| !text.is_empty()).map(String::from);
-        Failure::Refused(code, words)
-    })
+/// What a question that ended with its task means to a flow.
+pub(super) fn lost(error: &JoinError) -> Failure {
+    Failure::NoAnswer(format!("the request was given up: {error}"))
 }
 
-/// The topics and leaders of a cluster.
-pub(super) fn cluster_view(metadata: &Metadata) -> ClusterView {
-    let topics = metadata.topics().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| {
-            let view = PartitionView {
-                leader: partition.leader.map(|leader| leader.node),
-                leader_epoch: partition.leader_epoch.unwrap_or(-1),
-                replica_count: 0,
-            };
-            (partition.index, view)
-        });
-        let view = TopicView {
-            topic_id: topic.id.unwrap_or_default(),
-            partitions: partitions.collect(),
-        };
-        (Arc::clone(&topic.name), view)
-    });
-    ClusterView {
-        cluster_id: metadata.cluster_id().map(ToString::to_string),
-        topics: topics.collect(),
+/// How a question is sent.
+pub(super) fn options<R>(question: &Question<R>) -> SendOptions {
+    SendOptions {
+        answer_len_max: question.answer_len_max,
+        version_max: question.version_max,
+        ..SendOptions::default()
     }
+}
+
+/// Asks on a control connection, once.
+pub(super) async fn ask<R: Request>(
+    cluster: &Cluster,
+    to: To,
+    question: Question<R>,
+) -> Result<Answer<R>, Failure> {
+    let options = options(&question);
+    let answer = cluster.request_with(to, &question.request, options).await;
+    answer.map_err(|error| failure(&error))
+}
+
+/// Asks a broker on a connection of its own kind, once.
+pub(super) async fn ask_on<R: Request>(
+    cluster: &Cluster,
+    node: i32,
+    lane: Lane,
+    question: Question<R>,
+) -> Result<Answer<R>, Failure> {
+    let options = options(&question);
+    let answer = async {
+        let connection = cluster.broker(node, lane).await?;
+        connection.send_with(&question.request, options)?.await
+    };
+    answer.await.map_err(|error| failure(&error))
+}
+
+/// What an answer says.
+pub(super) fn decoded<R: Request>(answer: &Answer<R>) -> Result<R::Response<'_>, Failure> {
+    answer.decode().map_err(|error| failure(&error))
 }

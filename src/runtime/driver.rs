@@ -9,12 +9,14 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    FlowEnd, admin, convert,
-    lane::{self, FetchJob, Job, Name, ProduceJob},
-    positions, report, topic_reader,
+    FlowEnd, admin,
+    exchange::{Name, Named, records::FetchLimits},
+    lane::{self, FetchJob, Job, ProduceJob, Purpose},
+    pause::{Clocks, Pauses},
+    questions, report,
 };
 use crate::{
-    cluster::{Cluster, Lane, Topics},
+    cluster::{Cluster, Lane},
     flow::{
         Action, Event, FetchPartition, Flow, FlowOptions, FlowStatus, Notice, Outgoing,
         PartitionId, RequestId, Side,
@@ -35,12 +37,19 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    const fn side(&self, side: Side) -> &Cluster {
+    pub(super) const fn side(&self, side: Side) -> &Cluster {
         match side {
             Side::Source => &self.source,
             Side::Target => &self.target,
         }
     }
+}
+
+/// Why the driver woke.
+enum Turn {
+    Stop,
+    Event(Event),
+    DeadlineReached,
 }
 
 /// What a driver needs beyond its flow.
@@ -89,6 +98,7 @@ impl Driver {
     pub(super) async fn run(mut self, mut stopping: watch::Receiver<bool>) -> FlowEnd {
         let mut actions = Vec::new();
         let mut publish_at = Instant::now();
+        let mut pauses = Pauses::new(Clocks::now());
         loop {
             let now = Instant::now();
             self.flow.schedule(now, &mut actions);
@@ -103,22 +113,34 @@ impl Driver {
                 publish_at = now + STATUS_INTERVAL;
                 let _ = self.status.send(self.flow.status());
             }
-            let wake_at = self
-                .flow
-                .deadline()
-                .map_or(publish_at, |at| at.min(publish_at));
-            tokio::select! {
+            let deadline = self.flow.deadline();
+            let wake_at = deadline.map_or(publish_at, |at| at.min(publish_at));
+            let turn = tokio::select! {
+                // However many answers come, a stop is not kept waiting.
                 biased;
-                Some(event) = self.incoming.recv() => self.take_events(event, &mut actions),
-                _ = stopping.wait_for(|stop| *stop), if self.drain_until.is_none() => {
-                    let now = Instant::now();
-                    self.drain_until = Some(now + self.drain_timeout);
-                    self.flow.handle(now, Event::Stop, &mut actions);
-                }
-                () = tokio::time::sleep_until(wake_at.into()) => {
-                    self.flow.handle(Instant::now(), Event::DeadlineReached, &mut actions);
-                }
+                _ = stopping.wait_for(|stop| *stop), if self.drain_until.is_none() => Turn::Stop,
+                Some(event) = self.incoming.recv() => Turn::Event(event),
+                () = tokio::time::sleep_until(wake_at.into()) => Turn::DeadlineReached,
+            };
+            let asked = wake_at.saturating_duration_since(now);
+            let paused = pauses.look(Clocks::now(), asked);
+            self.take_turn(turn, paused, &mut actions);
+        }
+    }
+
+    /// Feeds the flow what has happened; that time was lost comes before everything else.
+    fn take_turn(&mut self, turn: Turn, paused: Option<Duration>, actions: &mut Vec<Action>) {
+        let now = Instant::now();
+        if let Some(paused) = paused {
+            self.flow.handle(now, Event::Paused(paused), actions);
+        }
+        match turn {
+            Turn::Stop => {
+                self.drain_until = Some(now + self.drain_timeout);
+                self.flow.handle(now, Event::Stop, actions);
             }
+            Turn::Event(event) => self.take_events(event, actions),
+            Turn::DeadlineReached => self.flow.handle(now, Event::DeadlineReached, actions),
         }
     }
 
@@ -143,9 +165,22 @@ impl Driver {
                 bytes_max,
                 partitions,
             } => {
-                let fetch = self.fetch_job(wait, bytes_max, partitions);
+                let limits = self.fetch_limits(Side::Source, wait, bytes_max);
+                let fetch = self.fetch_job(Purpose::Copy, Side::Source, limits, partitions);
                 let job = Job::Fetch { request, fetch };
                 self.queue(Side::Source, node, Lane::Fetch(lane), job);
+            }
+            Action::FetchWindow {
+                request,
+                side,
+                node,
+                wait,
+                bytes_max,
+                partitions,
+            } => {
+                let limits = self.fetch_limits(side, wait, bytes_max);
+                let fetch = self.fetch_job(Purpose::Window, side, limits, partitions);
+                self.queue(side, node, Lane::Window, Job::Fetch { request, fetch });
             }
             Action::Produce {
                 request,
@@ -171,37 +206,40 @@ impl Driver {
         None
     }
 
-    fn fetch_job(
-        &self,
-        wait: Duration,
-        bytes_max: usize,
-        partitions: Vec<FetchPartition>,
-    ) -> FetchJob {
-        let named = partitions
-            .into_iter()
-            .filter_map(|partition| Some((partition, self.name_of(Side::Source, partition.id)?)));
-        FetchJob {
-            isolation_level: self.options.isolation_level,
+    /// The source is read as copying reads it; of the target all that is there to be read.
+    fn fetch_limits(&self, side: Side, wait: Duration, bytes_max: usize) -> FetchLimits {
+        FetchLimits {
+            isolation_level: match side {
+                Side::Source => self.options.isolation_level,
+                Side::Target => 0,
+            },
             wait,
             bytes_max,
-            partitions: named.collect(),
+        }
+    }
+
+    fn fetch_job(
+        &self,
+        purpose: Purpose,
+        side: Side,
+        limits: FetchLimits,
+        partitions: Vec<FetchPartition>,
+    ) -> FetchJob {
+        let partitions = partitions.into_iter().map(|one| (one.id, one));
+        FetchJob {
+            purpose,
+            limits,
+            partitions: self.named(side, partitions),
         }
     }
 
     fn produce(&mut self, request: RequestId, node: i32, batches: Vec<(PartitionId, Outgoing)>) {
-        let named = batches
-            .into_iter()
-            .filter_map(|(id, batch)| Some((id, batch, self.name_of(Side::Target, id)?)));
         let produce = ProduceJob {
             timeout: self.options.request_timeout,
-            batches: named.collect(),
+            batches: self.named(Side::Target, batches),
         };
-        self.queue(
-            Side::Target,
-            node,
-            Lane::Produce(0),
-            Job::Produce { request, produce },
-        );
+        let job = Job::Produce { request, produce };
+        self.queue(Side::Target, node, Lane::Produce(0), job);
     }
 
     fn queue(&mut self, side: Side, node: i32, lane: Lane, job: Job) {
@@ -217,28 +255,87 @@ impl Driver {
 
     /// Performs an action that is one question with one answer, in a task of its own.
     fn ask(&self, action: Action) {
-        let (ends, events) = (self.ends.clone(), self.events.clone());
-        let names = self.names_for(&action);
-        let timeout = self.options.request_timeout;
+        match action {
+            Action::AskLogRanges {
+                request,
+                side,
+                node,
+                partitions,
+            } => {
+                let (cluster, asked) = (self.ends.side(side).clone(), self.named(side, partitions));
+                self.answer(async move {
+                    let result = admin::log_ranges(&cluster, side, node, &asked).await;
+                    Some(Event::LogRanges { request, result })
+                });
+            }
+            Action::AskProducers {
+                request,
+                node,
+                partitions,
+            } => {
+                let partitions = partitions.into_iter().map(|id| (id, ()));
+                let cluster = self.ends.target.clone();
+                let asked = self.named(Side::Target, partitions);
+                self.answer(async move {
+                    let result = admin::active_producers(&cluster, node, &asked).await;
+                    Some(Event::Producers { request, result })
+                });
+            }
+            Action::AskEpochEnds {
+                request,
+                side,
+                node,
+                partitions,
+            } => {
+                let partitions = partitions.into_iter().map(|one| (one.id, one));
+                let (cluster, asked) = (self.ends.side(side).clone(), self.named(side, partitions));
+                self.answer(async move {
+                    let result = admin::epoch_ends(&cluster, node, &asked).await;
+                    Some(Event::EpochEnds { request, result })
+                });
+            }
+            Action::AskOffsetsForTimes {
+                request,
+                node,
+                partitions,
+            } => {
+                let cluster = self.ends.target.clone();
+                let asked = self.named(Side::Target, partitions);
+                self.answer(async move {
+                    let result = admin::offsets_for_times(&cluster, node, &asked).await;
+                    Some(Event::OffsetsForTimes { request, result })
+                });
+            }
+            other => {
+                let (ends, timeout) = (self.ends.clone(), self.options.request_timeout);
+                self.answer(async move { questions::answer(&ends, other, timeout).await });
+            }
+        }
+    }
+
+    fn answer(&self, answer: impl Future<Output = Option<Event>> + Send + 'static) {
+        let events = self.events.clone();
         tokio::spawn(async move {
             // Nobody listens once the flow has ended.
-            if let Some(event) = answer(&ends, action, names, timeout).await {
+            if let Some(event) = answer.await {
                 let _ = events.send(event);
             }
         });
     }
 
-    fn names_for(&self, action: &Action) -> Vec<(PartitionId, Name)> {
-        let Action::AskLogRanges { partitions, .. } = action else {
-            return Vec::new();
-        };
-        let named = partitions
-            .iter()
-            .filter_map(|(id, _)| Some((*id, self.name_of(Side::Source, *id)?)));
+    /// How requests to one side call partitions.
+    fn named<T>(
+        &self,
+        side: Side,
+        asked: impl IntoIterator<Item = (PartitionId, T)>,
+    ) -> Vec<Named<T>> {
+        let named = asked.into_iter().filter_map(|(id, ask)| {
+            let name = self.name_of(side, id)?;
+            Some(Named { id, name, ask })
+        });
         named.collect()
     }
 
-    /// How requests to one side call a partition.
     fn name_of(&self, side: Side, id: PartitionId) -> Option<Name> {
         let names = self.flow.names(id)?;
         let (topic, topic_id) = match side {
@@ -251,58 +348,4 @@ impl Driver {
             partition: names.partition,
         })
     }
-}
-
-async fn answer(
-    ends: &Ends,
-    action: Action,
-    names: Vec<(PartitionId, Name)>,
-    timeout: Duration,
-) -> Option<Event> {
-    let Ends { source, target } = ends;
-    Some(match action {
-        Action::AskMetadata(side) => {
-            let result = ends.side(side).refresh_metadata(Topics::All).await;
-            let result = result
-                .map(|metadata| convert::cluster_view(&metadata))
-                .map_err(|error| convert::failure(&error));
-            Event::Metadata { side, result }
-        }
-        Action::AskConfigs(topics) => Event::Configs(admin::topic_configs(source, topics).await),
-        Action::CreateTopics(topics) => {
-            Event::TopicsCreated(admin::create_topics(target, &topics, timeout).await)
-        }
-        Action::AddPartitions(topics) => {
-            Event::PartitionsAdded(admin::add_partitions(target, &topics, timeout).await)
-        }
-        Action::LoadPositions(topic) => {
-            let records = topic_reader::read_all(target, &topic).await;
-            Event::PositionsLoaded(records.map(positions::stored_records))
-        }
-        Action::StorePositions {
-            topic,
-            partition_count,
-            records,
-        } => Event::PositionsStored(
-            positions::store(target, &topic, partition_count, records, timeout).await,
-        ),
-        Action::AskLogRanges { request, node, .. } => Event::LogRanges {
-            request,
-            result: admin::log_ranges(source, node, &names).await,
-        },
-        Action::AskProducerId(partition) => Event::ProducerId {
-            partition,
-            result: admin::producer_id(target).await,
-        },
-        Action::ReadState { .. }
-        | Action::WriteState { .. }
-        | Action::AskProducers { .. }
-        | Action::AskEpochEnds { .. }
-        | Action::AskOffsetsForTimes { .. }
-        | Action::FetchWindow { .. }
-        | Action::InspectTopics { .. } => todo!(),
-        Action::Fetch { .. } | Action::Produce { .. } | Action::Report(_) | Action::Stopped => {
-            return None;
-        }
-    })
 }

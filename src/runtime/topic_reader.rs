@@ -1,252 +1,208 @@
-//! Reads a whole topic, from its start to the end it has when reading begins.
-//!
-//! For small topics such as the compacted ones that hold positions: everything read is kept.
-//! Records of aborted transactions are left out.
+//! Reads small topics, from their start or from given offsets to the end they have when reading
+//! begins.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use kmirror_protocol::{
-    messages::{
-        FetchRequest,
-        fetch::{FetchRequestPartition, FetchRequestTopic, FetchResponsePartition},
-    },
-    records::{BatchHeader, LogEntry, batches, decompress, records},
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use kmirror_protocol::{ErrorCode, wire::Uuid};
+use tokio::task::JoinSet;
+
+pub use super::exchange::reading::OwnedRecord;
 use super::{
     admin,
-    convert::{failure, refusal},
-    lane::Name,
+    convert::{ask, ask_on, decoded, failure, lost},
+    exchange::{Name, Named, offsets::ANY_EPOCH, reading::Reading},
 };
 use crate::{
-    cluster::{Cluster, SendOptions, To, Topics},
-    flow::{Failure, LogRange, PartitionId, aborted::AbortedFilter, limits},
+    cluster::{Cluster, Lane, To, Topics},
+    flow::{Failure, LogRange, PartitionId, Side, StateLogRecord, StateRead, limits},
 };
 
-/// Bytes in one Fetch answer.
-const FETCH_BYTES_MAX: i32 = 4 << 20;
-
-/// Bytes of one partition in one Fetch answer.
-const PARTITION_BYTES_MAX: i32 = 1 << 20;
-
-/// Reads committed records only.
-const READ_COMMITTED: i8 = 1;
-
-/// A record of the topic, owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedRecord {
-    /// The partition it lies in.
-    pub partition: i32,
-    /// Its offset there.
-    pub offset: i64,
-    /// Its timestamp as a consumer sees it, in milliseconds.
-    pub timestamp: i64,
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value.
-    pub value: Option<Vec<u8>>,
-    /// Its headers, in order.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-/// Reads all records of `topic`, partition by partition in offset order.
+/// Reads all records of `topic`, partition by partition in offset order. What an open transaction
+/// hides is left out.
 ///
 /// # Errors
 ///
 /// The first [`Failure`]; nothing is retried here.
 pub async fn read_all(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
     let mut read = Vec::new();
-    for (node, names) in leaders(cluster, topic).await? {
-        let ranges = admin::log_ranges(cluster, node, &names).await?;
-        let mut reader = LeaderReader {
-            cluster,
-            topic,
-            node,
-            left: BTreeMap::new(),
-        };
-        for (id, range) in ranges {
+    for (node, mut reading) in readings(cluster, topic, &BTreeMap::new()).await? {
+        drain(cluster, node, &mut reading, &mut read).await?;
+    }
+    Ok(read)
+}
+
+/// Reads the records of `topic` from these offsets, by partition; from its start where a partition
+/// is not named, or where what is asked for has been deleted. Where nothing is new, waits up to
+/// `wait` for something. Records without a key are left out.
+///
+/// # Errors
+///
+/// The first [`Failure`]: `OFFSET_OUT_OF_RANGE` when a partition ends before the offset asked for,
+/// so that it is not the log that was read before; `UNKNOWN_TOPIC_OR_PARTITION` or
+/// `UNKNOWN_TOPIC_ID` when the topic is gone; `NoAnswer` while an open transaction hides records.
+pub async fn read_from(
+    cluster: &Cluster,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
+    wait: Duration,
+) -> Result<StateRead, Failure> {
+    let deadline = Instant::now() + wait;
+    let readings = readings(cluster, topic, from).await?;
+    let is_new = readings.values().any(|reading| !reading.is_done());
+    let mut read = Vec::new();
+    let mut next_offsets = BTreeMap::new();
+    let mut polls = JoinSet::new();
+    for (node, mut reading) in readings {
+        if is_new {
+            drain(cluster, node, &mut reading, &mut read).await?;
+            if let Some((partition, offset)) = reading.held_back() {
+                return Err(Failure::NoAnswer(format!(
+                    "{topic}-{partition} cannot be read beyond offset {offset}: a transaction is \
+                     open there"
+                )));
+            }
+        } else {
+            let following = reading.go_on();
+            polls.spawn(follow(cluster.clone(), node, following, deadline));
+        }
+        next_offsets.extend(reading.next_offsets());
+    }
+    while let Some(poll) = polls.join_next().await {
+        let (reading, found) = poll.map_err(|error| lost(&error))??;
+        next_offsets.extend(reading.next_offsets());
+        if !found.is_empty() {
+            read = found;
+            break;
+        }
+    }
+    Ok(StateRead {
+        records: read.into_iter().filter_map(keyed).collect(),
+        next_offsets,
+    })
+}
+
+fn keyed(record: OwnedRecord) -> Option<StateLogRecord> {
+    Some(StateLogRecord {
+        partition: record.partition,
+        offset: record.offset,
+        key: record.key?,
+        value: record.value,
+    })
+}
+
+/// What there is to read, by the broker that leads it.
+async fn readings(
+    cluster: &Cluster,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
+) -> Result<BTreeMap<i32, Reading>, Failure> {
+    let mut readings = BTreeMap::new();
+    for (node, partitions) in leaders(cluster, topic).await? {
+        // What can be read, whichever side the cluster is of.
+        let ranges = admin::log_ranges(cluster, Side::Source, node, &partitions).await?;
+        let mut ranges: BTreeMap<PartitionId, _> = ranges.into_iter().collect();
+        let mut left = BTreeMap::new();
+        let mut topic_id = Uuid::ZERO;
+        for Named { id, name, .. } in partitions {
+            let Some(range) = ranges.remove(&id) else {
+                return Err(Failure::Malformed(format!(
+                    "broker {node} left {topic}-{} out of its answer",
+                    name.partition
+                )));
+            };
             let LogRange {
                 start_offset,
                 end_offset,
             } = range?;
-            let name = names
-                .iter()
-                .find(|(other, _)| *other == id)
-                .map(|(_, name)| name);
-            if let Some(name) = name.filter(|_| start_offset < end_offset) {
-                reader
-                    .left
-                    .insert(name.partition, (start_offset, end_offset));
+            let wanted = from.get(&name.partition).copied().unwrap_or(start_offset);
+            if wanted > end_offset {
+                let words = format!(
+                    "{topic}-{} was read up to offset {wanted} before and ends at {end_offset} now",
+                    name.partition
+                );
+                return Err(Failure::Refused(
+                    ErrorCode::OFFSET_OUT_OF_RANGE,
+                    Some(words),
+                ));
             }
+            left.insert(name.partition, wanted.max(start_offset)..end_offset);
+            topic_id = name.topic_id;
         }
-        while !reader.left.is_empty() {
-            reader.fetch(&mut read).await?;
-        }
+        readings.insert(node, Reading::new(Arc::from(topic), topic_id, left));
     }
-    Ok(read)
+    Ok(readings)
+}
+
+async fn drain(
+    cluster: &Cluster,
+    node: i32,
+    reading: &mut Reading,
+    read: &mut Vec<OwnedRecord>,
+) -> Result<(), Failure> {
+    while !reading.is_done() {
+        let question = reading.request(limits::FETCH_WAIT);
+        let answer = ask(cluster, To::Node(node), question).await?;
+        reading.take(&decoded(&answer)?, read)?;
+    }
+    Ok(())
+}
+
+/// Waits for records until there are some or the time is over.
+///
+/// Each request waits for a short while only: the connection is soon free again when another
+/// broker's records end the waiting.
+async fn follow(
+    cluster: Cluster,
+    node: i32,
+    mut reading: Reading,
+    deadline: Instant,
+) -> Result<(Reading, Vec<OwnedRecord>), Failure> {
+    let mut read = Vec::new();
+    while read.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let question = reading.request(left.min(limits::FETCH_WAIT));
+        let answer = ask_on(&cluster, node, Lane::Watch, question).await?;
+        reading.take(&decoded(&answer)?, &mut read)?;
+    }
+    Ok((reading, read))
 }
 
 /// The partitions of a topic by their leader.
 async fn leaders(
     cluster: &Cluster,
     topic: &str,
-) -> Result<BTreeMap<i32, Vec<(PartitionId, Name)>>, Failure> {
+) -> Result<BTreeMap<i32, Vec<Named<i32>>>, Failure> {
     let metadata = cluster
         .refresh_metadata(Topics::named([topic]))
         .await
-        .map_err(|err| failure(&err))?;
-    let view = metadata
-        .topic(topic)
-        .ok_or_else(|| Failure::NoAnswer(format!("topic {topic} is not in the metadata")))?;
-    let mut by_node: BTreeMap<i32, Vec<(PartitionId, Name)>> = BTreeMap::new();
+        .map_err(|error| failure(&error))?;
+    let Some(view) = metadata.topic(topic) else {
+        let code = metadata.topic_error(topic);
+        let code = code.unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        return Err(Failure::Refused(code, Some(format!("topic {topic}"))));
+    };
+    let mut by_node: BTreeMap<i32, Vec<Named<i32>>> = BTreeMap::new();
     for (number, partition) in (0..).zip(&view.partitions) {
-        let leader = partition.leader.ok_or_else(|| {
-            Failure::NoAnswer(format!(
-                "partition {topic}-{} has no leader",
-                partition.index
-            ))
-        })?;
-        let name = Name {
-            topic: Arc::clone(&view.name),
-            topic_id: view.id.unwrap_or_default(),
-            partition: partition.index,
-        };
-        by_node
-            .entry(leader.node)
-            .or_default()
-            .push((PartitionId(number), name));
-    }
-    Ok(by_node)
-}
-
-/// Reads what one broker leads.
-struct LeaderReader<'a> {
-    cluster: &'a Cluster,
-    topic: &'a str,
-    node: i32,
-    /// Per partition the next offset, and the end.
-    left: BTreeMap<i32, (i64, i64)>,
-}
-
-impl LeaderReader<'_> {
-    async fn fetch(&mut self, read: &mut Vec<OwnedRecord>) -> Result<(), Failure> {
-        let partitions = self
-            .left
-            .iter()
-            .map(|(partition, (next, _))| FetchRequestPartition {
-                partition: *partition,
-                fetch_offset: *next,
-                partition_max_bytes: PARTITION_BYTES_MAX,
-                ..FetchRequestPartition::default()
-            });
-        let request = FetchRequest {
-            max_wait_ms: admin::millis(limits::FETCH_WAIT),
-            min_bytes: 1,
-            max_bytes: FETCH_BYTES_MAX,
-            isolation_level: READ_COMMITTED,
-            topics: vec![FetchRequestTopic {
-                topic: self.topic,
-                partitions: partitions.collect(),
-                ..FetchRequestTopic::default()
-            }]
-            .into(),
-            ..FetchRequest::default()
-        };
-        // By name: this reader has no topic id to lose.
-        let options = SendOptions {
-            version_max: Some(12),
-            ..SendOptions::default()
-        };
-        let answer = self
-            .cluster
-            .request_with(To::Node(self.node), &request, options)
-            .await
-            .map_err(|err| failure(&err))?;
-        let response = answer.decode().map_err(|err| failure(&err))?;
-        refusal(response.error_code, None)?;
-        for partition in response.responses.iter().flat_map(|topic| topic.partitions) {
-            refusal(partition.error_code, None)?;
-            self.take(&partition, read)?;
-        }
-        Ok(())
-    }
-
-    fn take(
-        &mut self,
-        partition: &FetchResponsePartition<'_>,
-        read: &mut Vec<OwnedRecord>,
-    ) -> Result<(), Failure> {
-        let Some((next, end)) = self.left.get_mut(&partition.partition_index) else {
-            return Ok(());
-        };
-        // Nothing more can come before the first open transaction.
-        let stable = partition.last_stable_offset;
-        let blob = partition
-            .records
-            .as_ref()
-            .map_or(&[][..], |records| records.as_slice());
-        let aborted = partition.aborted_transactions.iter().flatten().collect();
-        let mut filter = AbortedFilter::new(aborted);
-        for entry in batches(blob) {
-            let LogEntry::Batch(batch) = entry.map_err(|err| unreadable(&err))? else {
-                return Err(Failure::Malformed(String::from(
-                    "records in message format v0 or v1 are not supported yet",
-                )));
-            };
-            let is_skipped = filter.is_aborted(&batch.header, batch.payload)
-                || batch.header.attributes.is_control();
-            if !is_skipped {
-                decode(
-                    partition.partition_index,
-                    &batch.header,
-                    batch.payload,
-                    *next,
-                    read,
-                )?;
-            }
-            *next = batch.header.next_offset().max(*next);
-        }
-        if *next >= *end || (stable >= 0 && *next >= stable) {
-            self.left.remove(&partition.partition_index);
-        }
-        Ok(())
-    }
-}
-
-fn decode(
-    partition: i32,
-    header: &BatchHeader,
-    payload: &[u8],
-    next_offset: i64,
-    read: &mut Vec<OwnedRecord>,
-) -> Result<(), Failure> {
-    let codec = header
-        .attributes
-        .compression()
-        .map_err(|err| unreadable(&err))?;
-    let plain = decompress(codec, payload, limits::DECOMPRESSED_BYTES_MAX)
-        .map_err(|err| unreadable(&err))?;
-    for record in records(&plain, header.record_count) {
-        let record = record.map_err(|err| unreadable(&err))?;
-        let offset = record.offset(header);
-        if offset < next_offset {
-            continue;
-        }
-        let headers = record.headers.iter();
-        read.push(OwnedRecord {
-            partition,
-            offset,
-            timestamp: record.timestamp(header),
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: headers
-                .map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec)))
-                .collect(),
+        let index = partition.index;
+        let leader = partition
+            .leader
+            .ok_or_else(|| Failure::NoAnswer(format!("partition {topic}-{index} has no leader")))?;
+        by_node.entry(leader.node).or_default().push(Named {
+            id: PartitionId(number),
+            name: Name {
+                topic: Arc::clone(&view.name),
+                topic_id: view.id.unwrap_or_default(),
+                partition: index,
+            },
+            ask: ANY_EPOCH,
         });
     }
-    Ok(())
-}
-
-fn unreadable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::Malformed(error.to_string())
+    Ok(by_node)
 }

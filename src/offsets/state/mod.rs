@@ -14,11 +14,13 @@
 //!
 //! Pure: no I/O, no clock.
 
+mod format;
+
 use std::sync::Arc;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::source_offsets::StoredRecord;
+pub use self::format::{decode, encode, encode_deletion};
 
 /// The format version of keys and values written here.
 pub const VERSION: u64 = 1;
@@ -106,7 +108,7 @@ pub struct RecordIdentity {
 }
 
 /// A point up to which source and target were known to agree when it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// Counts the anchors of a partition; its trailing zeros choose the slot.
     pub counter: u64,
@@ -168,6 +170,16 @@ pub enum GapCause {
     Recreated,
 }
 
+impl std::fmt::Display for GapCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "deleted by the source before they were copied",
+            Self::Truncated => "lost by the source",
+            Self::Recreated => "the topic was created again",
+        })
+    }
+}
+
 /// What a record is about: the latest record of each key counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey {
@@ -197,6 +209,13 @@ pub enum Kind {
         /// Its first offset.
         from_offset: i64,
     },
+}
+
+impl Kind {
+    /// Not above any other kind.
+    pub const FIRST: Self = Self::Claim {
+        producer_id: i64::MIN,
+    };
 }
 
 impl StateRecord {
@@ -231,17 +250,5 @@ pub enum Unusable {
     Newer(u64),
 }
 
-/// Writes a record.
-#[must_use]
-pub fn encode(record: &StateRecord) -> StoredRecord {
-    todo!("{record:?}")
-}
-
-/// Reads a record; `None` in place of an entry is the deletion of its key.
-///
-/// # Errors
-///
-/// [`Unusable`] says why the bytes mean nothing here.
-pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
-    todo!("{key:?} {value:?}")
-}
+#[cfg(test)]
+mod tests;

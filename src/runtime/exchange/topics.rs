@@ -1,0 +1,193 @@
+//! Metadata, DescribeConfigs, CreateTopics, CreatePartitions: what topics there are, how they are
+//! configured, and more of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kmirror_protocol::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse,
+    create_partitions::CreatePartitionsTopic,
+    create_topics::{CreatableTopic, CreatableTopicConfig},
+    describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult},
+};
+
+use super::{Question, millis, refusal};
+use crate::{
+    cluster::Metadata,
+    flow::{
+        ClusterView, ConfigEntry, ConfigOrigin, Failure, NewTopic, PartitionView, TopicConfig,
+        TopicView,
+    },
+};
+
+/// `ConfigResource.Type.TOPIC`.
+const TOPIC_RESOURCE: i8 = 2;
+
+/// What an answer says of each topic.
+pub type PerTopic = Vec<(Arc<str>, Result<(), Failure>)>;
+
+/// The topics and leaders of a cluster, as [`Metadata::merge`] has put them together.
+#[must_use]
+pub fn cluster_view(metadata: &Metadata) -> ClusterView {
+    let topics = metadata.topics().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let view = PartitionView {
+                leader: partition.leader.map(|leader| leader.node),
+                leader_epoch: partition.leader_epoch.unwrap_or(-1),
+                replica_count: partition.replica_count,
+            };
+            (partition.index, view)
+        });
+        let view = TopicView {
+            topic_id: topic.id.unwrap_or_default(),
+            partitions: partitions.collect(),
+        };
+        (Arc::clone(&topic.name), view)
+    });
+    ClusterView {
+        cluster_id: metadata.cluster_id().map(ToString::to_string),
+        topics: topics.collect(),
+    }
+}
+
+/// Asks for the configuration of topics; any broker has it.
+#[must_use]
+pub fn describe_configs(topics: &[Arc<str>]) -> Question<DescribeConfigsRequest<'_>> {
+    let resources = topics.iter().map(|topic| DescribeConfigsResource {
+        resource_type: TOPIC_RESOURCE,
+        resource_name: topic,
+        configuration_keys: None,
+    });
+    Question::from(DescribeConfigsRequest {
+        resources: resources.collect(),
+        ..DescribeConfigsRequest::default()
+    })
+}
+
+/// The configuration of `topics`; those that are gone are left out.
+///
+/// # Errors
+///
+/// The refusal of the first topic that may not be described.
+pub fn described_configs(
+    response: &DescribeConfigsResponse<'_>,
+    topics: &[Arc<str>],
+) -> Result<Vec<TopicConfig>, Failure> {
+    let asked: BTreeSet<Arc<str>> = topics.iter().map(Arc::clone).collect();
+    let mut configs = Vec::with_capacity(asked.len());
+    for result in &response.results {
+        let Some(topic) = asked.get::<str>(result.resource_name) else {
+            continue;
+        };
+        match refusal(result.error_code, result.error_message) {
+            Ok(()) => configs.push(TopicConfig {
+                topic: Arc::clone(topic),
+                entries: result.configs.iter().map(config_entry).collect(),
+            }),
+            Err(failure) if failure.is_missing_topic() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(configs)
+}
+
+fn config_entry(entry: DescribeConfigsResourceResult<'_>) -> ConfigEntry {
+    ConfigEntry {
+        name: entry.name.to_owned(),
+        value: entry.value.map(String::from),
+        // `DescribeConfigsResponse.ConfigSource`: 1 topic, 2 and 3 dynamic, 4 static, 5 default.
+        origin: match entry.config_source {
+            1..=3 => ConfigOrigin::Set,
+            5 => ConfigOrigin::Default,
+            _ => ConfigOrigin::StaticBroker,
+        },
+        is_read_only: entry.read_only,
+        is_sensitive: entry.is_sensitive,
+    }
+}
+
+/// Creates topics; the controller must be asked.
+#[must_use]
+pub fn create_topics(topics: &[NewTopic], timeout: Duration) -> Question<CreateTopicsRequest<'_>> {
+    let wanted = topics.iter().map(|topic| CreatableTopic {
+        name: &topic.name,
+        num_partitions: topic.partition_count,
+        replication_factor: topic.replication_factor,
+        configs: topic
+            .configs
+            .iter()
+            .map(|(name, value)| CreatableTopicConfig {
+                name,
+                value: Some(value),
+            })
+            .collect(),
+        ..CreatableTopic::default()
+    });
+    Question::from(CreateTopicsRequest {
+        topics: wanted.collect(),
+        timeout_ms: millis(timeout),
+        ..CreateTopicsRequest::default()
+    })
+}
+
+/// What became of each of `topics`.
+#[must_use]
+pub fn created_topics(response: &CreateTopicsResponse<'_>, topics: &[NewTopic]) -> PerTopic {
+    let results = response.topics.iter();
+    let results = results.map(|topic| {
+        let outcome = refusal(topic.error_code, topic.error_message);
+        (topic.name, outcome)
+    });
+    per_topic(topics.iter().map(|topic| &topic.name), results.collect())
+}
+
+/// Raises partition counts, each to the given number; the controller must be asked.
+#[must_use]
+pub fn create_partitions(
+    topics: &[(Arc<str>, i32)],
+    timeout: Duration,
+) -> Question<CreatePartitionsRequest<'_>> {
+    let wanted = topics.iter().map(|(name, count)| CreatePartitionsTopic {
+        name,
+        count: *count,
+        assignments: None,
+    });
+    Question::from(CreatePartitionsRequest {
+        topics: wanted.collect(),
+        timeout_ms: millis(timeout),
+        ..CreatePartitionsRequest::default()
+    })
+}
+
+/// What became of each of `topics`.
+#[must_use]
+pub fn created_partitions(
+    response: &CreatePartitionsResponse<'_>,
+    topics: &[(Arc<str>, i32)],
+) -> PerTopic {
+    let results = response.results.iter();
+    let results = results.map(|topic| {
+        let outcome = refusal(topic.error_code, topic.error_message);
+        (topic.name, outcome)
+    });
+    per_topic(topics.iter().map(|(name, _)| name), results.collect())
+}
+
+fn per_topic<'a>(
+    asked: impl Iterator<Item = &'a Arc<str>>,
+    mut results: BTreeMap<&str, Result<(), Failure>>,
+) -> PerTopic {
+    let left_out = || {
+        let words = "the broker left the topic out of its answer";
+        Err(Failure::Malformed(String::from(words)))
+    };
+    let each = asked.map(|name| {
+        let result = results.remove(&**name);
+        (Arc::clone(name), result.unwrap_or_else(left_out))
+    });
+    each.collect()
+}

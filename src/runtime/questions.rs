@@ -1,0 +1,83 @@
+//! Actions that are one question to a cluster as a whole, with one answer.
+
+use std::time::Duration;
+
+use super::{
+    admin, convert, driver::Ends, exchange::topics, topic_reader, topic_reader::OwnedRecord,
+    topic_writer,
+};
+use crate::{
+    cluster::Topics,
+    flow::{Action, Event},
+    offsets::source_offsets::StoredRecord,
+};
+
+/// Performs an action; `None` for one that is no such question.
+pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Option<Event> {
+    let Ends { source, target } = ends;
+    Some(match action {
+        Action::AskMetadata(side) => {
+            let result = ends.side(side).refresh_metadata(Topics::All).await;
+            let result = result
+                .map(|metadata| topics::cluster_view(&metadata))
+                .map_err(|error| convert::failure(&error));
+            Event::Metadata { side, result }
+        }
+        Action::AskConfigs(topics) => Event::Configs(admin::topic_configs(source, topics).await),
+        Action::InspectTopics { side, topics } => Event::TopicsInspected {
+            side,
+            result: admin::topic_configs(ends.side(side), topics).await,
+        },
+        Action::CreateTopics(topics) => {
+            Event::TopicsCreated(admin::create_topics(target, &topics, timeout).await)
+        }
+        Action::AddPartitions(topics) => {
+            Event::PartitionsAdded(admin::add_partitions(target, &topics, timeout).await)
+        }
+        Action::LoadPositions(topic) => {
+            let records = topic_reader::read_all(target, &topic).await;
+            let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
+            Event::PositionsLoaded(stored)
+        }
+        Action::StorePositions {
+            topic,
+            partition_count,
+            records,
+        } => {
+            let appended =
+                topic_writer::append(target, &topic, partition_count, &records, timeout).await;
+            Event::PositionsStored(appended.map(drop))
+        }
+        Action::ReadState { topic, from, wait } => {
+            Event::StateRead(topic_reader::read_from(target, &topic, &from, wait).await)
+        }
+        Action::WriteState {
+            topic,
+            partition_count,
+            records,
+        } => Event::StateWritten(
+            topic_writer::append(target, &topic, partition_count, &records, timeout).await,
+        ),
+        Action::AskProducerId(partition) => Event::ProducerId {
+            partition,
+            result: admin::producer_id(target).await,
+        },
+        Action::AskLogRanges { .. }
+        | Action::AskProducers { .. }
+        | Action::AskEpochEnds { .. }
+        | Action::AskOffsetsForTimes { .. }
+        | Action::FetchWindow { .. }
+        | Action::Fetch { .. }
+        | Action::Produce { .. }
+        | Action::Report(_)
+        | Action::Stopped => return None,
+    })
+}
+
+/// A record of the offsets topic; one without a key means nothing.
+fn stored(record: OwnedRecord) -> Option<StoredRecord> {
+    Some(StoredRecord {
+        key: record.key?,
+        value: record.value,
+    })
+}

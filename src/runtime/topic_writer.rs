@@ -1,0 +1,82 @@
+//! Writes records to small compacted topics, each to the partition of its key.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::{
+    convert::{ask, decoded, lost},
+    exchange::writing::{self, Round},
+    now_ms,
+};
+use crate::{
+    cluster::{Cluster, To, Topics},
+    flow::Failure,
+    offsets::source_offsets::StoredRecord,
+};
+
+/// Appends records in their order, and waits until all replicas in sync have them. Returns the
+/// offset of the last one by partition.
+///
+/// Writing a record twice does no harm there, so nothing here is idempotent: what was not answered
+/// in time may still be appended later.
+///
+/// # Errors
+///
+/// A [`Failure`]; some of the records may have been appended.
+pub async fn append(
+    cluster: &Cluster,
+    topic: &Arc<str>,
+    partition_count: i32,
+    records: &[StoredRecord],
+    timeout: Duration,
+) -> Result<BTreeMap<i32, i64>, Failure> {
+    let mut last_offsets = BTreeMap::new();
+    for round in writing::rounds(partition_count, records, now_ms())? {
+        match append_round(cluster, topic, round, timeout).await {
+            Ok(appended) => last_offsets.extend(appended),
+            Err(failure) => {
+                // The leader may have moved; whoever wants the records written tries again.
+                let _ = cluster.refresh_metadata(Topics::named([&**topic])).await;
+                return Err(failure);
+            }
+        }
+    }
+    Ok(last_offsets)
+}
+
+/// Appends to all leaders at once, and hears all of them before it says what failed.
+async fn append_round(
+    cluster: &Cluster,
+    topic: &Arc<str>,
+    round: Round,
+    timeout: Duration,
+) -> Result<BTreeMap<i32, i64>, Failure> {
+    let metadata = cluster.metadata();
+    let mut by_node: BTreeMap<i32, Round> = BTreeMap::new();
+    for (index, batch) in round {
+        let leader = metadata
+            .leader(topic, index)
+            .ok_or_else(|| Failure::NoAnswer(format!("{topic}-{index} has no leader")))?;
+        by_node.entry(leader.node).or_default().insert(index, batch);
+    }
+    let mut requests = JoinSet::new();
+    for (node, round) in by_node {
+        let (cluster, topic) = (cluster.clone(), Arc::clone(topic));
+        requests.spawn(async move {
+            let question = writing::produce(&topic, timeout, &round);
+            let answer = ask(&cluster, To::Node(node), question).await?;
+            writing::appended(&decoded(&answer)?, &round)
+        });
+    }
+    let mut outcome = Ok(BTreeMap::new());
+    while let Some(answer) = requests.join_next().await {
+        let answer = answer.unwrap_or_else(|error| Err(lost(&error)));
+        match (&mut outcome, answer) {
+            (Ok(last_offsets), Ok(appended)) => last_offsets.extend(appended),
+            (Ok(_), Err(failure)) => outcome = Err(failure),
+            (Err(_), _) => {}
+        }
+    }
+    outcome
+}
