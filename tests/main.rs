@@ -5,6 +5,8 @@ mod cli;
 mod clients;
 mod conformance;
 mod engine;
+mod fault_proxy;
+mod kills;
 mod layering;
 mod readme;
 mod real_kafka_harness;
