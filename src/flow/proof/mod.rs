@@ -242,9 +242,13 @@ impl Proof {
             is_source_short: self.is_source_short,
         };
         let is_run = tally.is_run && unmatched_own == 0;
-        // What was passed by counting counts only when all that follows agrees.
-        let is_counted = self.start.is_target_cut && self.start.next_sequence.is_some();
-        if self.is_void || (is_counted && !self.start.is_source_cut && !is_run) {
+        let is_void = match self.skip {
+            Skip::Nothing => self.is_void,
+            Skip::ToFirstOwn => true,
+            // What was passed by counting counts only when all that follows agrees.
+            Skip::Records(_) => self.is_void || !is_run,
+        };
+        if is_void {
             return Some(verdict);
         }
         verdict.source_offset = self.source.position();
