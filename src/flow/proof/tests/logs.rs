@@ -381,6 +381,11 @@ impl TargetLog {
         });
     }
 
+    /// Leaves out offsets, as the cleaner does when it removes whole batches.
+    pub(super) fn skip(&mut self, offset_count: i64) {
+        self.log.end_offset += offset_count;
+    }
+
     /// Loses everything from `offset` on.
     pub(super) fn truncate(&mut self, offset: i64) {
         self.log

@@ -1,9 +1,11 @@
 //! The proof, rule by rule and at random against a simpler one.
 
+mod answers;
 mod logs;
 mod oracle;
 mod random;
 mod rules;
+mod tail;
 
 use self::logs::{SourceLog, TargetLog};
 use super::{Progress, Proof, ProofStart, Verdict, Wants};
