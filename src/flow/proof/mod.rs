@@ -14,13 +14,13 @@
 //!                               proven: a b c; the position is that of d; e is unmatched
 //! ```
 //!
-//! Any data record of the window may match, whoever wrote it; transactions and markers never do
-//! ([`tally`]). Where both sides stand at the start of a batch, the batches' bytes are compared and
-//! nothing is decompressed; elsewhere records are, one by one ([`cursor`]).
+//! Any data record of the window may match, whoever wrote it; transactions and markers never do.
+//! Where both sides stand at the start of a batch, the batches' bytes are compared and nothing is
+//! decompressed; elsewhere records are, one by one.
 //!
-//! Whether the lineage may go on is a second question: only when its records in the window are
-//! exactly the next ones of the source, under exactly the next sequence numbers, still stands for
-//! each sequence number the one record that any late writer would give it (R2, R6).
+//! Whether the lineage may go on is a second question. Only when its records in the window are
+//! exactly the next ones of the source, under exactly the next sequence numbers, will the next
+//! number go to the very record that a late writer would give it to (R2, R6).
 //!
 //! Pure: answers go in, [`Wants`] comes out. Holds at most one answer and one decompressed batch of
 //! each side. [`tail_proves`] is the cheap way for the common case.

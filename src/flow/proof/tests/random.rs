@@ -6,7 +6,11 @@ use super::{
     logs::{By, LINEAGE, Seen, SourceLog, Style, TargetLog, Written},
     oracle, prove,
 };
-use crate::flow::{Counters, intake, intake::Prepared, proof::ProofStart};
+use crate::flow::{
+    Counters, intake,
+    intake::Prepared,
+    proof::{ProofStart, Verdict},
+};
 
 /// How many seeds an ordinary run takes. `KMIRROR_SEEDS` asks for more, `KMIRROR_SEED` for one.
 const SEEDS: u64 = 3_000;
@@ -105,25 +109,9 @@ fn run(seed: u64) -> Reached {
         lead_in: usize::try_from(verdict.lead_in_records).unwrap(),
     };
     assert_eq!(found, expected);
-    assert!((start.source_offset..=source.end().max(start.source_offset)).contains(&position));
-    if position > start.source_offset {
-        assert_eq!(verdict.source_epoch, source.epoch_below(position));
-    }
-    let tail = target
-        .header_ending_at(start.target_end)
-        .filter(|_| start.target_offset < start.target_end);
-    assert_eq!(
-        verdict.tail.map(|tail| (tail.sequence, tail.leader_epoch)),
-        tail.map(|header| (header.last_sequence(), header.partition_leader_epoch))
-    );
+    check_ends(&case, &verdict);
     if verdict.continues {
-        let last = window.iter().rev().find_map(|written| match written.by {
-            By::Own(sequence) => Some(sequence),
-            _ => None,
-        });
-        let last = last.or(start.skip_to_sequence);
-        let next = last.map_or(start.next_sequence.unwrap(), |last| sequence_after(last, 1));
-        assert_eq!(verdict.next_sequence, next);
+        check_sequence(start, &window, &verdict);
     }
     if let Some(copied_end) = truth {
         assert!(verdict.continues);
@@ -142,6 +130,42 @@ fn run(seed: u64) -> Reached {
         partly_proven: (expected.proven > 0 && expected.proven < records.len()).into(),
         faultless: truth.is_some().into(),
     }
+}
+
+/// The position lies where it can, its epoch is that of the log there, and so is the tail.
+fn check_ends(case: &Case, verdict: &Verdict) {
+    let Case {
+        source,
+        target,
+        start,
+        ..
+    } = case;
+    let position = verdict.source_offset;
+    let end = source.end().max(start.source_offset);
+    assert!((start.source_offset..=end).contains(&position));
+    if position > start.source_offset {
+        assert_eq!(verdict.source_epoch, source.epoch_below(position));
+    }
+    let tail = target
+        .header_ending_at(start.target_end)
+        .filter(|_| start.target_offset < start.target_end);
+    assert_eq!(
+        verdict.tail.map(|tail| (tail.sequence, tail.leader_epoch)),
+        tail.map(|header| (header.last_sequence(), header.partition_leader_epoch))
+    );
+}
+
+/// The next sequence number follows the last that is known of.
+fn check_sequence(start: &ProofStart, window: &[Written], verdict: &Verdict) {
+    let last = window.iter().rev().find_map(|written| match written.by {
+        By::Own(sequence) => Some(sequence),
+        _ => None,
+    });
+    let next = match last.or(start.skip_to_sequence) {
+        Some(last) => sequence_after(last, 1),
+        None => start.next_sequence.unwrap(),
+    };
+    assert_eq!(verdict.next_sequence, next);
 }
 
 struct Case {

@@ -304,9 +304,9 @@ fn records_outside_the_window_do_not_count() {
 #[test]
 fn the_first_records_may_lack_counterparts_when_the_source_deleted_them() {
     let none = BatchProducer::NONE;
-    // The source starts at record 3 now; position, goes on, proven, unmatched, lead-in.
+    // The source starts at record 3 now. Position, goes on, proven, unmatched, lead-in.
     #[rustfmt::skip]
-    let cases: &[(&str, &[Step], (i64, bool, u64, u64, u64))] = &[
+    let cases: &[(&str, &[Step], Found)] = &[
         ("two deleted", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[3, 4])], (4, true, 2, 0, 2)),
         ("in one batch", &[Own(PLAIN, 10, &[1, 2, 3])], (3, true, 1, 0, 2)),
         ("with others before", &[Other(none, &[77]), Own(PLAIN, 10, &[1, 2, 3])], (3, true, 1, 0, 2)),
