@@ -1,7 +1,7 @@
 //! What answers do to a proof: useful ones, useless ones, damaged ones.
 
 use bytes::Bytes;
-use kmirror_protocol::records::Compression;
+use kmirror_protocol::records::{Compression, LogEntry, batches};
 
 use super::{
     logs::{PLAIN, Seen, Style, TargetLog},
@@ -235,6 +235,38 @@ fn old_formats_are_what_copying_makes_of_them() {
         let found = proof.verdict().unwrap();
         assert_eq!((found.source_offset, found.continues), (end_offset, true));
         assert_eq!(found.next_sequence, sequence);
+    }
+}
+
+#[test]
+fn a_position_among_holes_of_an_old_format_is_that_of_the_record_itself() {
+    let Some(Ok(LogEntry::Legacy(wrapper))) = batches(HOLES).next() else {
+        panic!("not a message of an old format");
+    };
+    let wrapped = wrapper.records(1 << 20).unwrap();
+    let offsets: Vec<i64> = wrapped.iter().map(|record| record.offset).collect();
+    let records: Vec<Seen> = wrapped
+        .iter()
+        .map(|record| Seen {
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: Vec::new(),
+        })
+        .collect();
+    assert_eq!(offsets.len(), 5);
+    assert!(offsets.windows(2).any(|pair| pair[0] + 1 < pair[1]));
+    for (count, offset) in offsets.iter().enumerate().skip(1) {
+        let mut target = TargetLog::default();
+        target.write_own(PLAIN, &records[..count], 10);
+        let mut proof = Proof::new(ProofStart {
+            source_offset: 1_000,
+            ..start(&target)
+        });
+        proof.take_target(target.fetch(0, usize::MAX)).unwrap();
+        proof.take_source(old(HOLES, 1_021)).unwrap();
+        let found = proof.verdict().unwrap();
+        assert_eq!((found.source_offset, found.continues), (*offset, true));
     }
 }
 
