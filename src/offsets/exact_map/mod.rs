@@ -254,7 +254,7 @@ impl ExactMap {
             }
         }
         if is_cut {
-            self.cut_count += 1;
+            self.cut_count = self.cut_count.saturating_add(1);
             for chunk in &mut self.chunks {
                 chunk.is_changed = true;
             }
