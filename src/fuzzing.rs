@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{cluster::fuzzing::frame, config::fuzzing::config};
+use crate::{
+    cluster::fuzzing::frame,
+    config::fuzzing::config,
+    offsets::fuzzing::{anchor, seeds},
+};
 
 fn heap_max(run: &mut dyn FnMut()) -> u64 {
     allocation_counter::measure(run).bytes_max
@@ -32,6 +36,17 @@ fn configuration_files_hold() {
     for file in files {
         println!("{}", file.display());
         config(&fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn records_of_the_state_topic_hold() {
+    let seeds = seeds();
+    assert!(!seeds.is_empty());
+    seeds.iter().for_each(|seed| anchor(seed));
+    for file in files_in(root().join("fuzz/regressions/anchor")) {
+        println!("{}", file.display());
+        anchor(&fs::read(file).unwrap());
     }
 }
 

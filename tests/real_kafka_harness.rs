@@ -315,6 +315,7 @@ fn three_brokers_go_on_without_one() {
     let options = KafkaOptions {
         brokers: 3,
         properties: &[("min.insync.replicas", "2")],
+        ..KafkaOptions::default()
     };
     let Some(mut kafka) = Kafka::start(&options) else {
         return;

@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::{Action, ClusterView, Flow, Side, TopicView, halt::HaltReason, limits};
+use super::{
+    Action, ClusterView, Flow, PartitionId, RecoveryCause, Side, TopicView, halt::HaltReason,
+    limits,
+};
 
 /// One end of a partition, as metadata shows it.
 #[derive(Debug)]
@@ -59,7 +62,13 @@ impl End {
             if !topic.topic_id.is_zero() {
                 self.topic_id = topic.topic_id;
             }
-            self.leader = leader(topic, partition);
+            let found = leader(topic, partition);
+            // A broker that lags behind may still name a former leader.
+            let is_older = matches!((self.leader, found), (Some(known), Some(found))
+                if found.epoch >= 0 && found.epoch < known.epoch && !self.is_in_doubt);
+            if !is_older {
+                self.leader = found;
+            }
             self.is_in_doubt = false;
             return Sight::There;
         }
@@ -115,6 +124,7 @@ impl Flow {
             changes.push((partition.id, change, slot.target.leader.is_some()));
         }
         for (id, change, has_target) in changes {
+            let is_found = matches!(change, Change::Found);
             self.with_partition(now, id, actions, |partition| {
                 partition.target_found(has_target);
                 match change {
@@ -123,9 +133,28 @@ impl Flow {
                     Change::Halt(reason) => partition.halt(now, reason),
                 }
             });
+            if is_found && side == Side::Target && self.proves() {
+                self.follow_target(now, id, actions);
+            }
         }
         if is_missing {
             self.discovery.refresh(side, now + limits::HALT_RETRY);
+        }
+    }
+
+    /// After a leader moved on the target nothing that was acknowledged is believed before it has
+    /// been found in the new leader's log, even when there is nothing to send (R8).
+    fn follow_target(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let Some(leader) = slot.target.leader else {
+            return;
+        };
+        if let Some(recovery) = &mut slot.recovery {
+            recovery.target_moved(leader.epoch);
+        } else if slot.proven_under.is_some_and(|proven| proven != leader) {
+            self.recover(now, id, RecoveryCause::LeaderMoved, actions);
         }
     }
 

@@ -465,6 +465,20 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// The state topic holds records that kmirror did not write; they are passed over.
+    ForeignState,
+    /// The state topic holds records of a newer kmirror: nothing is written before that one runs.
+    NewerState {
+        /// Their format version.
+        version: u64,
+    },
+    /// The state topic would forget: nothing is copied before that is mended.
+    UnfitStateTopic {
+        /// Its name.
+        topic: Arc<str>,
+        /// Its `cleanup.policy`.
+        policy: String,
+    },
     /// Both aliases name one cluster: nothing is copied.
     SameCluster {
         /// The id that both clusters gave.

@@ -1,6 +1,9 @@
 //! Why a partition stands still, in words that say what the operator can do.
 
+use kmirror_protocol::wire::Uuid;
+
 use super::{rebuild::RebuildError, retry::Failure};
+use crate::offsets::state::GapCause;
 
 /// The cause of a halt. Nothing is skipped while a partition is halted; the others go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,43 @@ pub enum HaltReason {
         /// Why not.
         error: RebuildError,
     },
+    /// The target does not let its log be looked at.
+    TargetRefusesProof(Failure),
+    /// Another process has taken the partition over.
+    Superseded {
+        /// Its generation.
+        generation: u64,
+        /// Its id.
+        instance: Uuid,
+    },
+    /// The state topic holds records of a newer kmirror.
+    StateNewer {
+        /// Their format version.
+        version: u64,
+    },
+    /// The target does not have what a stored position says it has.
+    Unproven {
+        /// The stored position.
+        stored_offset: i64,
+        /// Up to where it is proven.
+        proven_offset: i64,
+    },
+    /// The remote partition has records, and nothing says where they come from.
+    Unexplained {
+        /// The first of them.
+        start_offset: i64,
+        /// The first offset after them.
+        end_offset: i64,
+    },
+    /// The source no longer has records that were not copied, and that is to be decided by people.
+    Gap {
+        /// The first of them.
+        from_offset: i64,
+        /// The first offset after them.
+        to_offset: i64,
+        /// Why.
+        cause: GapCause,
+    },
     /// One batch is larger than a Fetch answer may be.
     FetchLimit {
         /// Where the batch starts on the source.
@@ -74,8 +114,14 @@ impl HaltReason {
             | Self::TopicMissing
             | Self::RemoteTopicMissing
             | Self::Unreadable { .. }
-            | Self::NotRebuilt { .. } => true,
-            Self::TopicRecreated
+            | Self::NotRebuilt { .. }
+            | Self::TargetRefusesProof(_) => true,
+            Self::Superseded { .. }
+            | Self::StateNewer { .. }
+            | Self::Unproven { .. }
+            | Self::Unexplained { .. }
+            | Self::Gap { .. }
+            | Self::TopicRecreated
             | Self::RemoteTopicRecreated
             | Self::SourceTruncated { .. }
             | Self::TargetDiverged(_)
@@ -101,6 +147,12 @@ impl HaltReason {
             | Self::RemoteTopicRecreated
             | Self::RemoteTopicMissing
             | Self::TargetDiverged(_)
+            | Self::TargetRefusesProof(_)
+            | Self::Superseded { .. }
+            | Self::StateNewer { .. }
+            | Self::Unproven { .. }
+            | Self::Unexplained { .. }
+            | Self::Gap { .. }
             | Self::TargetWentBack { .. } => true,
             Self::SourceRefuses(_)
             | Self::TopicMissing
@@ -167,6 +219,53 @@ impl std::fmt::Display for HaltReason {
             Self::NotRebuilt { offset, error } => {
                 write!(f, "the batch at offset {offset} cannot be rebuilt: {error}")
             }
+            Self::TargetRefusesProof(failure) => write!(
+                f,
+                "the target answers {failure} when its log is to be read, and without reading it \
+                 nobody knows what it has: grant Read on the remote topic, or set \
+                 kmirror.delivery=at-least-once"
+            ),
+            Self::Superseded {
+                generation,
+                instance,
+            } => write!(
+                f,
+                "another kmirror ({instance}, generation {generation}) has taken it over: stop one \
+                 of the two"
+            ),
+            Self::StateNewer { version } => write!(
+                f,
+                "the state topic holds records of format {version}, written by a newer kmirror: \
+                 run that one"
+            ),
+            Self::Unproven {
+                stored_offset,
+                proven_offset,
+            } => write!(
+                f,
+                "the stored position is {stored_offset}, but the remote partition has the source's \
+                 records only up to {proven_offset}: set kmirror.adopt to prove (copy what is \
+                 missing), earliest (copy everything again) or latest (skip to the end)"
+            ),
+            Self::Unexplained {
+                start_offset,
+                end_offset,
+            } => write!(
+                f,
+                "the remote partition has records from {start_offset} to {end_offset} and neither \
+                 kmirror's state nor a position says what they are: set kmirror.adopt to prove \
+                 (copy what is missing), earliest (copy everything behind them) or latest (copy \
+                 only what is new)"
+            ),
+            Self::Gap {
+                from_offset,
+                to_offset,
+                cause,
+            } => write!(
+                f,
+                "source offsets {from_offset} to {to_offset} are gone and were not copied ({cause}): \
+                 set kmirror.on-gap=continue to go on behind them"
+            ),
             Self::FetchLimit { offset, bytes_max } => write!(
                 f,
                 "the batch at offset {offset} is larger than the {bytes_max} bytes that one \

@@ -34,6 +34,8 @@ pub struct Prepared {
     pub first_offset: i64,
     /// The source position once this batch is on the target.
     pub next_offset: i64,
+    /// The leader epoch under which the source took it.
+    pub source_epoch: i32,
 }
 
 impl Prepared {
@@ -164,7 +166,7 @@ impl Intake<'_> {
         match decision {
             Decision::Drop(_) => {}
             Decision::Pass => {
-                self.push(*header, payload.clone(), header.next_offset())?;
+                self.push(header, (*header, payload.clone()))?;
             }
             Decision::Rebuild(_) => {
                 let rebuilt = rebuild(header, payload, next_offset).map_err(|error| {
@@ -173,8 +175,8 @@ impl Intake<'_> {
                         error,
                     }
                 })?;
-                if let Some((rebuilt, payload)) = rebuilt {
-                    self.push(rebuilt, payload, header.next_offset())?;
+                if let Some(rebuilt) = rebuilt {
+                    self.push(header, rebuilt)?;
                 }
             }
         }
@@ -183,14 +185,13 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Adds a batch, unless a broker would refuse its header.
+    /// Adds what is to be sent for a batch of the source, unless a broker would refuse its header.
     fn push(
         &mut self,
-        header: BatchHeader,
-        payload: Bytes,
-        next_offset: i64,
+        original: &BatchHeader,
+        (header, payload): (BatchHeader, Bytes),
     ) -> Result<(), HaltReason> {
-        let first_offset = self.taken.next_offset.max(header.base_offset);
+        let first_offset = self.taken.next_offset.max(original.base_offset);
         let producer = BatchProducer {
             producer_id: 0,
             producer_epoch: 0,
@@ -206,7 +207,8 @@ impl Intake<'_> {
             header,
             payload,
             first_offset,
-            next_offset,
+            next_offset: original.next_offset(),
+            source_epoch: original.partition_leader_epoch,
         });
         Ok(())
     }

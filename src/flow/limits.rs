@@ -50,3 +50,23 @@ pub const METADATA_WAIT: Duration = Duration::from_millis(20);
 
 /// Topics described or created in one request.
 pub const TOPICS_PER_REQUEST: usize = 500;
+
+/// How long the target may hold a read of the state topic while there is nothing new.
+pub const STATE_WAIT: Duration = Duration::from_secs(5);
+
+/// Record bytes in one answer of a proof, on either side, and of one partition in it.
+pub const WINDOW_BYTES_MAX: usize = 2 << 20;
+
+/// Of one partition, in bytes.
+pub const WINDOW_PARTITION_BYTES_MAX: usize = 1 << 20;
+
+/// How often evidence that contradicts itself is gathered again before a new lineage is opened:
+/// batches of a former process may still be on their way (B13).
+pub const EVIDENCE_ATTEMPTS: u32 = 3;
+
+/// The last producer epoch that is used: brokers refuse to go beyond it.
+pub const PRODUCER_EPOCH_MAX: i16 = i16::MAX - 1;
+
+/// Questions of recoveries that one request carries: with windows of one byte at least each, an
+/// answer stays readable.
+pub const QUESTIONS_PER_REQUEST: usize = 200;

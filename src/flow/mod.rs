@@ -17,16 +17,21 @@
 
 pub mod aborted;
 pub mod batch;
+pub mod delivery;
 pub mod discovery;
 mod ends;
 mod event;
 pub mod halt;
 pub mod intake;
+mod lease;
 pub mod limits;
 pub mod partition;
 mod positions;
+pub mod proof;
 mod rebuild;
+pub mod recovery;
 pub mod retry;
+mod state;
 pub mod status;
 mod transfer;
 
@@ -38,14 +43,8 @@ use std::{
 
 use kmirror_protocol::wire::Uuid;
 
-use self::{
-    discovery::Discovery,
-    ends::End,
-    partition::Partition,
-    positions::Positions,
-    transfer::{Held, Transfer},
-};
 pub use self::{
+    delivery::{Adopt, Delivery, OnGap, OnRecreated},
     discovery::{
         ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
     },
@@ -57,6 +56,15 @@ pub use self::{
     rebuild::RebuildError,
     retry::Failure,
     status::{Counters, FlowStatus, PartitionStatus},
+};
+use self::{
+    discovery::Discovery,
+    ends::{End, Leader},
+    partition::Partition,
+    positions::Positions,
+    recovery::{Questions, Recovery, RecoveryCause},
+    state::State,
+    transfer::{Held, Transfer},
 };
 use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
 
@@ -120,6 +128,31 @@ pub struct FlowOptions {
     pub replication_factor: Option<i16>,
     /// Where positions are kept on the target.
     pub offsets_topic: OffsetsTopic,
+    /// The guarantee.
+    pub delivery: Delivery,
+    /// What happens when the source no longer has what was not copied.
+    pub on_gap: OnGap,
+    /// What happens when a source topic was deleted and created again.
+    pub on_recreated: OnRecreated,
+    /// What happens with a remote partition whose records no state explains.
+    pub adopt: Adopt,
+    /// Where kmirror's own state is kept on the target.
+    pub state_topic: OffsetsTopic,
+    /// This process, in the owner's records.
+    pub instance: Uuid,
+    /// When the flow was made, in milliseconds since 1970; for people only.
+    pub started_ms: i64,
+    /// Whether only committed records are copied.
+    pub read_committed: bool,
+    /// After a pause longer than this, positions are proven again before anything is written (R13).
+    pub lease: Duration,
+    /// How long late batches of a former process are given before a lineage is opened on a flow
+    /// whose source is compacted (R12).
+    pub quiesce: Duration,
+    /// The longest time between two anchors of a partition that moves.
+    pub anchor_interval: Duration,
+    /// The most record bytes between two anchors of a partition.
+    pub anchor_bytes: u64,
     /// Where partitions without a stored position start.
     pub start_at: StartAt,
     /// How often both clusters are asked for their topics.
@@ -160,6 +193,16 @@ pub struct Flow {
     started_topics: BTreeSet<Arc<str>>,
     transfer: Transfer,
     positions: Positions,
+    state: State,
+    /// Partitions that find out where they stand.
+    recovering: BTreeSet<PartitionId>,
+    questions: Questions,
+    /// Partitions that have moved since their newest anchor.
+    unanchored: BTreeSet<PartitionId>,
+    anchors_at: Instant,
+    started: Instant,
+    /// When the flow was last given the time.
+    seen: Instant,
     /// Partitions about which something changed since requests were last made.
     touched: BTreeSet<PartitionId>,
     /// When partitions want to be looked at; entries may be out of date.
@@ -185,6 +228,12 @@ struct Slot {
     target: End,
     /// The target broker that has the batches in flight.
     sent_to: Option<i32>,
+    /// How it finds out where it stands, while it does.
+    recovery: Option<Box<Recovery>>,
+    /// The target's leader when the position was proven.
+    proven_under: Option<Leader>,
+    /// Whether the partition appeared in a topic that was copied already.
+    is_growth: bool,
 }
 
 impl Flow {
@@ -198,6 +247,13 @@ impl Flow {
             started_topics: BTreeSet::new(),
             transfer: Transfer::default(),
             positions: Positions::new(now + options.positions_interval),
+            state: State::new(options.instance),
+            recovering: BTreeSet::new(),
+            questions: Questions::default(),
+            unanchored: BTreeSet::new(),
+            anchors_at: now + options.anchor_interval,
+            started: now,
+            seen: now,
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             drain: None,
@@ -208,6 +264,7 @@ impl Flow {
 
     /// Takes one event. What follows from it comes out of [`Flow::schedule`].
     pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        self.notice_time(now, actions);
         match event {
             Event::DeadlineReached => self.deadline_reached(now, actions),
             Event::Metadata { side, result } => self.metadata(now, side, result, actions),
@@ -216,20 +273,32 @@ impl Flow {
             Event::PartitionsAdded(results) => self.partitions_added(now, results, actions),
             Event::PositionsLoaded(result) => self.positions_loaded(now, result, actions),
             Event::PositionsStored(result) => self.positions_stored(now, result, actions),
-            Event::StateRead(_)
-            | Event::StateWritten(_)
-            | Event::Producers { .. }
+            Event::StateRead(result) => self.state_read(now, result, actions),
+            Event::StateWritten(result) => self.state_written(now, result, actions),
+            Event::TopicsInspected { side, result } => {
+                self.topics_inspected(now, side, result, actions);
+            }
+            Event::Paused(pause) => self.paused(now, pause, actions),
+            Event::LogRanges { request, result } => {
+                if self.is_asked_for_recovery(request) {
+                    let event = Event::LogRanges { request, result };
+                    self.recovery_answered(now, event, actions);
+                } else {
+                    self.log_ranges(now, request, result, actions);
+                }
+            }
+            event @ (Event::Producers { .. }
             | Event::EpochEnds { .. }
             | Event::OffsetsForTimes { .. }
-            | Event::WindowFetched { .. }
-            | Event::TopicsInspected { .. }
-            | Event::Paused(_) => todo!(),
-            Event::LogRanges { request, result } => {
-                self.log_ranges(now, request, result, actions);
-            }
-            Event::ProducerId { partition, result } => {
-                self.producer_id(now, partition, result, actions);
-            }
+            | Event::WindowFetched { .. }) => self.recovery_answered(now, event, actions),
+            Event::ProducerId { partition, result } => match self.options.delivery {
+                Delivery::ExactlyOnce => {
+                    self.producer_id_for_recovery(now, partition, result, actions);
+                }
+                Delivery::AtLeastOnce | Delivery::Transactional => {
+                    self.producer_id(now, partition, result, actions);
+                }
+            },
             Event::Fetched { request, result } => self.fetched(now, request, result, actions),
             Event::Produced { request, result } => self.produced(now, request, result, actions),
             Event::Stop => self.stop(now, actions),
@@ -242,10 +311,14 @@ impl Flow {
         if self.is_stopped {
             return;
         }
+        self.notice_time(now, actions);
         // However busy the flow is with answers, what waits for its time gets its turn.
         self.deadline_reached(now, actions);
         self.schedule_discovery(now, actions);
+        self.schedule_recoveries(now, actions);
         self.schedule_transfer(now, actions);
+        self.schedule_anchors(now);
+        self.schedule_state(now, actions);
         self.schedule_positions(now, actions);
         self.finish_stop(now, actions);
     }
@@ -261,6 +334,9 @@ impl Flow {
             timer,
             self.discovery.deadline(),
             self.positions.deadline(),
+            self.state.deadline(),
+            self.anchors_deadline(),
+            self.lease_deadline(),
             self.drain.as_ref().map(|drain| drain.until),
         ]
         .into_iter()
@@ -313,6 +389,8 @@ impl Flow {
         let partition = &mut slot.partition;
         let (held, copied) = (Held::of(partition), partition.copied_offset());
         let notice = change(partition);
+        let cause = partition.take_recovery_cause();
+        let unanchored_bytes = partition.unanchored_bytes();
         let (held_after, copied_after) = (Held::of(partition), partition.copied_offset());
         let (deadline, is_drained) = (partition.deadline(now), partition.is_drained());
         if let Some(notice) = notice {
@@ -329,10 +407,19 @@ impl Flow {
         if copied != copied_after {
             self.positions.changed(id);
         }
+        if let Some(bytes) = unanchored_bytes {
+            self.unanchored.insert(id);
+            if bytes >= self.options.anchor_bytes {
+                self.anchor(id);
+            }
+        }
         if let Some(at) = deadline {
             self.timers.insert((at, id));
         }
         self.touched.insert(id);
+        if let Some(cause) = cause {
+            self.recover(now, id, cause, actions);
+        }
     }
 
     fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -358,7 +445,14 @@ impl Flow {
         let Some(drain) = &self.drain else {
             return;
         };
-        let is_done = drain.waiting.is_empty() && self.positions.is_settled();
+        if drain.waiting.is_empty() {
+            self.anchor_all();
+        }
+        let Some(drain) = &self.drain else {
+            return;
+        };
+        let is_done =
+            drain.waiting.is_empty() && self.positions.is_settled() && self.state.is_settled();
         if is_done || now >= drain.until {
             self.is_stopped = true;
             actions.push(Action::Stopped);

@@ -64,6 +64,25 @@ impl Failure {
         matches!(self, Self::Refused(ErrorCode::CORRUPT_MESSAGE, _))
     }
 
+    /// Whether a Produce that failed so may be in the log all the same.
+    ///
+    /// `ReplicaManager.appendRecords` answers these after the append, or they say nothing of it.
+    #[must_use]
+    pub const fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Refused(code, _) => matches!(
+                *code,
+                ErrorCode::REQUEST_TIMED_OUT
+                    | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                    | ErrorCode::KAFKA_STORAGE_ERROR
+                    | ErrorCode::NETWORK_EXCEPTION
+                    | ErrorCode::UNKNOWN_SERVER_ERROR
+            ),
+            Self::NoAnswer(_) | Self::Malformed(_) => true,
+            Self::Unsupported(_) => false,
+        }
+    }
+
     /// The remedy for this failure.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -79,9 +98,10 @@ impl Failure {
 fn remedy_of_code(code: ErrorCode) -> Remedy {
     match code {
         ErrorCode::OFFSET_OUT_OF_RANGE => Remedy::FindLogRange,
-        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::INVALID_PRODUCER_EPOCH => {
-            Remedy::SequenceBroken
-        }
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+        | ErrorCode::DUPLICATE_SEQUENCE_NUMBER
+        | ErrorCode::INVALID_PRODUCER_EPOCH
+        | ErrorCode::PRODUCER_FENCED => Remedy::SequenceBroken,
         // Brokers before 2.5 that have dropped the producer's state (KIP-360).
         ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_ID_MAPPING => {
             Remedy::RestartProducer

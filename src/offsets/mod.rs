@@ -1,8 +1,12 @@
-//! Where a source position is recorded, in MirrorMaker 2's own formats.
+//! Where a source position is recorded, in MirrorMaker 2's own formats and in ours.
 //!
 //! Pure: no I/O, no clock. Offsets count records. [`source_offsets`] is the format of
-//! `mm2-offsets.<source>.internal`; [`murmur2`] places its keys as Kafka's producer does.
+//! `mm2-offsets.<source>.internal`; [`murmur2`] places its keys as Kafka's producer does; [`state`] is
+//! what kmirror keeps of its own.
 
+pub mod exact_map;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod murmur2;
 pub mod source_offsets;
 pub mod state;

@@ -29,12 +29,14 @@ pub mod topic_writer;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use kmirror_protocol::wire::Uuid;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     cluster::{Cluster, ClusterOptions},
     config::{ClusterConfig, Config, DefaultsFrom, FlowConfig, Isolation, Limits, StartAt},
     flow::{self, FlowOptions, FlowStatus},
+    offsets::state::topic_name,
 };
 use driver::Driver;
 
@@ -182,6 +184,22 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
             partition_count: flow.offsets_topic.partitions.unwrap_or(-1),
             replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
         },
+        delivery: flow::Delivery::default(),
+        on_gap: flow::OnGap::default(),
+        on_recreated: flow::OnRecreated::default(),
+        adopt: flow::Adopt::default(),
+        state_topic: flow::OffsetsTopic {
+            name: Arc::from(topic_name(&flow.source)),
+            partition_count: 1,
+            replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
+        },
+        instance: Uuid(fastrand::u128(..).to_be_bytes()),
+        started_ms: now_ms(),
+        read_committed: flow.isolation == Isolation::ReadCommitted,
+        lease: Duration::from_secs(10),
+        quiesce: Duration::from_secs(5),
+        anchor_interval: Duration::from_secs(5),
+        anchor_bytes: 8 << 20,
         start_at: match flow.start_at {
             StartAt::Earliest => flow::StartAt::Earliest,
             StartAt::Latest => flow::StartAt::Latest,

@@ -1,9 +1,11 @@
 //! What operators read: a line for each notice of a flow, and for where it stands.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    flow::{FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits},
+    flow::{
+        FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits, recovery::decide::NewBecause,
+    },
     observe::counted,
 };
 
@@ -96,6 +98,21 @@ fn topic(name: &str, notice: &Notice) {
                 counted(*partition_count, "partition")
             );
         }
+        Notice::ForeignState => warn!(
+            flow = name,
+            "the state topic holds records that kmirror did not write; they are passed over"
+        ),
+        Notice::NewerState { version } => error!(
+            flow = name,
+            "the state topic holds records of format {version}, written by a newer kmirror: nothing \
+             is copied; run that one"
+        ),
+        Notice::UnfitStateTopic { topic, policy } => error!(
+            flow = name,
+            "{topic} has cleanup.policy={policy} and would forget: nothing is copied until it is \
+             compact; kafka-configs --alter --entity-type topics --entity-name {topic} --add-config \
+             cleanup.policy=compact"
+        ),
         Notice::TopicSkipped { topic, reason } => {
             warn!(flow = name, "topic {topic} is not copied: {reason}");
         }
@@ -141,14 +158,58 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
         PartitionNotice::Resumed => info!(flow, partition, "looking again after a halt"),
         PartitionNotice::Gap {
             from_offset,
-            to_offset,
+            to_offset: i64::MAX,
+            cause,
         } => error!(
             flow,
             partition,
-            "the source no longer has offsets {from_offset} to {}: {} records were deleted before \
-             they were copied; going on at {to_offset}",
+            "source offsets from {from_offset} on are gone ({cause}); going on with what the topic \
+             has now"
+        ),
+        PartitionNotice::Gap {
+            from_offset,
+            to_offset,
+            cause,
+        } => error!(
+            flow,
+            partition,
+            "source offsets {from_offset} to {} are gone, up to {} records ({cause}); going on",
             to_offset - 1,
             to_offset - from_offset
+        ),
+        PartitionNotice::LineageContinued {
+            cause,
+            source_offset,
+            ..
+        } => debug!(
+            flow,
+            partition, "proven up to source offset {source_offset}, going on there ({cause})"
+        ),
+        PartitionNotice::LineageOpened {
+            because: NewBecause::First,
+            source_offset,
+            ..
+        } => debug!(flow, partition, "starting at source offset {source_offset}"),
+        PartitionNotice::LineageOpened {
+            because,
+            cause,
+            source_offset,
+            unmatched_records: 0,
+        } => info!(
+            flow,
+            partition,
+            "going on at source offset {source_offset} under a new producer epoch: {because} ({cause})"
+        ),
+        PartitionNotice::LineageOpened {
+            because,
+            cause,
+            source_offset,
+            unmatched_records,
+        } => warn!(
+            flow,
+            partition,
+            "going on at source offset {source_offset} under a new producer epoch: {because} \
+             ({cause}); up to {unmatched_records} records may now be on the target twice"
         ),
     }
 }

@@ -75,6 +75,7 @@ impl Brokers {
                     // Elections happen when a probe asks for one or harms a broker.
                     ("auto.leader.rebalance.enable", "false"),
                 ],
+                ..KafkaOptions::default()
             });
             kafka.map(Mutex::new)
         };

@@ -311,8 +311,8 @@ fn start_kafka(
         let shortest = ("group.min.session.timeout.ms", &*session_timeout_min);
         let properties = &[properties, &[shortest]].concat();
         let kafka = Kafka::start(&KafkaOptions {
-            brokers: 1,
             properties,
+            ..KafkaOptions::default()
         })?;
         let bootstrap = kafka.bootstrap();
         Some((kafka, bootstrap))

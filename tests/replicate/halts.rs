@@ -49,7 +49,6 @@ fn a_batch_too_large_for_the_target_halts_its_partition_until_the_limit_is_raise
 fn missing_rights_on_a_topic_stop_that_topic_alone() {
     let Some(pair) = pair() else { return };
     let options = KafkaOptions {
-        brokers: 1,
         properties: &[
             (
                 "authorizer.class.name",
@@ -57,6 +56,7 @@ fn missing_rights_on_a_topic_stop_that_topic_alone() {
             ),
             ("allow.everyone.if.no.acl.found", "true"),
         ],
+        ..KafkaOptions::default()
     };
     let Some(guarded) = Kafka::start(&options) else {
         return;

@@ -19,7 +19,7 @@ const TOOL_HEAP_MIB: u32 = 512;
 const BLOB_BYTES_MAX: usize = 1024;
 
 /// A key, value or header value that is not null.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Blob {
     Bytes(Vec<u8>),
     Hashed { length: u64, sha256: String },
@@ -58,7 +58,7 @@ pub(crate) struct JavaRecord {
 }
 
 /// What a copy of a record has in common with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Content {
     pub(crate) timestamp_ms: i64,
     /// "CreateTime" or "LogAppendTime".

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::RangeInclusive,
     path::PathBuf,
     sync::{
@@ -43,6 +43,10 @@ pub(crate) struct KafkaOptions<'a> {
     pub(crate) brokers: u16,
     /// Server properties; they win over the defaults.
     pub(crate) properties: &'a [(&'a str, &'a str)],
+    /// Starts a proxy before a node, given its id and one more address it listens at, and answers
+    /// where the proxy listens: clients that come by it are sent to proxies only. The brokers
+    /// themselves, and clients that come by [`Kafka::bootstrap`], keep to the other addresses.
+    pub(crate) proxied: Option<&'a dyn Fn(i32, SocketAddr) -> SocketAddr>,
 }
 
 impl Default for KafkaOptions<'_> {
@@ -50,6 +54,7 @@ impl Default for KafkaOptions<'_> {
         Self {
             brokers: 1,
             properties: &[],
+            proxied: None,
         }
     }
 }
@@ -200,15 +205,20 @@ impl Kafka {
             let dir = self.dir.join(format!("node-{id}"));
             fs::create_dir_all(&dir).unwrap();
             let mut text = server_properties(options.brokers);
+            let mut listeners =
+                format!("BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
+            let mut advertised = format!("BROKER://127.0.0.1:{port}");
+            if let Some(proxied) = options.proxied {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+                listeners += &format!(",PROXIED://{address}");
+                advertised += &format!(",PROXIED://{}", proxied(id, address));
+            }
             let own = [
                 ("node.id", id.to_string()),
                 ("log.dirs", dir.join("data").display().to_string()),
                 ("controller.quorum.voters", voters.join(",")),
-                (
-                    "listeners",
-                    format!("BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
-                ),
-                ("advertised.listeners", format!("BROKER://127.0.0.1:{port}")),
+                ("listeners", listeners),
+                ("advertised.listeners", advertised),
             ];
             for (name, value) in own {
                 text += &format!("{name}={value}\n");
@@ -305,7 +315,7 @@ fn server_properties(brokers: u16) -> String {
     let in_sync = if brokers < 3 { 1 } else { 2 };
     format!(
         "process.roles=broker,controller
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
 broker.heartbeat.interval.ms=500

@@ -121,22 +121,44 @@ impl Uuid {
     pub fn is_zero(self) -> bool {
         self == Self::ZERO
     }
+
+    /// Reads what `Display` writes and nothing else: the bits that pad the last digit are zero.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (leading, last) = text.as_bytes().split_at_checked(21)?;
+        let [last] = last else { return None };
+        let value = |byte: u8| {
+            let mut digits = UUID_DIGITS.iter().zip(0_u128..);
+            digits
+                .find(|(digit, _)| **digit == byte)
+                .map(|(_, value)| value)
+        };
+        let mut bits = 0;
+        for byte in leading {
+            bits = (bits << 6) | value(*byte)?;
+        }
+        let last = value(*last)?;
+        (last & 15 == 0).then(|| Self(((bits << 2) | (last >> 4)).to_be_bytes()))
+    }
 }
+
+/// The digits of URL-safe Base64 (RFC 4648, section 5).
+const UUID_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl std::fmt::Display for Uuid {
     /// URL-safe Base64 without padding, as Kafka's own tools print ids (`Uuid.toString`).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const DIGITS: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         // 128 bits are 21 digits of six bits and one of the last two, padded with zeros.
         let bits = u128::from_be_bytes(self.0);
         for shift in (2..=122_u32).rev().step_by(6) {
             let six = usize::try_from((bits >> shift) & 63).unwrap_or_default();
-            let digit = DIGITS.get(six).copied().unwrap_or_default();
+            let digit = UUID_DIGITS.get(six).copied().unwrap_or_default();
             f.write_char(char::from(digit))?;
         }
         let last = usize::try_from((bits & 3) << 4).unwrap_or_default();
-        f.write_char(char::from(DIGITS.get(last).copied().unwrap_or_default()))
+        f.write_char(char::from(
+            UUID_DIGITS.get(last).copied().unwrap_or_default(),
+        ))
     }
 }
 
@@ -370,6 +392,18 @@ mod tests {
         ];
         for (id, expected) in cases {
             assert_eq!(id.to_string(), expected);
+            assert_eq!(Uuid::from_text(expected), Some(id));
+        }
+        for text in [
+            "",
+            "AAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAB",
+            "AAAAAAAAAA+AAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAA==",
+            "AAAAAAAAAAAAAAAAAAAA\u{e9}",
+        ] {
+            assert_eq!(Uuid::from_text(text), None, "{text}");
         }
     }
 }

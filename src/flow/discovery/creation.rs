@@ -13,7 +13,7 @@ use kmirror_protocol::ErrorCode;
 
 use super::{ConfigEntry, ConfigOrigin, NewTopic, TopicConfig};
 use crate::flow::{
-    Action, Failure, Flow, Notice, Side, limits,
+    Action, Failure, Flow, Notice, OffsetsTopic, Side, limits,
     retry::{Backoff, Remedy},
 };
 
@@ -121,7 +121,8 @@ impl Missing {
 /// The wanted topics that the target has not, or not with as many partitions.
 #[derive(Debug, Default)]
 struct Lacking {
-    has_offsets_topic: bool,
+    /// Those of kmirror's own.
+    internal: Vec<OffsetsTopic>,
     /// Source topic and remote topic.
     topics: Vec<(Arc<str>, Arc<str>)>,
     /// Remote topic and the partitions it should have.
@@ -140,11 +141,10 @@ impl Flow {
             return;
         };
         let missing = &mut self.discovery.missing;
-        let offsets_topic = &self.options.offsets_topic;
         let topics: BTreeSet<&str> = lacking.topics.iter().map(|(_, remote)| &**remote).collect();
         missing.creations.retain(|name, creation| {
             let is_lacking = topics.contains(&**name)
-                || (!lacking.has_offsets_topic && *name == offsets_topic.name);
+                || lacking.internal.iter().any(|topic| topic.name == *name);
             creation.is_asked || is_lacking
         });
         let short: BTreeSet<&str> = lacking.partitions.iter().map(|(name, _)| &**name).collect();
@@ -152,11 +152,11 @@ impl Flow {
             .growths
             .retain(|name, growth| growth.is_asked || short.contains(&**name));
 
-        if !lacking.has_offsets_topic {
+        for internal in &lacking.internal {
             let topic = NewTopic {
-                name: Arc::clone(&offsets_topic.name),
-                partition_count: offsets_topic.partition_count,
-                replication_factor: offsets_topic.replication_factor,
+                name: Arc::clone(&internal.name),
+                partition_count: internal.partition_count,
+                replication_factor: internal.replication_factor,
                 configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
             };
             let creation = missing
@@ -186,7 +186,11 @@ impl Flow {
     fn lacking(&self, wanted: &[(Arc<str>, Arc<str>)]) -> Option<Lacking> {
         let (source, target) = self.discovery.views()?;
         let mut lacking = Lacking {
-            has_offsets_topic: target.topics.contains_key(&self.options.offsets_topic.name),
+            internal: self
+                .internal_topics()
+                .filter(|topic| !target.topics.contains_key(&topic.name))
+                .cloned()
+                .collect(),
             ..Lacking::default()
         };
         for (topic, remote_topic) in wanted {

@@ -16,8 +16,8 @@ pub use self::view::{
     ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
 };
 use super::{
-    Action, Failure, Flow, Notice, PartitionId, Side, Slot, TopicPartition, ends::End, limits,
-    partition::Partition, retry::Backoff,
+    Action, Failure, Flow, Notice, OffsetsTopic, PartitionId, RecoveryCause, Side, Slot,
+    TopicPartition, ends::End, limits, partition::Partition, retry::Backoff, state::TopicSight,
 };
 use crate::policy::Decision;
 
@@ -203,6 +203,7 @@ impl Flow {
             return;
         }
         self.find_offsets_topic();
+        self.find_state_topic();
         let wanted = self.wanted_topics(actions);
         self.request_missing(now, &wanted, actions);
         self.add_partitions(now, &wanted, actions);
@@ -222,6 +223,32 @@ impl Flow {
         }
     }
 
+    fn find_state_topic(&mut self) {
+        let Some(target) = self
+            .discovery
+            .target
+            .view
+            .as_ref()
+            .filter(|_| self.proves())
+        else {
+            return;
+        };
+        let topic = target.topics.get(&self.options.state_topic.name);
+        let seen = topic.map(|topic| {
+            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            (topic.topic_id, count)
+        });
+        if self.state.topic_seen(seen) == TopicSight::Replaced {
+            self.rewrite_state();
+        }
+    }
+
+    /// Where kmirror keeps what it knows, on the target.
+    pub(super) fn internal_topics(&self) -> impl Iterator<Item = &OffsetsTopic> {
+        let state = self.proves().then_some(&self.options.state_topic);
+        [&self.options.offsets_topic].into_iter().chain(state)
+    }
+
     /// The wanted source topics with their remote names.
     fn wanted_topics(&mut self, actions: &mut Vec<Action>) -> Vec<(Arc<str>, Arc<str>)> {
         let options = &self.options;
@@ -236,11 +263,12 @@ impl Flow {
             {
                 Ok(Decision::Wanted) => {
                     let remote = options.policy.remote_topic(&options.source_alias, topic);
-                    if remote != *options.offsets_topic.name {
+                    let is_internal = self.internal_topics().any(|topic| *topic.name == remote);
+                    if !is_internal {
                         wanted.push((Arc::clone(topic), Arc::from(remote)));
                         continue;
                     }
-                    format!("its remote topic would be {remote}, where positions are kept")
+                    format!("its remote topic would be {remote}, where kmirror keeps what it knows")
                 }
                 Ok(Decision::Skipped(_)) => continue,
                 Err(undecided) => undecided.to_string(),
@@ -263,7 +291,7 @@ impl Flow {
         wanted: &[(Arc<str>, Arc<str>)],
         actions: &mut Vec<Action>,
     ) {
-        if !self.positions.is_loaded() {
+        if !self.positions.is_loaded() || (self.proves() && !self.state.is_ready()) {
             return;
         }
         for (topic, remote_topic) in wanted {
@@ -333,16 +361,27 @@ impl Flow {
             self.options.partition_fetch_bytes_max,
         );
         let has_target = target_end.leader.is_some();
+        let partition = if self.proves() {
+            partition.proving()
+        } else {
+            partition
+        };
         self.slots.push(Slot {
             partition,
             source: source_end,
             target: target_end,
             sent_to: None,
+            recovery: None,
+            proven_under: None,
+            is_growth,
         });
         self.by_source.insert(source, id);
         self.with_partition(now, id, actions, |partition| {
             partition.target_found(has_target);
             None
         });
+        if self.proves() {
+            self.recover(now, id, RecoveryCause::Started, actions);
+        }
     }
 }

@@ -15,6 +15,7 @@
 //! is given when a batch is first sent and stays with it, bytes and all, until the target has
 //! acknowledged it: a broker recognises a resend by its sequence range alone.
 
+mod proven;
 mod source;
 mod target;
 
@@ -24,9 +25,14 @@ use bytes::Bytes;
 use kmirror_protocol::{messages::fetch::FetchResponseAbortedTransaction, records::HEADER_LEN};
 
 use super::{
-    Counters, EpochEnd, PartitionId, Side, TopicPartition, halt::HaltReason, intake::Prepared,
-    limits, retry::Backoff,
+    Counters, EpochEnd, PartitionId, Side, TopicPartition,
+    halt::HaltReason,
+    intake::Prepared,
+    limits,
+    recovery::{RecoveryCause, Start, decide::NewBecause},
+    retry::Backoff,
 };
+use crate::offsets::state::{GapCause, Lineage};
 
 /// Where copying of a partition starts when no position is stored for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub struct Outgoing {
     pub payload: Bytes,
     /// Ties the acknowledgement to the batch.
     pub base_sequence: i32,
+    /// And to the time between two recoveries in which it was sent.
+    pub stint: u32,
 }
 
 /// Something that happened to a partition and that an operator should see.
@@ -87,6 +95,28 @@ pub enum PartitionNotice {
         from_offset: i64,
         /// The first offset that is there again.
         to_offset: i64,
+        /// Why.
+        cause: GapCause,
+    },
+    /// Its position is proven, and it goes on as it was.
+    LineageContinued {
+        /// Why it had to be proven.
+        cause: RecoveryCause,
+        /// Where copying goes on.
+        source_offset: i64,
+        /// Whether the target remembers the producer, so that it refuses a late repetition.
+        is_remembered: bool,
+    },
+    /// Copying goes on at the last proven record under a new producer epoch.
+    LineageOpened {
+        /// Why a new one.
+        because: NewBecause,
+        /// Why the position had to be proven.
+        cause: RecoveryCause,
+        /// Where copying goes on.
+        source_offset: i64,
+        /// Own records on the target behind the last proven one: they may be there twice now.
+        unmatched_records: u64,
     },
 }
 
@@ -120,14 +150,33 @@ impl Queued {
 
 /// The identity under which the target takes the partition's batches.
 #[derive(Clone, Copy, Debug)]
-struct Producer {
-    id: i64,
-    epoch: i16,
+pub struct Producer {
+    /// The producer id and its epoch.
+    pub lineage: Lineage,
+    /// The sequence number of the next record.
+    pub next_sequence: i32,
+    /// Whether the target remembers a batch of this identity. Until then one batch at a time: a
+    /// broker that does not know an id takes any sequence, so a second batch could be stored
+    /// although the first was not (B5, KIP-360).
+    pub is_established: bool,
+}
+
+/// What has been acknowledged since a proof.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: Start,
+    /// After the last acknowledged record; `None` before the first.
+    acknowledged: Option<Acknowledged>,
+    anchor_counter: u64,
+    unanchored_bytes: Option<u64>,
+}
+
+/// The point after the last acknowledged record.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    lineage: Lineage,
     next_sequence: i32,
-    /// Whether the target has acknowledged a batch of this identity. Until then one batch at a
-    /// time: a broker that does not know an id takes any sequence, so a second batch could be
-    /// stored although the first was not (KIP-360).
-    is_established: bool,
+    source_epoch: i32,
 }
 
 /// One partition of one topic of a flow.
@@ -144,11 +193,22 @@ pub struct Partition {
     fetch_offset: Option<i64>,
     /// Everything below is on the target.
     copied_offset: Option<i64>,
-    /// The offset that the Fetch under way asked for.
-    fetching_offset: Option<i64>,
+    /// The offset that the Fetch under way asked for, and the stint in which it did.
+    fetching: Option<(i64, u32)>,
+    /// The leader epoch of the last batch fetched; -1 when unknown.
+    fetch_epoch: i32,
     is_idle: bool,
     fetch_bytes_max: usize,
     fetch_backoff: Backoff,
+    /// Whether its position is proven from the target's log, and nothing is sent before.
+    proves: bool,
+    /// Whether that is under way.
+    is_suspended: bool,
+    /// Counts the times between two proofs.
+    stint: u32,
+    run: Option<Run>,
+    /// Why the position has to be proven again.
+    recovery_cause: Option<RecoveryCause>,
     needs_log_range: bool,
     is_finding_log_range: bool,
     producer: Option<Producer>,
@@ -195,10 +255,16 @@ impl Partition {
             start_at,
             fetch_offset: stored_offset,
             copied_offset: stored_offset,
-            fetching_offset: None,
+            fetching: None,
+            fetch_epoch: -1,
             is_idle: false,
             fetch_bytes_max,
             fetch_backoff: Backoff::default(),
+            proves: false,
+            is_suspended: false,
+            stint: 0,
+            run: None,
+            recovery_cause: None,
             needs_log_range: stored_offset.is_none(),
             is_finding_log_range: false,
             producer: None,
@@ -281,7 +347,13 @@ impl Partition {
     }
 
     fn is_active(&self) -> bool {
-        self.halt.is_none() && !self.is_stopping
+        self.halt.is_none() && !self.is_stopping && !self.is_suspended
+    }
+
+    /// Whether it has been asked to stop.
+    #[must_use]
+    pub const fn is_stopping(&self) -> bool {
+        self.is_stopping
     }
 
     /// Whether nothing may be sent to the target.

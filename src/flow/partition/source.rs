@@ -6,8 +6,11 @@ use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartA
 use crate::flow::{
     halt::HaltReason,
     intake, limits,
+    recovery::RecoveryCause,
     retry::{Failure, Remedy},
 };
+
+use crate::offsets::state::GapCause;
 
 impl Partition {
     /// Whether the log's range must be asked for now.
@@ -65,6 +68,7 @@ impl Partition {
         Some(PartitionNotice::Gap {
             from_offset: next_offset,
             to_offset: range.start_offset,
+            cause: GapCause::Deleted,
         })
     }
 
@@ -74,7 +78,7 @@ impl Partition {
         let has_room = self.queued_bytes < self.fetch_bytes_max;
         let may = self.is_active()
             && has_room
-            && self.fetching_offset.is_none()
+            && self.fetching.is_none()
             && !self.is_stalled()
             && !self.needs_log_range
             && !self.fetch_backoff.is_waiting(now);
@@ -90,8 +94,14 @@ impl Partition {
     }
 
     /// Notes that a Fetch is under way.
-    pub const fn fetch_sent(&mut self) {
-        self.fetching_offset = self.fetch_offset;
+    pub fn fetch_sent(&mut self) {
+        self.fetching = self.fetch_offset.map(|offset| (offset, self.stint));
+    }
+
+    /// The leader epoch of the last batch fetched, if positions are proven; -1 otherwise.
+    #[must_use]
+    pub const fn last_fetched_epoch(&self) -> i32 {
+        if self.proves { self.fetch_epoch } else { -1 }
     }
 
     /// Takes what the source returned for the Fetch under way.
@@ -100,12 +110,18 @@ impl Partition {
         now: Instant,
         result: Result<FetchedRecords, Failure>,
     ) -> Option<PartitionNotice> {
-        let asked = self.fetching_offset.take();
-        // A halt or a stop may have gone back behind what was asked for.
-        if !self.is_active() || asked != self.fetch_offset {
+        let asked = self.fetching.take();
+        let expected = self.fetch_offset.map(|offset| (offset, self.stint));
+        // A halt, a stop or a proof may have gone back behind what was asked for.
+        if !self.is_active() || asked != expected {
             return None;
         }
         match result {
+            // The source lost what was fetched before: what it has now is something else (KIP-320).
+            Ok(fetched) if self.proves && fetched.diverging.is_some() => {
+                self.want_recovery(RecoveryCause::SourceMoved);
+                None
+            }
             Ok(fetched) => {
                 self.fetch_backoff.succeed();
                 self.high_watermark = Some(fetched.high_watermark);
@@ -119,6 +135,10 @@ impl Partition {
     fn source_failed(&mut self, now: Instant, failure: Failure) -> Option<PartitionNotice> {
         self.fetch_backoff.fail(now, self.seed());
         match failure.remedy() {
+            Remedy::FindLogRange if self.proves => {
+                self.want_recovery(RecoveryCause::SourceMoved);
+                None
+            }
             Remedy::FindLogRange => {
                 // The position in question is the fetch position; what is queued below it stays.
                 self.needs_log_range = true;
@@ -139,6 +159,9 @@ impl Partition {
             self.queue.push_back(Queued::new(batch));
         }
         self.fetch_offset = Some(taken.next_offset);
+        if taken.last_epoch >= 0 {
+            self.fetch_epoch = taken.last_epoch;
+        }
         if let Some(reason) = taken.stopped {
             return self.halt(now, reason);
         }

@@ -7,11 +7,15 @@ use kmirror_protocol::{
     records::{BatchProducer, sequence_after},
 };
 
-use super::{Outgoing, Partition, PartitionNotice, Producer};
-use crate::flow::{
-    halt::HaltReason,
-    limits,
-    retry::{Failure, Remedy},
+use super::{Acknowledged, Outgoing, Partition, PartitionNotice, Producer, Queued, Run};
+use crate::{
+    flow::{
+        halt::HaltReason,
+        limits,
+        recovery::RecoveryCause,
+        retry::{Failure, Remedy},
+    },
+    offsets::state::Lineage,
 };
 
 impl Partition {
@@ -19,6 +23,7 @@ impl Partition {
     #[must_use]
     pub fn wants_producer_id(&self, now: Instant) -> bool {
         self.is_active()
+            && !self.proves
             && self.producer.is_none()
             && !self.is_asking_for_producer
             && !self.produce_backoff.is_waiting(now)
@@ -40,8 +45,10 @@ impl Partition {
             Ok((id, epoch)) => {
                 self.produce_backoff.succeed();
                 self.producer = Some(Producer {
-                    id,
-                    epoch,
+                    lineage: Lineage {
+                        producer_id: id,
+                        epoch,
+                    },
                     next_sequence: 0,
                     is_established: false,
                 });
@@ -95,8 +102,8 @@ impl Partition {
             base_sequence
         });
         let header = batch.prepared.header.readdressed(BatchProducer {
-            producer_id: producer.id,
-            producer_epoch: producer.epoch,
+            producer_id: producer.lineage.producer_id,
+            producer_epoch: producer.lineage.epoch,
             base_sequence,
         });
         batch.is_in_flight = true;
@@ -105,6 +112,7 @@ impl Partition {
             header: header.encode(),
             payload: batch.prepared.payload.clone(),
             base_sequence,
+            stint: self.stint,
         })
     }
 
@@ -112,9 +120,13 @@ impl Partition {
     pub fn produced(
         &mut self,
         now: Instant,
-        base_sequence: i32,
+        (base_sequence, stint): (i32, u32),
         result: Result<i64, Failure>,
     ) -> Option<PartitionNotice> {
+        // What was sent before a proof has been accounted for by it.
+        if stint != self.stint {
+            return None;
+        }
         let index = self
             .queue
             .iter()
@@ -147,6 +159,13 @@ impl Partition {
         {
             // Answers may come in any order, but the log has the batches in theirs.
             let expected_min = self.target_offset_min;
+            if self.proves && !self.is_expected(base_offset) {
+                self.want_recovery(RecoveryCause::BaseOffset {
+                    base_offset,
+                    expected: expected_min,
+                });
+                return None;
+            }
             if base_offset < expected_min {
                 return self.halt(
                     now,
@@ -160,12 +179,24 @@ impl Partition {
             self.target_offset_min = base_offset.saturating_add(count);
             self.queued_bytes -= batch.size();
             self.copied_offset = Some(batch.prepared.next_offset);
+            if let (Some(run), Some(producer)) = (&mut self.run, &self.producer) {
+                run.acknowledged(batch, producer.lineage);
+            }
             self.counters
                 .acknowledged(&batch.prepared.header, batch.prepared.payload.len());
             self.queue.pop_front();
         }
         self.skip_copied_without_records();
         None
+    }
+
+    /// Whether the next acknowledgement can carry this base offset (R7).
+    fn is_expected(&self, base_offset: i64) -> bool {
+        if self.is_shared() {
+            base_offset >= self.target_offset_min
+        } else {
+            base_offset == self.target_offset_min
+        }
     }
 
     fn target_failed(
@@ -179,6 +210,14 @@ impl Partition {
         let is_sequence = matches!(remedy, Remedy::SequenceBroken | Remedy::RestartProducer);
         // Behind a batch whose fate is open, every later one is out of sequence: that says nothing.
         if is_sequence && index > 0 {
+            return None;
+        }
+        if self.proves && (is_sequence || failure.is_ambiguous()) {
+            self.want_recovery(if is_sequence {
+                RecoveryCause::Refused(failure)
+            } else {
+                RecoveryCause::Ambiguous(failure)
+            });
             return None;
         }
         self.produce_backoff.fail(now, self.seed());
@@ -259,5 +298,21 @@ impl Partition {
             },
             _ => HaltReason::TargetRefuses(failure),
         }
+    }
+}
+
+impl Run {
+    /// Notes that a batch is on the target, and all before it.
+    fn acknowledged(&mut self, batch: &Queued, lineage: Lineage) {
+        let header = &batch.prepared.header;
+        let base_sequence = batch.base_sequence.unwrap_or_default();
+        self.acknowledged = Some(Acknowledged {
+            lineage,
+            next_sequence: sequence_after(base_sequence, header.record_count),
+            source_epoch: batch.prepared.source_epoch,
+        });
+        let bytes = u64::try_from(batch.size()).unwrap_or(u64::MAX);
+        let so_far = self.unanchored_bytes.unwrap_or(0);
+        self.unanchored_bytes = Some(so_far.saturating_add(bytes));
     }
 }

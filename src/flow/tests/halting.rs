@@ -14,9 +14,9 @@ use crate::flow::{Failure, PartitionNotice, halt::HaltReason, limits};
 fn a_target_that_lost_what_it_acknowledged_halts_and_the_position_stays() {
     let mut bench = Bench::new(2);
     bench.send();
-    bench.partition.produced(bench.now, 0, Ok(10));
+    bench.partition.produced(bench.now, (0, 0), Ok(10));
     bench.send();
-    let reason = halted(bench.partition.produced(bench.now, 2, Ok(11)));
+    let reason = halted(bench.partition.produced(bench.now, (2, 0), Ok(11)));
     let (base_offset, expected_min) = (11, 12);
     assert_eq!(
         reason,
@@ -32,9 +32,12 @@ fn a_target_that_lost_what_it_acknowledged_halts_and_the_position_stays() {
 fn no_answer_makes_arithmetic_overflow() {
     let mut bench = Bench::new(2);
     bench.send();
-    assert_eq!(bench.partition.produced(bench.now, 0, Ok(i64::MAX)), None);
+    assert_eq!(
+        bench.partition.produced(bench.now, (0, 0), Ok(i64::MAX)),
+        None
+    );
     bench.send();
-    let reason = halted(bench.partition.produced(bench.now, 2, Ok(i64::MIN)));
+    let reason = halted(bench.partition.produced(bench.now, (2, 0), Ok(i64::MIN)));
     assert!(matches!(reason, HaltReason::TargetWentBack { .. }));
 }
 

@@ -19,7 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FlowOptions, OffsetsTopic, StartAt};
+use kmirror_protocol::wire::Uuid;
+
+use super::{Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt};
 use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
 /// Some instant to start from; only differences matter.
@@ -53,6 +55,22 @@ fn options() -> FlowOptions {
             partition_count: 25,
             replication_factor: 3,
         },
+        delivery: Delivery::AtLeastOnce,
+        on_gap: OnGap::Continue,
+        on_recreated: OnRecreated::Halt,
+        adopt: Adopt::Ask,
+        state_topic: OffsetsTopic {
+            name: Arc::from("kmirror-state.A.internal"),
+            partition_count: 1,
+            replication_factor: 3,
+        },
+        instance: Uuid([7; 16]),
+        started_ms: 0,
+        read_committed: true,
+        lease: Duration::from_secs(10),
+        quiesce: Duration::from_secs(5),
+        anchor_interval: Duration::from_secs(5),
+        anchor_bytes: 8 << 20,
         start_at: StartAt::Earliest,
         discovery_interval: Duration::from_secs(5),
         positions_interval: Duration::from_secs(1),

@@ -9,9 +9,12 @@ use kmirror_protocol::{
 };
 
 use super::{brokers::refused, cluster::Log, epoch, values};
-use crate::flow::{
-    Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
-    TopicPartition, halt::HaltReason, limits, partition::Partition,
+use crate::{
+    flow::{
+        Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
+        TopicPartition, halt::HaltReason, limits, partition::Partition,
+    },
+    offsets::state::GapCause,
 };
 
 /// A partition that goes on at 0, with a producer id, and what the source has for it.
@@ -83,11 +86,12 @@ impl Bench {
 
     pub(super) fn acknowledge(&mut self, sequence: i32) -> Option<PartitionNotice> {
         self.partition
-            .produced(self.now, sequence, Ok(i64::from(sequence)))
+            .produced(self.now, (sequence, 0), Ok(i64::from(sequence)))
     }
 
     pub(super) fn fail(&mut self, sequence: i32, failure: Failure) -> Option<PartitionNotice> {
-        self.partition.produced(self.now, sequence, Err(failure))
+        self.partition
+            .produced(self.now, (sequence, 0), Err(failure))
     }
 
     pub(super) fn wait(&mut self) {
@@ -272,9 +276,9 @@ fn a_forgotten_producer_id_is_replaced_once_every_answer_is_in() {
     bench.partition.producer_id_asked();
     bench.partition.producer_id_granted(bench.now, Ok((8, 0)));
     assert_eq!(bench.send(), [0]);
-    bench.partition.produced(bench.now, 0, Ok(2));
+    bench.partition.produced(bench.now, (0, 0), Ok(2));
     assert_eq!(bench.send(), [2]);
-    bench.partition.produced(bench.now, 2, Ok(4));
+    bench.partition.produced(bench.now, (2, 0), Ok(4));
     assert_eq!(bench.partition.copied_offset(), Some(6));
 }
 
@@ -299,7 +303,7 @@ fn sequence_numbers_go_from_their_largest_to_zero() {
     }
     bench.fetched(records);
     assert_eq!(bench.send(), [0]);
-    bench.partition.produced(bench.now, 0, Ok(0));
+    bench.partition.produced(bench.now, (0, 0), Ok(0));
     // 2^31 - 2, 2^31 - 1, 0, 1: the next is 2.
     assert_eq!(bench.send(), [i32::MAX - 1, 2]);
 }
@@ -323,6 +327,7 @@ fn the_start_is_where_the_log_says_and_a_lost_position_is_explained() {
             Some(PartitionNotice::Gap {
                 from_offset: 3,
                 to_offset: 5,
+                cause: GapCause::Deleted,
             }),
         ),
         (

@@ -242,7 +242,9 @@ fn check_halts(world: &World) {
         let is_expected = match &notice {
             PartitionNotice::Halted(reason) => reason.may_pass(),
             PartitionNotice::Resumed => true,
-            PartitionNotice::Gap { .. } => false,
+            PartitionNotice::Gap { .. }
+            | PartitionNotice::LineageContinued { .. }
+            | PartitionNotice::LineageOpened { .. } => false,
         };
         assert!(is_expected, "{notice:?}");
     }

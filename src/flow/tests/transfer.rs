@@ -261,7 +261,8 @@ fn records_deleted_before_their_turn_are_a_gap_with_its_offsets() {
         notices,
         [PartitionNotice::Gap {
             from_offset,
-            to_offset
+            to_offset,
+            cause: crate::offsets::state::GapCause::Deleted,
         }]
     );
     let copied: Vec<_> = world.target.topics["A.t"]

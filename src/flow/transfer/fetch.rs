@@ -161,7 +161,7 @@ impl Flow {
                 id,
                 fetch_offset,
                 leader_epoch: leader.epoch,
-                last_fetched_epoch: -1,
+                last_fetched_epoch: slot.partition.last_fetched_epoch(),
                 bytes_max,
             });
         }

@@ -74,14 +74,20 @@ enum UnderWay {
     },
     Produce {
         node: i32,
-        batches: Vec<(PartitionId, i32)>,
+        /// With the base sequence and the stint of each.
+        batches: Vec<(PartitionId, (i32, u32))>,
     },
 }
 
 impl Transfer {
-    fn request(&mut self, what: UnderWay) -> RequestId {
+    pub(super) fn next_request_id(&mut self) -> RequestId {
         let request = RequestId(self.next_request);
         self.next_request += 1;
+        request
+    }
+
+    fn request(&mut self, what: UnderWay) -> RequestId {
+        let request = self.next_request_id();
         self.under_way.insert(request, what);
         request
     }
@@ -210,7 +216,7 @@ impl Flow {
     ) {
         let sent = batches
             .iter()
-            .map(|(id, batch)| (*id, batch.base_sequence))
+            .map(|(id, batch)| (*id, (batch.base_sequence, batch.stint)))
             .collect();
         let request = self.transfer.request(UnderWay::Produce {
             node,
@@ -295,14 +301,14 @@ impl Flow {
         };
         self.note_broker(Side::Target, node, result.as_ref().err(), actions);
         let partitions: Vec<PartitionId> = batches.iter().map(|(id, _)| *id).collect();
-        let sequences: BTreeMap<PartitionId, i32> = batches.into_iter().collect();
+        let sent: BTreeMap<PartitionId, (i32, u32)> = batches.into_iter().collect();
         for (id, result) in each_answered(&partitions, result) {
-            let Some(base_sequence) = sequences.get(&id).copied() else {
+            let Some(sent) = sent.get(&id).copied() else {
                 continue;
             };
             self.note_failure(now, Side::Target, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| {
-                partition.produced(now, base_sequence, result)
+                partition.produced(now, sent, result)
             });
         }
     }
@@ -329,7 +335,7 @@ impl Flow {
     }
 
     /// Asks for metadata when a failure suggests that leaders have moved.
-    fn note_failure(&mut self, now: Instant, side: Side, failure: Option<&Failure>) {
+    pub(super) fn note_failure(&mut self, now: Instant, side: Side, failure: Option<&Failure>) {
         if failure.is_some_and(|failure| failure.remedy() == Remedy::RefreshMetadata) {
             self.discovery.refresh(side, now);
         }
@@ -337,7 +343,7 @@ impl Flow {
 }
 
 /// What each partition of a request was answered: the first answer counts, silence is a failure.
-fn each_answered<T>(
+pub(super) fn each_answered<T>(
     asked: &[PartitionId],
     result: PerPartition<T>,
 ) -> Vec<(PartitionId, Result<T, Failure>)> {

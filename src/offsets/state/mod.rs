@@ -10,15 +10,18 @@
 //! | `owner` | partition | which process writes it, since when; the last in the log counts |
 //! | `anchor` | partition and slot (8) | a point up to which source and target are known to agree |
 //! | `gap` | partition and first offset | source offsets that will never be on the target, and why |
-//! | `map` | partition and chunk | where source offsets are on the target, exactly |
+//! | `map` | partition and chunk (16) | where source offsets are on the target, exactly |
 //!
 //! Pure: no I/O, no clock.
+
+mod format;
 
 use std::sync::Arc;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::source_offsets::StoredRecord;
+pub use self::format::{decode, encode, encode_deletion};
+use super::exact_map::MapChunk;
 
 /// The format version of keys and values written here.
 pub const VERSION: u64 = 1;
@@ -61,6 +64,8 @@ pub enum Entry {
     Anchor(Anchor),
     /// Source offsets that are not copied.
     Gap(Gap),
+    /// A piece of the map from source to target offsets.
+    Map(MapChunk),
 }
 
 /// A producer id for a partition.
@@ -106,7 +111,7 @@ pub struct RecordIdentity {
 }
 
 /// A point up to which source and target were known to agree when it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// Counts the anchors of a partition; its trailing zeros choose the slot.
     pub counter: u64,
@@ -168,6 +173,16 @@ pub enum GapCause {
     Recreated,
 }
 
+impl std::fmt::Display for GapCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "deleted by the source before they were copied",
+            Self::Truncated => "lost by the source",
+            Self::Recreated => "the topic was created again",
+        })
+    }
+}
+
 /// What a record is about: the latest record of each key counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey {
@@ -197,6 +212,18 @@ pub enum Kind {
         /// Its first offset.
         from_offset: i64,
     },
+    /// A chunk of the map.
+    Map {
+        /// Its place.
+        chunk: u8,
+    },
+}
+
+impl Kind {
+    /// Not above any other kind.
+    pub const FIRST: Self = Self::Claim {
+        producer_id: i64::MIN,
+    };
 }
 
 impl StateRecord {
@@ -214,6 +241,7 @@ impl StateRecord {
             Entry::Gap(gap) => Kind::Gap {
                 from_offset: gap.from_offset,
             },
+            Entry::Map(chunk) => Kind::Map { chunk: chunk.chunk },
         };
         StateKey {
             place: self.place.clone(),
@@ -231,17 +259,5 @@ pub enum Unusable {
     Newer(u64),
 }
 
-/// Writes a record.
-#[must_use]
-pub fn encode(record: &StateRecord) -> StoredRecord {
-    todo!("{record:?}")
-}
-
-/// Reads a record; `None` in place of an entry is the deletion of its key.
-///
-/// # Errors
-///
-/// [`Unusable`] says why the bytes mean nothing here.
-pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
-    todo!("{key:?} {value:?}")
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! A partition whose position is proven: what a proof gives it, what sends it back to one, and the
+//! points from which the next one starts.
+
+use kmirror_protocol::wire::Uuid;
+
+use super::{Partition, Producer, Run};
+use crate::{
+    flow::recovery::{RecoveryCause, Start},
+    offsets::state::{Anchor, Claim, Entry, Owner, RecordIdentity},
+};
+
+impl Partition {
+    /// Nothing is fetched or sent before a proof.
+    #[must_use]
+    pub fn proving(mut self) -> Self {
+        self.proves = true;
+        self.is_suspended = true;
+        self.needs_log_range = false;
+        self.fetch_offset = None;
+        self
+    }
+
+    /// Forgets everything that is under way: only a proof tells what became of it.
+    pub fn suspend(&mut self) {
+        self.is_suspended = true;
+        self.stint = self.stint.wrapping_add(1);
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.in_flight = 0;
+        self.is_resending = false;
+        self.producer = None;
+        self.fetch_offset = None;
+        self.is_idle = false;
+        self.recovery_cause = None;
+    }
+
+    /// Goes on at a proven position.
+    pub fn start(&mut self, start: Start) {
+        let anchor = start.anchor;
+        self.is_suspended = false;
+        self.fetch_offset = Some(anchor.source_offset);
+        self.copied_offset = Some(anchor.source_offset);
+        self.fetch_epoch = anchor.source_epoch;
+        self.producer = Some(Producer {
+            lineage: anchor.lineage,
+            next_sequence: anchor.next_sequence,
+            is_established: start.is_established,
+        });
+        self.target_offset_min = anchor.target_offset;
+        self.fetch_backoff.succeed();
+        self.produce_backoff.succeed();
+        let was_shared = self.is_shared();
+        self.run = Some(Run {
+            start: Start {
+                is_shared: start.is_shared || was_shared,
+                ..start
+            },
+            acknowledged: None,
+            anchor_counter: anchor.counter,
+            unanchored_bytes: None,
+        });
+    }
+
+    /// The generation under which this process has owned the partition, if it has.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.run.map(|run| run.start.anchor.generation)
+    }
+
+    /// Where the next Fetch would start, or the last one did.
+    #[must_use]
+    pub fn next_fetch_offset(&self) -> Option<i64> {
+        self.fetch_offset.or(self.copied_offset)
+    }
+
+    /// Whether others write to the remote partition too, as far as has been seen.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.run.is_some_and(|run| run.start.is_shared)
+    }
+
+    pub(super) fn want_recovery(&mut self, cause: RecoveryCause) {
+        self.recovery_cause.get_or_insert(cause);
+    }
+
+    /// Why the position has to be proven again, if it has.
+    pub fn take_recovery_cause(&mut self) -> Option<RecoveryCause> {
+        self.recovery_cause.take()
+    }
+
+    /// Record bytes acknowledged since the newest anchor; `None` when nothing was.
+    #[must_use]
+    pub fn unanchored_bytes(&self) -> Option<u64> {
+        self.run?.unanchored_bytes
+    }
+
+    /// The point up to which everything is acknowledged, for the ring of anchors (I4), if it has
+    /// moved since the last one.
+    pub fn take_anchor(
+        &mut self,
+        (source_topic_id, target_topic_id): (Uuid, Uuid),
+    ) -> Option<Anchor> {
+        let source_offset = self.copied_offset?;
+        let target_offset = self.target_offset_min;
+        let is_all = self.queue.is_empty();
+        let fetch_epoch = self.fetch_epoch;
+        let run = self.run.as_mut()?;
+        run.unanchored_bytes.take()?;
+        let acknowledged = run.acknowledged?;
+        run.anchor_counter += 1;
+        // The record before this point is our own, and the leader took it under the epoch of the
+        // last proof: if it did not, the anchor will not be believed (R10).
+        let last_sequence = acknowledged.next_sequence.wrapping_sub(1) & i32::MAX;
+        let previous = RecordIdentity {
+            producer_id: acknowledged.lineage.producer_id,
+            producer_epoch: acknowledged.lineage.epoch,
+            sequence: last_sequence,
+            leader_epoch: run.start.target_epoch,
+        };
+        Some(Anchor {
+            counter: run.anchor_counter,
+            generation: run.start.anchor.generation,
+            lineage: acknowledged.lineage,
+            next_sequence: acknowledged.next_sequence,
+            source_offset,
+            source_epoch: if is_all {
+                fetch_epoch
+            } else {
+                acknowledged.source_epoch
+            },
+            source_topic_id,
+            target_offset,
+            target_topic_id,
+            previous: Some(previous),
+            mapping: run.start.anchor.mapping,
+        })
+    }
+
+    /// What a new state topic has to know of this partition: its producer id, its owner, and where
+    /// it stands. Nothing when that is not known either.
+    pub fn known_state(&mut self, topic_ids: (Uuid, Uuid), instance: Uuid) -> Vec<Entry> {
+        let Some(run) = &mut self.run else {
+            return Vec::new();
+        };
+        let start = run.start;
+        let claim = Claim {
+            number: 0,
+            producer_id: start.anchor.lineage.producer_id,
+        };
+        let owner = Owner {
+            generation: start.anchor.generation,
+            instance,
+            since_ms: 0,
+        };
+        run.unanchored_bytes.get_or_insert(0);
+        let anchor = self.take_anchor(topic_ids).unwrap_or(start.anchor);
+        vec![
+            Entry::Claim(claim),
+            Entry::Owner(owner),
+            Entry::Anchor(anchor),
+        ]
+    }
+}

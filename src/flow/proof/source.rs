@@ -1,0 +1,251 @@
+//! The source's side: live records from a position on, exactly those that copying would copy.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use kmirror_protocol::records::{BatchHeader, LogEntry, RecordIter, batches, decompress, records};
+
+use super::cursor::{Cursor, Mark, record_count};
+use crate::flow::{Counters, FetchedRecords, halt::HaltReason, intake, intake::Prepared, limits};
+
+/// Reads the source in order; holds one answer and at most one decompressed batch.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Where reading goes on.
+    pub(super) next_offset: i64,
+    /// Nothing more can be read at present.
+    pub(super) is_ended: bool,
+    /// The leader epoch of the last batch below the held answer; -1 when unknown.
+    epoch_before: i32,
+    /// The held answer, as it came.
+    records: Bytes,
+    /// What of it is live and not yet passed; the first is the current one.
+    batches: VecDeque<Prepared>,
+    /// Whether the current batch is known to be undamaged.
+    is_checked: bool,
+    /// The current batch, when it is read record by record.
+    cursor: Option<Cursor>,
+    /// Why nothing after `batches` can be read.
+    stopped: Option<HaltReason>,
+}
+
+impl Source {
+    pub(super) fn new(next_offset: i64) -> Self {
+        Self {
+            next_offset,
+            is_ended: false,
+            epoch_before: -1,
+            records: Bytes::new(),
+            batches: VecDeque::new(),
+            is_checked: false,
+            cursor: None,
+            stopped: None,
+        }
+    }
+
+    /// Takes an answer to a question for `next_offset`; only when nothing is held any more.
+    /// Answers whether it held bytes, but not one whole batch.
+    pub(super) fn take(&mut self, fetched: FetchedRecords) -> bool {
+        if fetched.diverging.is_some() {
+            return false;
+        }
+        if fetched.records.is_empty() {
+            self.is_ended = self.next_offset >= readable_end(&fetched);
+            return false;
+        }
+        self.epoch_before = self.epoch_below(self.next_offset);
+        self.records = fetched.records.clone();
+        let taken = intake::take(self.next_offset, fetched, &mut Counters::default());
+        self.next_offset = taken.next_offset;
+        self.batches = taken.batches.into();
+        self.stopped = taken.stopped;
+        taken.is_cut
+    }
+
+    /// Makes a live record the current one; `false` when more must be read first.
+    ///
+    /// # Errors
+    ///
+    /// The batch that comes next is damaged, or cannot be read.
+    pub(super) fn load(&mut self) -> Result<bool, HaltReason> {
+        let Some(batch) = self.batches.front() else {
+            return self.stopped.take().map_or(Ok(false), Err);
+        };
+        if !self.is_checked && !batch.header.verify_crc(&batch.payload) {
+            return Err(unreadable(batch.first_offset, "its checksum is wrong"));
+        }
+        self.is_checked = true;
+        Ok(true)
+    }
+
+    /// The current batch, if it is whole: none of its records has been passed.
+    pub(super) fn whole(&self) -> Option<(&BatchHeader, &[u8])> {
+        let batch = self.batches.front()?;
+        (self.left() == record_count(&batch.header)).then_some((&batch.header, &*batch.payload))
+    }
+
+    /// Records of the current batch that are not yet passed.
+    pub(super) fn left(&self) -> u32 {
+        self.cursor.as_ref().map_or_else(
+            || {
+                self.batches
+                    .front()
+                    .map_or(0, |batch| record_count(&batch.header))
+            },
+            Cursor::left,
+        )
+    }
+
+    /// The current batch, decompressed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be decompressed.
+    pub(super) fn unfold(&mut self) -> Result<Option<(BatchHeader, Bytes, Mark)>, HaltReason> {
+        let Some(batch) = self.batches.front() else {
+            return Ok(None);
+        };
+        let cursor = match self.cursor.take() {
+            Some(cursor) => cursor,
+            None => Cursor::new(&batch.header, &batch.payload)
+                .map_err(|error| unreadable(batch.first_offset, &error))?,
+        };
+        let (plain, mark) = self.cursor.insert(cursor).parts();
+        Ok(Some((batch.header, plain, mark)))
+    }
+
+    /// Makes the record at `mark` of the current batch the current one.
+    pub(super) fn go_to(&mut self, mark: Mark) {
+        if mark.left == 0 {
+            self.pass();
+        } else if let Some(cursor) = &mut self.cursor {
+            cursor.go_to(mark);
+        }
+    }
+
+    /// Passes the rest of the current batch.
+    pub(super) fn pass(&mut self) {
+        self.batches.pop_front();
+        self.cursor = None;
+        self.is_checked = false;
+    }
+
+    /// Passes at most `count` records of the current batch; answers how many.
+    ///
+    /// # Errors
+    ///
+    /// The batch cannot be read.
+    pub(super) fn skip(&mut self, count: u64) -> Result<u32, HaltReason> {
+        let left = self.left();
+        let Some(count) = u32::try_from(count).ok().filter(|count| *count < left) else {
+            self.pass();
+            return Ok(left);
+        };
+        let offset = self.position();
+        self.unfold()?;
+        if let Some(cursor) = &mut self.cursor {
+            cursor
+                .skip(count)
+                .map_err(|fault| unreadable(offset, &fault.to_string()))?;
+        }
+        Ok(count)
+    }
+
+    /// What is wrong with the current batch.
+    pub(super) fn fault(&self, error: &str) -> HaltReason {
+        unreadable(self.position(), error)
+    }
+
+    /// The offset of the current record; where reading goes on when there is none.
+    pub(super) fn position(&self) -> i64 {
+        let Some(batch) = self.batches.front() else {
+            return self.next_offset;
+        };
+        let count = record_count(&batch.header);
+        let passed = count.saturating_sub(self.left());
+        if batch.next_offset.saturating_sub(batch.first_offset) == i64::from(count) {
+            return batch.first_offset.saturating_add(i64::from(passed));
+        }
+        // Built anew without its holes: only the answer itself knows the offsets.
+        let offset = nth_offset(&self.records, batch.first_offset, batch.next_offset, passed);
+        offset.unwrap_or(batch.first_offset)
+    }
+
+    /// The leader epoch of the last batch that starts below `position`, in the held answer or
+    /// before it; -1 when unknown.
+    pub(super) fn epoch_below(&self, position: i64) -> i32 {
+        let mut epoch = self.epoch_before;
+        for entry in batches(&self.records).map_while(Result::ok) {
+            let (base_offset, of_entry) = match entry {
+                LogEntry::Batch(batch) => (
+                    batch.header.base_offset,
+                    batch.header.partition_leader_epoch,
+                ),
+                LogEntry::Legacy(message) => (message.offset, -1),
+            };
+            if base_offset >= position {
+                break;
+            }
+            epoch = of_entry;
+        }
+        epoch
+    }
+}
+
+/// Where the source's readers must stop at present: at what is not replicated, and at open
+/// transactions; -1 stands for no transactions known.
+fn readable_end(fetched: &FetchedRecords) -> i64 {
+    match fetched.last_stable_offset {
+        ..0 => fetched.high_watermark,
+        stable => fetched.high_watermark.min(stable),
+    }
+}
+
+/// The offset of a record in an answer, counted from 0 among those with offsets from `from` to
+/// below `to`; `None` when it cannot be found.
+fn nth_offset(answer: &[u8], from: i64, to: i64, index: u32) -> Option<i64> {
+    let mut left = usize::try_from(index).ok()?;
+    for entry in batches(answer) {
+        let offsets = offsets_in(&entry.ok()?, from..to)?;
+        if let Some(offset) = offsets.get(left) {
+            return Some(*offset);
+        }
+        left = left.saturating_sub(offsets.len());
+    }
+    None
+}
+
+/// The offsets of an entry's records within `range`; `None` when they cannot be read.
+fn offsets_in(entry: &LogEntry<'_>, range: std::ops::Range<i64>) -> Option<Vec<i64>> {
+    match entry {
+        LogEntry::Batch(batch) => {
+            let header = &batch.header;
+            if header.last_offset() < range.start || header.base_offset >= range.end {
+                return Some(Vec::new());
+            }
+            let codec = header.attributes.compression().ok()?;
+            let plain = decompress(codec, batch.payload, limits::DECOMPRESSED_BYTES_MAX).ok()?;
+            let all: RecordIter<'_> = records(&plain, header.record_count);
+            let offsets = all
+                .map_while(Result::ok)
+                .map(|record| record.offset(header));
+            Some(offsets.filter(|offset| range.contains(offset)).collect())
+        }
+        LogEntry::Legacy(message) => {
+            // A message's offset is that of the last record it wraps.
+            if message.offset < range.start {
+                return Some(Vec::new());
+            }
+            let all = message.records(limits::DECOMPRESSED_BYTES_MAX).ok()?;
+            let offsets = all.iter().map(|record| record.offset);
+            Some(offsets.filter(|offset| range.contains(offset)).collect())
+        }
+    }
+}
+
+fn unreadable(offset: i64, error: &str) -> HaltReason {
+    HaltReason::Unreadable {
+        offset,
+        error: error.to_owned(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What has been seen of the window: how many records of whom, and whether the own ones are a run.
+
+use kmirror_protocol::records::{BatchHeader, sequence_after};
+
+use super::cursor::record_count;
+use crate::offsets::state::Lineage;
+
+/// Sequence numbers further apart than this are taken for ones that go back: they wrap at 2^31.
+const SEQUENCE_DISTANCE_MAX: i32 = 1 << 30;
+
+/// Who wrote a batch, as far as the proof cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// The lineage whose continuation is asked for.
+    Own,
+    /// Anyone else, older lineages of this partition included.
+    Foreign,
+    /// A transaction, or a broker with a marker: whatever it holds counts for nothing, because
+    /// its fate is not known and kmirror stores its position with it.
+    Transactional,
+}
+
+/// How many sequence numbers `to` is after `from`; `None` when it lies before it.
+pub(super) fn sequence_distance(from: i32, to: i32) -> Option<i32> {
+    let distance = to.wrapping_sub(from) & i32::MAX;
+    (to >= 0 && distance < SEQUENCE_DISTANCE_MAX).then_some(distance)
+}
+
+/// Counts records, and follows the lineage's sequence.
+#[derive(Debug)]
+pub(super) struct Tally {
+    lineage: Lineage,
+    /// Whether nothing has been seen yet that breaks the run.
+    pub(super) is_run: bool,
+    /// The next sequence number of the run.
+    pub(super) next_sequence: i32,
+    pub(super) proven: u64,
+    pub(super) foreign: u64,
+    pub(super) own: u64,
+    /// Own records without a counterpart, before the first record that has one.
+    unmatched_first: u64,
+    /// Own records without a counterpart, after it.
+    unmatched_later: u64,
+}
+
+impl Tally {
+    pub(super) fn new(lineage: Lineage, next_sequence: Option<i32>) -> Self {
+        Self {
+            lineage,
+            is_run: next_sequence.is_some(),
+            next_sequence: next_sequence.unwrap_or_default(),
+            proven: 0,
+            foreign: 0,
+            own: 0,
+            unmatched_first: 0,
+            unmatched_later: 0,
+        }
+    }
+
+    pub(super) fn writer(&self, header: &BatchHeader) -> Writer {
+        if header.attributes.is_transactional() || header.attributes.is_control() {
+            return Writer::Transactional;
+        }
+        let lineage = Lineage {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+        };
+        if lineage == self.lineage {
+            Writer::Own
+        } else {
+            Writer::Foreign
+        }
+    }
+
+    /// Follows the sequence into a batch of the lineage.
+    ///
+    /// Batches that compaction has thinned, or that lie only partly in the window, break the run:
+    /// nothing vouches for what is missing.
+    pub(super) fn follow(&mut self, header: &BatchHeader, is_whole: bool) {
+        let is_dense = i64::from(record_count(header))
+            == i64::from(header.last_offset_delta).saturating_add(1);
+        self.is_run &= is_whole && is_dense && header.base_sequence == self.next_sequence;
+        if header.base_sequence >= 0 {
+            self.next_sequence = sequence_after(header.last_sequence(), 1);
+        }
+    }
+
+    /// Counts records that are the next ones of the source. When someone else has written one, the
+    /// lineage's next sequence number no longer means the source's next record.
+    pub(super) fn matched(&mut self, writer: Writer, count: u32) {
+        self.count(writer, count);
+        self.proven = self.proven.saturating_add(u64::from(count));
+        self.is_run &= writer == Writer::Own;
+    }
+
+    /// Counts records that are not.
+    pub(super) fn unmatched(&mut self, writer: Writer, count: u32) {
+        self.count(writer, count);
+        if writer == Writer::Own {
+            let unmatched = if self.proven == 0 {
+                &mut self.unmatched_first
+            } else {
+                &mut self.unmatched_later
+            };
+            *unmatched = unmatched.saturating_add(u64::from(count));
+        }
+    }
+
+    fn count(&mut self, writer: Writer, count: u32) {
+        let counted = match writer {
+            Writer::Own => &mut self.own,
+            Writer::Foreign | Writer::Transactional => &mut self.foreign,
+        };
+        *counted = counted.saturating_add(u64::from(count));
+    }
+
+    /// Own records without a counterpart: those that the source may have deleted since, and those
+    /// that it has not.
+    pub(super) const fn unmatched_own(&self, is_source_cut: bool) -> (u64, u64) {
+        if is_source_cut {
+            (self.unmatched_first, self.unmatched_later)
+        } else {
+            (0, self.unmatched_first.saturating_add(self.unmatched_later))
+        }
+    }
+}

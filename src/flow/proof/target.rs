@@ -1,0 +1,215 @@
+//! The target's side: every batch of the window, whoever wrote it.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use kmirror_protocol::records::{
+    BatchHeader, BuiltBatch, LegacyConverter, LegacyMessage, LogEntry, batches,
+};
+
+use super::cursor::{Cursor, Mark, record_count};
+use crate::{
+    flow::{halt::HaltReason, limits},
+    offsets::state::RecordIdentity,
+};
+
+/// Reads the window in order; holds one answer and at most one decompressed batch.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Where reading goes on: all below has been seen.
+    pub(super) next_offset: i64,
+    /// Where the window ends.
+    end_offset: i64,
+    /// The last record of the window so far.
+    pub(super) tail: Option<RecordIdentity>,
+    /// What is left of the held answer.
+    records: Bytes,
+    /// Batches made of a message of an old format.
+    converted: VecDeque<BuiltBatch>,
+    pub(super) current: Option<TargetBatch>,
+}
+
+/// A batch of the window.
+#[derive(Debug)]
+pub(super) struct TargetBatch {
+    pub(super) header: BatchHeader,
+    pub(super) payload: Bytes,
+    /// Whether all of it lies in the window.
+    pub(super) is_whole: bool,
+    /// When it is read record by record.
+    cursor: Option<Cursor>,
+}
+
+impl TargetBatch {
+    /// Records of the window that are not yet passed.
+    pub(super) fn left(&self) -> u32 {
+        self.cursor
+            .as_ref()
+            .map_or_else(|| record_count(&self.header), Cursor::left)
+    }
+
+    /// Header and payload, if none of its records has been passed or lies outside.
+    pub(super) fn whole(&self) -> Option<(&BatchHeader, &[u8])> {
+        let is_whole = self.is_whole && self.left() == record_count(&self.header);
+        is_whole.then_some((&self.header, &*self.payload))
+    }
+
+    /// The batch, decompressed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be decompressed.
+    pub(super) fn unfold(&mut self) -> Result<(BatchHeader, Bytes, Mark), HaltReason> {
+        let cursor = match self.cursor.take() {
+            Some(cursor) => cursor,
+            None => Cursor::new(&self.header, &self.payload).map_err(|error| self.fault(&error))?,
+        };
+        let (plain, mark) = self.cursor.insert(cursor).parts();
+        Ok((self.header, plain, mark))
+    }
+
+    /// What is wrong with it.
+    pub(super) fn fault(&self, error: &str) -> HaltReason {
+        unreadable(self.header.base_offset, error)
+    }
+
+    fn narrow(&mut self, from: i64, to: i64) -> Result<(), HaltReason> {
+        self.unfold()?;
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(());
+        };
+        let narrowed = cursor.narrow(&self.header, from, to);
+        narrowed.map_err(|fault| self.fault(&fault.to_string()))
+    }
+}
+
+impl Target {
+    pub(super) fn new(start_offset: i64, end_offset: i64) -> Self {
+        Self {
+            next_offset: start_offset,
+            end_offset,
+            tail: None,
+            records: Bytes::new(),
+            converted: VecDeque::new(),
+            current: None,
+        }
+    }
+
+    /// Takes an answer to a question for `next_offset`; only when nothing is held any more.
+    /// Answers whether it held bytes, but not one whole batch.
+    pub(super) fn take(&mut self, records: Bytes) -> bool {
+        let is_cut = !records.is_empty() && batches(&records).next().is_none();
+        self.records = records;
+        is_cut
+    }
+
+    /// Whether the window has been read.
+    pub(super) const fn is_ended(&self) -> bool {
+        self.current.is_none() && self.next_offset >= self.end_offset
+    }
+
+    /// Takes the rest of the window for empty.
+    pub(super) fn end(&mut self) {
+        self.next_offset = self.next_offset.max(self.end_offset);
+        self.records = Bytes::new();
+        self.converted.clear();
+    }
+
+    /// Makes the next batch of the window the current one; `false` when more must be read first.
+    ///
+    /// # Errors
+    ///
+    /// The batch is damaged, or cannot be read.
+    pub(super) fn load(&mut self) -> Result<bool, HaltReason> {
+        while self.next_offset < self.end_offset {
+            let Some((header, payload)) = self.next_batch()? else {
+                return Ok(false);
+            };
+            if header.base_offset >= self.end_offset {
+                self.end();
+            } else if header.last_offset() >= self.next_offset {
+                self.enter(header, payload)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn enter(&mut self, header: BatchHeader, payload: Bytes) -> Result<(), HaltReason> {
+        if !header.verify_crc(&payload) {
+            return Err(unreadable(header.base_offset, "its checksum is wrong"));
+        }
+        let (from, to) = (self.next_offset, self.end_offset);
+        let is_whole = header.base_offset >= from && header.next_offset() <= to;
+        let mut batch = TargetBatch {
+            header,
+            payload,
+            is_whole,
+            cursor: None,
+        };
+        if !is_whole {
+            batch.narrow(from, to)?;
+        }
+        self.next_offset = header.next_offset();
+        self.tail = Some(RecordIdentity {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            sequence: header.last_sequence(),
+            leader_epoch: header.partition_leader_epoch,
+        });
+        self.current = Some(batch);
+        Ok(())
+    }
+
+    /// Makes the record at `mark` of the current batch the current one.
+    pub(super) fn go_to(&mut self, mark: Mark) {
+        if mark.left == 0 {
+            self.current = None;
+        } else if let Some(cursor) = self
+            .current
+            .as_mut()
+            .and_then(|batch| batch.cursor.as_mut())
+        {
+            cursor.go_to(mark);
+        }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<(BatchHeader, Bytes)>, HaltReason> {
+        loop {
+            if let Some(built) = self.converted.pop_front() {
+                return Ok(Some((built.header, built.payload)));
+            }
+            let records = self.records.clone();
+            let mut entries = batches(&records);
+            let Some(entry) = entries.next() else {
+                return Ok(None);
+            };
+            let entry = entry.map_err(|fault| unreadable(self.next_offset, &fault.to_string()))?;
+            let read = records.len().saturating_sub(entries.incomplete_len());
+            self.records.advance(read);
+            match entry {
+                LogEntry::Batch(batch) => {
+                    return Ok(Some((batch.header, records.slice_ref(batch.payload))));
+                }
+                LogEntry::Legacy(message) => self.convert(&message)?,
+            }
+        }
+    }
+
+    /// What a target held from old times may still be in an old format; one message at a time.
+    fn convert(&mut self, message: &LegacyMessage<'_>) -> Result<(), HaltReason> {
+        let mut converter = LegacyConverter::new(limits::CONVERSION);
+        for built in [converter.push(message), converter.finish()] {
+            let built = built.map_err(|error| unreadable(message.offset, &error.to_string()))?;
+            self.converted.extend(built);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(offset: i64, error: &str) -> HaltReason {
+    HaltReason::Unreadable {
+        offset,
+        error: format!("on the target: {error}"),
+    }
+}

@@ -1,0 +1,1 @@
+//! The proof, rule by rule and at random.

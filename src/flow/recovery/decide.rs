@@ -1,0 +1,205 @@
+//! Under which lineage copying goes on (R2, R6, R12), and which source records are gone for good.
+//!
+//! A lineage goes on only with complete evidence: the producer state of the target's leader, the
+//! own records in its log and the source's records all say the same. Whatever is missing or
+//! contradicts leads to a new lineage at the last proven record: that may copy records twice, and
+//! says how many, but it never skips one.
+
+use super::super::{ActiveProducer, LogRange};
+use crate::{
+    flow::limits,
+    offsets::state::{Anchor, GapCause, Lineage},
+};
+
+/// What the target's leader remembers of the lineage's producer id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProducerState {
+    /// The target cannot tell (it has no DescribeProducers, KIP-664).
+    Unknown,
+    /// Nothing: it has expired, was evicted, or never was.
+    Forgotten,
+    /// The epoch and the sequence number of its last record; -1 when the epoch has none.
+    Known {
+        /// The producer's epoch.
+        epoch: i32,
+        /// The sequence number of its last record.
+        last_sequence: i32,
+    },
+}
+
+impl ProducerState {
+    /// What a leader says of one producer id among those it remembers.
+    #[must_use]
+    pub fn of(producers: Option<&[ActiveProducer]>, producer_id: i64) -> Self {
+        let Some(producers) = producers else {
+            return Self::Unknown;
+        };
+        let found = producers
+            .iter()
+            .find(|producer| producer.producer_id == producer_id);
+        found.map_or(Self::Forgotten, |producer| Self::Known {
+            epoch: producer.producer_epoch,
+            last_sequence: producer.last_sequence,
+        })
+    }
+}
+
+/// What the prefix proof found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The anchor's lineage and its next sequence number there; the lineage is the newest.
+    pub lineage: Lineage,
+    /// The next sequence number at the anchor.
+    pub anchored_sequence: i32,
+    /// Whether the anchor belongs to the newest lineage.
+    pub is_newest: bool,
+    /// Own records since are contiguous, and equal to the source's.
+    pub is_continuous: bool,
+    /// After the last own record.
+    pub next_sequence: i32,
+    /// What the leader remembers.
+    pub state: ProducerState,
+    /// Equal sequence numbers mean equal source records: nothing was compacted, filtered
+    /// differently, or lost since the anchor.
+    pub is_deterministic: bool,
+}
+
+/// What to do about the lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on: the next record gets this sequence number.
+    Continue {
+        /// The next sequence number.
+        next_sequence: i32,
+        /// Whether the leader remembers the producer id; otherwise it takes any sequence (B5).
+        is_remembered: bool,
+    },
+    /// The evidence contradicts itself in a way that may pass: gather it again.
+    Again,
+    /// A new one starts at the proven position.
+    New(NewBecause),
+}
+
+/// Why a new lineage is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NewBecause {
+    /// There was none before.
+    First,
+    /// Sequence numbers may stand for other records than before (R12).
+    Nondeterministic,
+    /// The log does not hold one unbroken run of the lineage's records.
+    Broken,
+    /// The target has forgotten the producer: it would take any sequence (B5).
+    Forgotten,
+    /// The target knows another state of the producer than its log shows.
+    Contradiction,
+    /// Source records are gone, so that what follows is other than what may be on its way (B3).
+    Gap,
+}
+
+impl std::fmt::Display for NewBecause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::First => "there was none before",
+            Self::Nondeterministic => "the source may have compacted the topic meanwhile",
+            Self::Broken => "the target does not hold one unbroken run of what was sent",
+            Self::Forgotten => "the target has forgotten the producer",
+            Self::Contradiction => "the target's memory of the producer contradicts its log",
+            Self::Gap => "source records are gone",
+        })
+    }
+}
+
+/// Decides about the lineage (R2, R6, R12).
+#[must_use]
+pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
+    if !evidence.is_deterministic {
+        return Verdict::New(NewBecause::Nondeterministic);
+    }
+    if !evidence.is_newest || !evidence.is_continuous {
+        return Verdict::New(NewBecause::Broken);
+    }
+    let has_written = evidence.next_sequence != evidence.anchored_sequence;
+    let is_fresh = evidence.anchored_sequence == 0 && !has_written;
+    let goes_on = |is_remembered| Verdict::Continue {
+        next_sequence: evidence.next_sequence,
+        is_remembered,
+    };
+    match evidence.state {
+        ProducerState::Unknown => goes_on(false),
+        // Nothing was written under it: whichever batch comes first, the others are refused (B4).
+        ProducerState::Forgotten if is_fresh => goes_on(false),
+        ProducerState::Known { epoch, .. }
+            if is_fresh && epoch < i32::from(evidence.lineage.epoch) =>
+        {
+            goes_on(false)
+        }
+        ProducerState::Forgotten => Verdict::New(NewBecause::Forgotten),
+        ProducerState::Known {
+            epoch,
+            last_sequence,
+        } => {
+            let is_same = epoch == i32::from(evidence.lineage.epoch)
+                && last_sequence >= 0
+                && kmirror_protocol::records::sequence_after(last_sequence, 1)
+                    == evidence.next_sequence;
+            if is_same {
+                goes_on(true)
+            } else if attempt < limits::EVIDENCE_ATTEMPTS {
+                Verdict::Again
+            } else {
+                Verdict::New(NewBecause::Contradiction)
+            }
+        }
+    }
+}
+
+/// The epoch of the next lineage of a producer id; `None` when they are used up, so that it takes
+/// a new id (KIP-360 has the same bound).
+#[must_use]
+pub fn next_epoch<'a>(
+    producer_id: i64,
+    anchors: impl Iterator<Item = &'a Anchor>,
+    state: ProducerState,
+) -> Option<i16> {
+    let anchored = anchors
+        .filter(|anchor| anchor.lineage.producer_id == producer_id)
+        .map(|anchor| i32::from(anchor.lineage.epoch));
+    let remembered = match state {
+        ProducerState::Known { epoch, .. } => Some(epoch),
+        ProducerState::Unknown | ProducerState::Forgotten => None,
+    };
+    let next = anchored
+        .chain(remembered)
+        .max()
+        .map_or(0, |epoch| epoch + 1);
+    i16::try_from(next)
+        .ok()
+        .filter(|epoch| *epoch <= limits::PRODUCER_EPOCH_MAX)
+}
+
+/// Source offsets that will never be on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The first of them.
+    pub from_offset: i64,
+    /// The first after them.
+    pub to_offset: i64,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// What the source no longer has of what was still to be copied.
+///
+/// `reached_offset` is the least offset that can be the next one: everything below it is known to
+/// be on the target. With holes in the source's offsets it may be too low, and then the gap names
+/// too much, never too little. `has_matched` tells that something the source still has is on the
+/// target: then everything before it had been copied.
+#[must_use]
+pub fn deleted(reached_offset: i64, source: LogRange, has_matched: bool) -> Option<Missing> {
+    (reached_offset < source.start_offset && !has_matched).then_some(Missing {
+        from_offset: reached_offset,
+        to_offset: source.start_offset,
+        cause: GapCause::Deleted,
+    })
+}

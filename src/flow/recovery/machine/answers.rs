@@ -1,0 +1,284 @@
+//! Answers, and what a failure means.
+
+use super::*;
+
+/// Answers.
+impl Recovery {
+    /// Takes the answer to a question of the present stint.
+    pub(in crate::flow) fn answered(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        question: Question,
+        result: Result<Answer, Failure>,
+    ) -> Progress {
+        self.open.retain(|open| *open != question);
+        let outcome = match result {
+            Ok(answer) => {
+                self.backoff.succeed();
+                self.take(around, question, answer)
+            }
+            Err(failure) => self.failed(around, question, failure),
+        };
+        match outcome {
+            Ok(_) => Progress::Waits,
+            Err(End::Halt(reason)) => Progress::Halted(reason),
+            Err(End::Done(start, notices)) => Progress::Done(*start, notices),
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        question: Question,
+        answer: Answer,
+    ) -> Step {
+        match (question, answer) {
+            (Question::ProducerId, Answer::ProducerId(id)) => self.producer_granted(around, id),
+            (Question::Policy, Answer::Policy { may_compact }) => {
+                self.facts.may_compact = Some(may_compact);
+                Ok(true)
+            }
+            (Question::Range(Side::Source), Answer::Range(range)) => {
+                self.facts.source = Some(range);
+                Ok(true)
+            }
+            (Question::Range(Side::Target), Answer::Range(range)) => {
+                self.facts.target = Some(range);
+                Ok(true)
+            }
+            (Question::Producers, Answer::Producers(producers)) => {
+                self.facts.producers = Some(producers);
+                Ok(true)
+            }
+            (Question::EpochEnd(side, epoch), Answer::EpochEnd(end)) => {
+                self.epoch_checked(around, side, epoch, end)
+            }
+            (Question::Time(_), Answer::Time(offset)) => self.hint_found(around, offset),
+            (Question::Window(side, offset), Answer::Window(fetched)) => {
+                self.window(around, side, offset, fetched)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn producer_granted(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        producer_id: i64,
+    ) -> Step {
+        let number = around.state.claim(&around.place).map(|claim| claim.number);
+        let claim = Claim {
+            number: number.map_or(0, |number| number + 1),
+            producer_id,
+        };
+        match std::mem::replace(&mut self.stage, Stage::Own) {
+            Stage::Claiming => {
+                around.state.put(&around.place, Entry::Claim(claim));
+                self.take_ownership(around);
+                Ok(true)
+            }
+            Stage::NewProducer(opening) => {
+                around.state.put(&around.place, Entry::Claim(claim));
+                let lineage = Lineage {
+                    producer_id,
+                    epoch: 0,
+                };
+                self.write_opening(around, &opening, lineage);
+                Ok(true)
+            }
+            other => {
+                self.stage = other;
+                Ok(false)
+            }
+        }
+    }
+
+    pub(super) fn epoch_checked(
+        &mut self,
+        around: &Surroundings<'_>,
+        side: Side,
+        epoch: i32,
+        end: EpochEnd,
+    ) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
+        };
+        let Stage::Anchors { candidates, .. } = &mut self.stage else {
+            return Ok(false);
+        };
+        let Some(anchor) = candidates.first() else {
+            return Ok(false);
+        };
+        let offset = match side {
+            Side::Source => anchor.source_offset,
+            Side::Target => anchor.target_offset,
+        };
+        let is_true = anchors::agrees(epoch, end, offset);
+        let next = match side {
+            Side::Source => anchors::target_check(anchor, target),
+            Side::Target => None,
+        };
+        if side == Side::Source && !is_true {
+            self.has_source_diverged = true;
+        }
+        self.checked(around, is_true, next)
+    }
+
+    /// Draws the consequence of a check: the next one, the proof, or the next anchor.
+    pub(super) fn checked(
+        &mut self,
+        around: &Surroundings<'_>,
+        is_true: bool,
+        next: Option<Check>,
+    ) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
+        };
+        let Stage::Anchors { candidates, .. } = &mut self.stage else {
+            return Ok(false);
+        };
+        let mut candidates = std::mem::take(candidates);
+        if !is_true {
+            candidates.remove(0);
+            self.try_anchors(around, candidates, target);
+        } else if next.is_some() {
+            self.go_to(Stage::Anchors {
+                candidates,
+                check: next,
+            });
+        } else {
+            let anchor = candidates.swap_remove(0);
+            self.prove(around, Basis::Anchor(Box::new(anchor)));
+        }
+        Ok(true)
+    }
+
+    pub(super) fn hint_found(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        offset: Option<i64>,
+    ) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
+        };
+        let Stage::HintTime {
+            stored_offset,
+            source_offset,
+            ..
+        } = self.stage
+        else {
+            return Ok(false);
+        };
+        // Without an offset nothing on the target is as new as the record before the position.
+        self.prove(
+            around,
+            Basis::Hint {
+                source_offset,
+                target_offset: offset.unwrap_or(target.end_offset),
+                stored_offset,
+            },
+        );
+        Ok(true)
+    }
+
+    pub(super) fn window(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        side: Side,
+        offset: i64,
+        fetched: FetchedRecords,
+    ) -> Step {
+        match &mut self.stage {
+            Stage::Tail { .. } => self.tail_fetched(around, side, fetched),
+            Stage::Anchors { candidates, .. } => {
+                if fetched.records.is_empty() {
+                    // Not committed yet: an anchor lies below what was acknowledged, so it will be.
+                    return Ok(false);
+                }
+                let previous = candidates.first().and_then(|anchor| anchor.previous);
+                let found = anchors::identity_at(&fetched.records, offset);
+                let next = match (found, previous) {
+                    // Compaction took the record: its epoch has to do.
+                    (None, Some(previous)) => Some(Check::TargetEpoch(previous.leader_epoch)),
+                    _ => None,
+                };
+                let is_true = found.is_none() || found == previous;
+                self.checked(around, is_true, next)
+            }
+            Stage::Hint { stored_offset } => {
+                let stored_offset = *stored_offset;
+                self.hinted(around, stored_offset, fetched);
+                Ok(true)
+            }
+            Stage::Last(opening) => {
+                let Some(identity) = anchors::identity_at(&fetched.records, offset) else {
+                    return Ok(false);
+                };
+                let mut opening = (**opening).clone();
+                opening.position.previous = Some(identity);
+                self.open(around, opening)
+            }
+            Stage::Proof { .. } => self.proof_fetched(around, side, fetched),
+            _ => Ok(false),
+        }
+    }
+
+    /// What a failure means: a question that cannot be answered at all is answered by that, what
+    /// may pass is asked again with its whole stage, and the rest halts the partition.
+    pub(super) fn failed(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        question: Question,
+        failure: Failure,
+    ) -> Step {
+        let is_hopeless = failure.remedy() == Remedy::Halt;
+        match question {
+            Question::Producers if matches!(failure, Failure::Unsupported(_)) => {
+                self.facts.producers = Some(None);
+                return Ok(true);
+            }
+            // Without the right to look, the cleaner must be expected.
+            Question::Policy if is_hopeless => {
+                self.facts.may_compact = Some(true);
+                return Ok(true);
+            }
+            Question::EpochEnd(Side::Source, _) if matches!(failure, Failure::Unsupported(_)) => {
+                let Some(target) = self.facts.target else {
+                    return Ok(false);
+                };
+                let next = match &self.stage {
+                    Stage::Anchors { candidates, .. } => candidates
+                        .first()
+                        .and_then(|anchor| anchors::target_check(anchor, target)),
+                    _ => None,
+                };
+                return self.checked(around, true, next);
+            }
+            Question::EpochEnd(Side::Target, _) if matches!(failure, Failure::Unsupported(_)) => {
+                return self.checked(around, false, None);
+            }
+            _ => {}
+        }
+        if is_hopeless {
+            return Err(End::Halt(match question {
+                Question::Policy
+                | Question::Range(Side::Source)
+                | Question::EpochEnd(Side::Source, _)
+                | Question::Window(Side::Source, _) => HaltReason::SourceRefuses(failure),
+                _ => HaltReason::TargetRefusesProof(failure),
+            }));
+        }
+        self.backoff.fail(around.now, around.seed);
+        match &self.stage {
+            Stage::Claiming | Stage::NewProducer(_) | Stage::Source => {
+                self.stint = self.stint.wrapping_add(1);
+                self.open.clear();
+            }
+            _ if matches!(question, Question::Window(Side::Source, _)) => {
+                self.go_to(Stage::Source);
+            }
+            _ => self.go_to(Stage::Target),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,269 @@
+//! Where a proof starts: at an anchor, at a stored position, or at the beginning.
+
+use super::*;
+
+/// Where a proof starts.
+impl Recovery {
+    /// The cheap path: nothing but the lineage has written since its newest anchor, as far as all
+    /// arithmetic says; its last batch and that batch's counterpart settle it.
+    pub(super) fn cheap_path(
+        &self,
+        around: &Surroundings<'_>,
+        newest: &Anchor,
+        first: Option<&Anchor>,
+        source: LogRange,
+        target: LogRange,
+    ) -> Option<Stage> {
+        let is_plain = self.facts.may_compact == Some(false)
+            && first == Some(newest)
+            && newest.mapping == self.mapping(around)
+            && newest.source_offset >= source.start_offset
+            && !self.has_source_diverged
+            && !matches!(
+                self.cause,
+                RecoveryCause::BaseOffset { .. } | RecoveryCause::SourceMoved
+            );
+        let producer = self.producer(newest.lineage.producer_id)?;
+        let source_end = TailEvidence::source_end(newest, target.end_offset, &producer)?;
+        let is_worth_it = is_plain && newest.target_offset < target.end_offset;
+        is_worth_it.then(|| Stage::Tail {
+            anchor: Box::new(newest.clone()),
+            tail: None,
+            source_end,
+        })
+    }
+
+    pub(super) fn producer(&self, producer_id: i64) -> Option<ActiveProducer> {
+        let producers = self.facts.producers.as_ref()?.as_ref()?;
+        let mut producers = producers.iter();
+        producers
+            .find(|producer| producer.producer_id == producer_id)
+            .copied()
+    }
+
+    /// What decides which source records are copied, as a number: the rules' version, the
+    /// isolation level, and whether the cleaner may take records out.
+    pub(super) fn mapping(&self, around: &Surroundings<'_>) -> u32 {
+        const RULES: u32 = 1;
+        let may_compact = self.facts.may_compact.unwrap_or(true);
+        (RULES << 8) | (u32::from(around.options.read_committed) << 1) | u32::from(may_compact)
+    }
+
+    pub(super) fn prove(&mut self, around: &Surroundings<'_>, basis: Basis) {
+        let (Some(source), Some(target)) = (self.facts.source, self.facts.target) else {
+            return self.go_to(Stage::Source);
+        };
+        let lineage = Self::newest_lineage(around).unwrap_or(Lineage {
+            producer_id: -1,
+            epoch: -1,
+        });
+        let (source_offset, target_offset, next_sequence) = match &basis {
+            Basis::Anchor(anchor) => {
+                let is_newest = anchor.lineage == lineage;
+                let sequence = is_newest.then_some(anchor.next_sequence);
+                (anchor.source_offset, anchor.target_offset, sequence)
+            }
+            Basis::Hint {
+                source_offset,
+                target_offset,
+                ..
+            } => (*source_offset, *target_offset, None),
+            Basis::Beginning => (source.start_offset, target.start_offset, None),
+        };
+        let is_source_cut =
+            source_offset < source.start_offset || matches!(basis, Basis::Beginning);
+        let is_target_cut = target_offset < target.start_offset;
+        let remembered = self.producer(lineage.producer_id);
+        let proof = Proof::new(ProofStart {
+            source_offset: source_offset.max(source.start_offset),
+            target_offset: target_offset.max(target.start_offset),
+            target_end: target.end_offset,
+            lineage,
+            next_sequence,
+            is_source_cut,
+            is_target_cut,
+            skip_to_sequence: remembered
+                .filter(|producer| is_target_cut && producer.last_sequence >= 0)
+                .map(|producer| producer.last_sequence),
+        });
+        self.go_to(Stage::Proof {
+            basis,
+            proof: Box::new(proof),
+        });
+    }
+
+    /// Positions that MM2 stored (or kmirror, when its own state is lost): everything below is
+    /// supposed to be on the target, and perhaps something above.
+    pub(super) fn take_over(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        stored_offset: i64,
+        source: LogRange,
+        target: LogRange,
+    ) -> Step {
+        if stored_offset > source.end_offset {
+            return Err(End::Halt(HaltReason::SourceTruncated {
+                next_offset: stored_offset,
+                log_end_offset: source.end_offset,
+            }));
+        }
+        if target.end_offset == 0 && stored_offset > source.start_offset {
+            let halt = HaltReason::Unproven {
+                stored_offset,
+                proven_offset: source.start_offset,
+            };
+            return self.adopt(around, source, target, halt);
+        }
+        self.go_to(Stage::Hint { stored_offset });
+        Ok(true)
+    }
+
+    /// Takes the record before a stored position: it must be on the target, at its own time or
+    /// later.
+    pub(super) fn hinted(
+        &mut self,
+        around: &Surroundings<'_>,
+        stored_offset: i64,
+        fetched: FetchedRecords,
+    ) {
+        let asked = stored_offset.saturating_sub(1).max(0);
+        if fetched.records.is_empty() && fetched.high_watermark > asked {
+            // An open transaction hides it, or others filled the answer.
+            return;
+        }
+        let target_end = self.facts.target.map_or(0, |range| range.end_offset);
+        match first_record(asked, fetched) {
+            Some((source_offset, timestamp)) => self.go_to(Stage::HintTime {
+                stored_offset,
+                source_offset,
+                timestamp,
+            }),
+            // There is nothing to compare with: nothing comes after the position either.
+            None => self.prove(
+                around,
+                Basis::Hint {
+                    source_offset: stored_offset,
+                    target_offset: target_end,
+                    stored_offset,
+                },
+            ),
+        }
+    }
+
+    /// A partition of which nothing is known.
+    pub(super) fn begin(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        source: LogRange,
+        target: LogRange,
+    ) -> Step {
+        if target.start_offset < target.end_offset {
+            let halt = HaltReason::Unexplained {
+                start_offset: target.start_offset,
+                end_offset: target.end_offset,
+            };
+            return self.adopt(around, source, target, halt);
+        }
+        // A partition that appears in a topic already copied is new: nothing of it may be skipped.
+        let source_offset = match around.options.start_at {
+            StartAt::Latest if !around.is_growth => source.end_offset,
+            StartAt::Earliest | StartAt::Latest => source.start_offset,
+        };
+        self.open_at(around, source_offset, target, NewBecause::First, None)
+    }
+
+    /// What to do about a remote partition that no state explains, as the operator has said.
+    pub(super) fn adopt(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        source: LogRange,
+        target: LogRange,
+        halt: HaltReason,
+    ) -> Step {
+        let source_offset = match around.options.adopt {
+            Adopt::Ask => return Err(End::Halt(halt)),
+            Adopt::Prove => {
+                self.prove(around, Basis::Beginning);
+                return Ok(true);
+            }
+            Adopt::Earliest => source.start_offset,
+            Adopt::Latest => source.end_offset,
+        };
+        self.open_at(around, source_offset, target, NewBecause::First, None)
+    }
+
+    /// The topic was created again: what is there now comes after what the old one had.
+    pub(super) fn append_recreated(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        newest: &Anchor,
+        source: LogRange,
+        target: LogRange,
+    ) -> Step {
+        let missing = Missing {
+            from_offset: newest.source_offset,
+            to_offset: i64::MAX,
+            cause: GapCause::Recreated,
+        };
+        let missing = Some((missing, newest.source_topic_id));
+        self.open_at(
+            around,
+            source.start_offset,
+            target,
+            NewBecause::Gap,
+            missing,
+        )
+    }
+
+    /// Opens a lineage at a position that needs no proof, once it is known which record comes
+    /// before it on the target.
+    pub(super) fn open_at(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        source_offset: i64,
+        target: LogRange,
+        because: NewBecause,
+        missing: Option<(Missing, Uuid)>,
+    ) -> Step {
+        let is_empty = target.start_offset == target.end_offset;
+        let opening = Opening {
+            position: Position {
+                source_offset,
+                source_epoch: -1,
+                target_offset: target.end_offset,
+                previous: (is_empty && target.end_offset > 0)
+                    .then(|| deleted_record(self.target_epoch)),
+                is_shared: false,
+                unmatched_records: 0,
+            },
+            because,
+            missing,
+        };
+        if is_empty {
+            return self.open(around, opening);
+        }
+        self.go_to(Stage::Last(Box::new(opening)));
+        Ok(true)
+    }
+}
+
+/// What stands for a record that the target has deleted: all that can be checked later is whether
+/// its log still goes as far in this epoch.
+pub(super) const fn deleted_record(target_epoch: i32) -> RecordIdentity {
+    RecordIdentity {
+        producer_id: -1,
+        producer_epoch: -1,
+        sequence: -1,
+        leader_epoch: target_epoch,
+    }
+}
+
+/// The offset and the timestamp of the first record that copying would take from an answer.
+pub(super) fn first_record(asked: i64, fetched: FetchedRecords) -> Option<(i64, i64)> {
+    let taken = intake::take(asked, fetched, &mut Counters::default());
+    let batch = taken.batches.first()?;
+    let codec = batch.header.attributes.compression().ok()?;
+    let plain = decompress(codec, &batch.payload, limits::DECOMPRESSED_BYTES_MAX).ok()?;
+    let record = records(&plain, batch.header.record_count).next()?.ok()?;
+    Some((batch.first_offset, record.timestamp(&batch.header)))
+}

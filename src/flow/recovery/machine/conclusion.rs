@@ -1,0 +1,235 @@
+//! The proof, and what follows from it.
+
+use super::{basis::deleted_record, *};
+
+/// The proof, and what follows from it.
+impl Recovery {
+    pub(super) fn tail_fetched(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        side: Side,
+        fetched: FetchedRecords,
+    ) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
+        };
+        let Stage::Tail {
+            anchor,
+            source_end,
+            tail,
+        } = &mut self.stage
+        else {
+            return Ok(false);
+        };
+        if side == Side::Target {
+            if fetched.records.is_empty() && fetched.high_watermark < target.end_offset {
+                // Nothing is built on what may still be lost (R4).
+                return Ok(false);
+            }
+            if let Some(batch) = batch_before(&fetched.records, target.end_offset) {
+                let count = i64::from(batch.header.record_count);
+                *tail = Some((fetched.records.clone(), source_end.saturating_sub(count)));
+                return Ok(true);
+            }
+            return self.leave_cheap_path(around, target);
+        }
+        let producer_id = anchor.lineage.producer_id;
+        let (anchor, source_end, tail) = (anchor.clone(), *source_end, tail.clone());
+        let (Some(producer), Some((tail, _))) = (self.producer(producer_id), tail) else {
+            return self.leave_cheap_path(around, target);
+        };
+        let (Some(target_batch), Some(source_batch)) = (
+            batch_before(&tail, target.end_offset),
+            batch_before(&fetched.records, source_end),
+        ) else {
+            return self.leave_cheap_path(around, target);
+        };
+        let evidence = TailEvidence {
+            anchor: &anchor,
+            target_end: target.end_offset,
+            producer,
+            target: target_batch,
+            source: source_batch,
+        };
+        let Some(source_offset) = tail_proves(&evidence) else {
+            return self.leave_cheap_path(around, target);
+        };
+        let position = Position {
+            source_offset,
+            source_epoch: source_batch.header.partition_leader_epoch,
+            target_offset: target.end_offset,
+            previous: Some(anchors::identity(
+                &target_batch.header,
+                target.end_offset.saturating_sub(1),
+            )),
+            is_shared: false,
+            unmatched_records: 0,
+        };
+        let next_sequence = sequence_after(producer.last_sequence, 1);
+        Err(self.go_on(around, position, anchor.lineage, (next_sequence, true)))
+    }
+
+    pub(super) fn leave_cheap_path(&mut self, around: &Surroundings<'_>, target: LogRange) -> Step {
+        let Some(source) = self.facts.source else {
+            return Ok(false);
+        };
+        let topic_ids = (around.source_topic_id, around.target_topic_id);
+        let anchors = around.state.anchors(&around.place);
+        let candidates = anchors::candidates(anchors, topic_ids, source, target);
+        self.try_anchors(around, candidates, target);
+        Ok(true)
+    }
+
+    pub(super) fn proof_fetched(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        side: Side,
+        fetched: FetchedRecords,
+    ) -> Step {
+        let Stage::Proof { proof, .. } = &mut self.stage else {
+            return Ok(false);
+        };
+        let target_end = self.facts.target.map_or(0, |range| range.end_offset);
+        let is_empty = fetched.records.is_empty();
+        let is_committed = fetched.high_watermark >= target_end;
+        let progress = match side {
+            Side::Source => proof.take_source(fetched),
+            // Nothing is built on what may still be lost (R4).
+            Side::Target if !is_committed && is_empty => return Ok(false),
+            Side::Target => proof.take_target(fetched),
+        };
+        let progress = match progress.map_err(End::Halt)? {
+            ProofProgress::None if side == Side::Target && is_empty => {
+                proof.nothing_left(side).map_err(End::Halt)?
+            }
+            other => other,
+        };
+        self.bytes_factor = match progress {
+            ProofProgress::Cut => self.bytes_factor.saturating_mul(2),
+            ProofProgress::Made | ProofProgress::None => 1,
+        };
+        Ok(true)
+    }
+
+    /// Draws the conclusion once the proof has its verdict.
+    pub(super) fn conclude(&mut self, around: &mut Surroundings<'_>) -> Step {
+        let Stage::Proof { basis, proof } = &self.stage else {
+            return Ok(false);
+        };
+        let (Some(proven), Some(source), Some(target)) =
+            (proof.verdict(), self.facts.source, self.facts.target)
+        else {
+            return Ok(false);
+        };
+        let basis = basis.clone();
+        if let Basis::Hint { stored_offset, .. } = basis
+            && proven.source_offset < stored_offset
+            && self.facts.may_compact == Some(false)
+        {
+            let halt = HaltReason::Unproven {
+                stored_offset,
+                proven_offset: proven.source_offset,
+            };
+            return self.adopt(around, source, target, halt);
+        }
+        let missing = self.missing(around, &basis, &proven, source);
+        let position = self.position(&basis, &proven, target);
+        let Basis::Anchor(anchor) = basis else {
+            let because = NewBecause::First;
+            return self.open_proven(around, position, because, missing);
+        };
+        if missing.is_some() {
+            return self.open_proven(around, position, NewBecause::Gap, missing);
+        }
+        let newest = Self::newest_lineage(around);
+        let producers = self.facts.producers.as_ref().and_then(Option::as_deref);
+        let evidence = Evidence {
+            lineage: anchor.lineage,
+            anchored_sequence: anchor.next_sequence,
+            is_newest: newest == Some(anchor.lineage),
+            is_continuous: proven.continues,
+            next_sequence: proven.next_sequence,
+            state: ProducerState::of(producers, anchor.lineage.producer_id),
+            is_deterministic: self.facts.may_compact == Some(false)
+                && anchor.mapping == self.mapping(around)
+                && !self.has_source_diverged,
+        };
+        match decide::decide(&evidence, self.attempt) {
+            Verdict::Continue {
+                next_sequence,
+                is_remembered,
+            } => Err(self.go_on(
+                around,
+                position,
+                anchor.lineage,
+                (next_sequence, is_remembered),
+            )),
+            Verdict::Again => {
+                self.attempt += 1;
+                self.backoff.fail(around.now, around.seed);
+                self.go_to(Stage::Target);
+                Ok(true)
+            }
+            Verdict::New(because) => self.open_proven(around, position, because, None),
+        }
+    }
+
+    pub(super) fn position(&self, basis: &Basis, proven: &Proven, target: LogRange) -> Position {
+        let known = match basis {
+            Basis::Anchor(anchor) if anchor.target_offset == target.end_offset => anchor.previous,
+            _ => None,
+        };
+        let unknown = (target.end_offset > 0).then(|| deleted_record(self.target_epoch));
+        let source_epoch = match basis {
+            Basis::Anchor(anchor) if proven.source_epoch < 0 => anchor.source_epoch,
+            _ => proven.source_epoch,
+        };
+        Position {
+            source_offset: proven.source_offset,
+            source_epoch,
+            target_offset: target.end_offset,
+            previous: proven.tail.or(known).or(unknown),
+            is_shared: proven.foreign_records > 0,
+            unmatched_records: proven.unmatched_own_records,
+        }
+    }
+
+    /// Which source records are gone that were not copied.
+    pub(super) fn missing(
+        &self,
+        around: &Surroundings<'_>,
+        basis: &Basis,
+        proven: &Proven,
+        source: LogRange,
+    ) -> Option<(Missing, Uuid)> {
+        let newest = anchors::newest(around.state.anchors(&around.place));
+        let reached = match basis {
+            Basis::Anchor(anchor) => anchor.source_offset,
+            Basis::Hint { stored_offset, .. } => *stored_offset,
+            Basis::Beginning => newest.map_or(source.start_offset, |anchor| anchor.source_offset),
+        };
+        let lead_in = i64::try_from(proven.lead_in_records).unwrap_or(i64::MAX);
+        let reached = reached.saturating_add(lead_in);
+        let deleted = decide::deleted(reached, source, proven.proven_records > 0);
+        let diverged = newest
+            .filter(|_| self.has_source_diverged)
+            .map(|anchor| anchor.source_offset.max(self.former_offset.unwrap_or(0)))
+            .filter(|to_offset| *to_offset > proven.source_offset)
+            .map(|to_offset| Missing {
+                from_offset: proven.source_offset,
+                to_offset,
+                cause: GapCause::Truncated,
+            });
+        let missing = deleted.or(diverged)?;
+        Some((missing, around.source_topic_id))
+    }
+}
+/// The batch of an answer that ends just before an offset.
+pub(super) fn batch_before(records: &[u8], end_offset: i64) -> Option<Batch<'_>> {
+    let entries = batches(records).filter_map(Result::ok);
+    let mut found = entries.filter_map(|entry| match entry {
+        LogEntry::Batch(batch) => Some(batch),
+        LogEntry::Legacy(_) => None,
+    });
+    found.find(|batch| batch.header.next_offset() == end_offset)
+}

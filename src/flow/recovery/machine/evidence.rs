@@ -1,0 +1,86 @@
+//! What the source and the target say, and which way leads from there to a proof.
+
+use super::*;
+
+/// What the source and the target say.
+impl Recovery {
+    pub(super) fn source_known(&mut self, around: &mut Surroundings<'_>) -> Step {
+        let (Some(may_compact), Some(_)) = (self.facts.may_compact, self.facts.source) else {
+            return Ok(false);
+        };
+        let newest = anchors::newest(around.state.anchors(&around.place));
+        if let Some(newest) = newest
+            && Self::is_recreated(newest, around)
+            && around.options.on_recreated == OnRecreated::Halt
+        {
+            return Err(End::Halt(HaltReason::TopicRecreated));
+        }
+        if may_compact && newest.is_some() {
+            let until = around.now + around.options.quiesce;
+            self.go_to(Stage::Quiet(until));
+        } else {
+            self.go_to(Stage::Target);
+        }
+        Ok(true)
+    }
+
+    /// By the topic's id; where there are none, by a leader epoch that began anew.
+    pub(super) fn is_recreated(newest: &Anchor, around: &Surroundings<'_>) -> bool {
+        let (then, now) = (newest.source_topic_id, around.source_topic_id);
+        if then.is_zero() || now.is_zero() {
+            return around.source_epoch >= 0 && around.source_epoch < newest.source_epoch;
+        }
+        then != now
+    }
+
+    pub(super) fn target_known(&mut self, around: &mut Surroundings<'_>) -> Step {
+        self.target_epoch = around.target_epoch;
+        let (Some(source), Some(target)) = (self.facts.source, self.facts.target) else {
+            return Ok(false);
+        };
+        let newest = anchors::newest(around.state.anchors(&around.place)).cloned();
+        let Some(newest) = newest else {
+            return match around.stored_offset {
+                Some(stored_offset) => self.take_over(around, stored_offset, source, target),
+                None => self.begin(around, source, target),
+            };
+        };
+        if Self::is_recreated(&newest, around) {
+            return self.append_recreated(around, &newest, source, target);
+        }
+        let ids = (newest.target_topic_id, around.target_topic_id);
+        if !ids.0.is_zero() && !ids.1.is_zero() && ids.0 != ids.1 {
+            let halt = HaltReason::RemoteTopicRecreated;
+            return self.adopt(around, source, target, halt);
+        }
+        let topic_ids = (around.source_topic_id, around.target_topic_id);
+        let anchors = around.state.anchors(&around.place);
+        let candidates = anchors::candidates(anchors, topic_ids, source, target);
+        self.has_source_diverged = newest.source_offset > source.end_offset;
+        if let Some(stage) = self.cheap_path(around, &newest, candidates.first(), source, target) {
+            self.go_to(stage);
+            return Ok(true);
+        }
+        self.try_anchors(around, candidates, target);
+        Ok(true)
+    }
+
+    /// Goes on with the next anchor that may be true, or from the beginning when none is left.
+    pub(super) fn try_anchors(
+        &mut self,
+        around: &Surroundings<'_>,
+        candidates: Vec<Anchor>,
+        target: LogRange,
+    ) {
+        let Some(anchor) = candidates.first() else {
+            return self.prove(around, Basis::Beginning);
+        };
+        match anchors::first_check(anchor, target) {
+            None => {
+                let anchor = anchor.clone();
+                self.prove(around, Basis::Anchor(Box::new(anchor)));
+            }
+            check => self.go_to(Stage::Anchors { candidates, check }),
+        }
+    }
+}

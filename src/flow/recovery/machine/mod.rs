@@ -1,0 +1,388 @@
+//! One partition's recovery: a question, its answer, the next question.
+//!
+//! Nothing is written to the target's partition while this goes on. Whatever fails is asked again
+//! after a wait, from the beginning of its stage: evidence gathered from two leaders is no evidence.
+
+mod answers;
+mod basis;
+mod conclusion;
+mod evidence;
+mod opening;
+mod own;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use kmirror_protocol::{
+    records::{Batch, LogEntry, batches, decompress, records, sequence_after},
+    wire::Uuid,
+};
+
+use super::{
+    super::{
+        ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, LogRange, PartitionNotice,
+        Side, StartAt,
+        delivery::{Adopt, OnGap, OnRecreated},
+        halt::HaltReason,
+        intake, limits,
+        proof::{
+            Progress as ProofProgress, Proof, ProofStart, TailEvidence, Verdict as Proven, Wants,
+            tail_proves,
+        },
+        retry::{Backoff, Remedy},
+        state::Ticket,
+    },
+    Progress, RecoveryCause, Start, Surroundings,
+    anchors::{self, Check},
+    decide::{self, Evidence, Missing, NewBecause, ProducerState, Verdict},
+};
+use crate::offsets::state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity};
+
+/// What a recovery wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::flow) enum Question {
+    /// A new producer id.
+    ProducerId,
+    /// Whether the source compacts the topic.
+    Policy,
+    /// Where a log starts and ends.
+    Range(Side),
+    /// What the target's leader remembers of producers.
+    Producers,
+    /// Up to where a log agrees with an epoch.
+    EpochEnd(Side, i32),
+    /// The first target offset with that timestamp or a later one.
+    Time(i64),
+    /// Records from an offset on.
+    Window(Side, i64),
+}
+
+/// What it is told.
+#[derive(Debug)]
+pub(in crate::flow) enum Answer {
+    /// A new producer id.
+    ProducerId(i64),
+    /// Whether the source compacts the topic.
+    Policy {
+        /// It does, or nobody may know.
+        may_compact: bool,
+    },
+    /// Where a log starts and ends.
+    Range(LogRange),
+    /// The producers that the target's leader remembers; `None` when it cannot tell.
+    Producers(Option<Vec<ActiveProducer>>),
+    /// Up to where a log agrees with an epoch.
+    EpochEnd(EpochEnd),
+    /// The first offset with that timestamp or a later one, if there is one.
+    Time(Option<i64>),
+    /// Records.
+    Window(FetchedRecords),
+}
+
+/// What is known so far.
+#[derive(Debug, Default)]
+struct Facts {
+    may_compact: Option<bool>,
+    source: Option<LogRange>,
+    target: Option<LogRange>,
+    /// `Some(None)`: the target cannot tell.
+    producers: Option<Option<Vec<ActiveProducer>>>,
+}
+
+/// Where a proof may start.
+#[derive(Clone, Debug)]
+enum Basis {
+    /// At an anchor that has been found true.
+    Anchor(Box<Anchor>),
+    /// At a record that must be on the target at this offset or later: all that positions of
+    /// somebody else's say.
+    Hint {
+        source_offset: i64,
+        target_offset: i64,
+        /// Everything below is supposed to be on the target.
+        stored_offset: i64,
+    },
+    /// At the beginning of both logs: there is no better evidence.
+    Beginning,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The owner's record, and the claim of a producer id if there is none, are to be written.
+    Own,
+    Claiming,
+    Owning(Ticket),
+    /// What the source says of the topic.
+    Source,
+    /// Late batches of a former process get time to arrive (R12).
+    Quiet(Instant),
+    /// What the target says of the partition.
+    Target,
+    /// The cheap path: the last batch on the target and its counterpart.
+    Tail {
+        anchor: Box<Anchor>,
+        /// Where arithmetic says that the position is.
+        source_end: i64,
+        /// The answer that holds the target's last batch, and where its counterpart starts.
+        tail: Option<(Bytes, i64)>,
+    },
+    Anchors {
+        candidates: Vec<Anchor>,
+        check: Option<Check>,
+    },
+    /// A position of MM2's: which record comes before it.
+    Hint {
+        stored_offset: i64,
+    },
+    /// And where on the target it can be at the earliest.
+    HintTime {
+        stored_offset: i64,
+        source_offset: i64,
+        timestamp: i64,
+    },
+    Proof {
+        basis: Basis,
+        proof: Box<Proof>,
+    },
+    /// The position needs no proof; which record comes before it on the target does.
+    Last(Box<Opening>),
+    /// The epochs of the producer id are used up.
+    NewProducer(Box<Opening>),
+    /// The anchor of a new lineage is being written (R3).
+    Opening(Ticket, Box<Start>, Vec<PartitionNotice>),
+}
+
+/// A new lineage that is about to be opened.
+#[derive(Clone, Debug)]
+struct Opening {
+    position: Position,
+    because: NewBecause,
+    /// With the id of the source topic that had it.
+    missing: Option<(Missing, Uuid)>,
+}
+
+/// Where copying goes on.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    source_offset: i64,
+    source_epoch: i32,
+    target_offset: i64,
+    previous: Option<RecordIdentity>,
+    is_shared: bool,
+    unmatched_records: u64,
+}
+
+/// The recovery of one partition.
+#[derive(Debug)]
+pub(in crate::flow) struct Recovery {
+    cause: RecoveryCause,
+    stage: Stage,
+    facts: Facts,
+    open: Vec<Question>,
+    /// Tells answers to questions of an abandoned stage from those that count.
+    stint: u32,
+    backoff: Backoff,
+    attempt: u32,
+    generation: u64,
+    target_epoch: i32,
+    /// The next source offset that was to be read when this began.
+    former_offset: Option<i64>,
+    /// The newest anchor was not true of the source any more.
+    has_source_diverged: bool,
+    /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
+    bytes_factor: usize,
+}
+
+impl Recovery {
+    /// A recovery that has asked nothing yet. `former_offset` is the next source offset that was to
+    /// be read, if the partition was running.
+    #[must_use]
+    pub(in crate::flow) fn new(cause: RecoveryCause, former_offset: Option<i64>) -> Self {
+        Self {
+            cause,
+            stage: Stage::Own,
+            facts: Facts::default(),
+            open: Vec::new(),
+            stint: 0,
+            backoff: Backoff::new(),
+            attempt: 0,
+            generation: 0,
+            target_epoch: -1,
+            former_offset,
+            has_source_diverged: false,
+            bytes_factor: 1,
+        }
+    }
+
+    /// By how much answers must exceed the usual size.
+    #[must_use]
+    pub(in crate::flow) const fn bytes_factor(&self) -> usize {
+        self.bytes_factor
+    }
+
+    /// Why it is under way.
+    #[must_use]
+    pub(in crate::flow) const fn cause(&self) -> &RecoveryCause {
+        &self.cause
+    }
+
+    /// Which answers count.
+    #[must_use]
+    pub(in crate::flow) const fn stint(&self) -> u32 {
+        self.stint
+    }
+
+    /// When it wants to be looked at again.
+    #[must_use]
+    pub(in crate::flow) fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Quiet(until) => Some(until),
+            _ => self.backoff.until(),
+        }
+    }
+
+    /// Notes that a question could not be asked, because nobody leads the partition.
+    pub(in crate::flow) fn not_asked(&mut self, question: Question) {
+        self.open.retain(|open| *open != question);
+    }
+
+    /// Starts over, because something else has become known.
+    pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
+        self.cause = cause;
+        self.attempt = 0;
+        self.go_to(Stage::Own);
+    }
+
+    /// Gathers the target's evidence again when its leader is another one now (R8).
+    pub(in crate::flow) fn target_moved(&mut self, epoch: i32) {
+        let depends = !matches!(
+            self.stage,
+            Stage::Own | Stage::Claiming | Stage::Owning(_) | Stage::Source | Stage::Quiet(_)
+        );
+        if depends && self.target_epoch != epoch {
+            self.go_to(Stage::Target);
+        }
+    }
+
+    fn go_to(&mut self, stage: Stage) {
+        match stage {
+            Stage::Own | Stage::Source => self.facts = Facts::default(),
+            Stage::Target => {
+                self.facts.target = None;
+                self.facts.producers = None;
+            }
+            _ => {}
+        }
+        self.stint = self.stint.wrapping_add(1);
+        self.open.clear();
+        self.stage = stage;
+    }
+
+    /// Goes on as far as it can without an answer; the questions that are to be asked now.
+    pub(in crate::flow) fn advance(
+        &mut self,
+        around: &mut Surroundings<'_>,
+    ) -> (Progress, Vec<Question>) {
+        if self.backoff.is_waiting(around.now) {
+            return (Progress::Waits, Vec::new());
+        }
+        let progress = self.step(around);
+        if !matches!(progress, Progress::Waits) {
+            return (progress, Vec::new());
+        }
+        let mut wanted = self.wanted();
+        wanted.retain(|question| !self.open.contains(question));
+        self.open.extend(&wanted);
+        (progress, wanted)
+    }
+
+    /// Moves from stage to stage while nothing has to be asked.
+    fn step(&mut self, around: &mut Surroundings<'_>) -> Progress {
+        loop {
+            let moved = match &self.stage {
+                Stage::Own => self.own(around),
+                Stage::Owning(ticket) if around.state.has_settled(*ticket) => self.owned(around),
+                Stage::Source => self.source_known(around),
+                Stage::Quiet(until) if *until <= around.now => {
+                    self.go_to(Stage::Target);
+                    Ok(true)
+                }
+                Stage::Target => self.target_known(around),
+                Stage::Proof { proof, .. } if proof.verdict().is_some() => self.conclude(around),
+                Stage::Opening(ticket, ..) if around.state.has_settled(*ticket) => {
+                    self.opened(around)
+                }
+                _ => Ok(false),
+            };
+            match moved {
+                Ok(true) => {}
+                Ok(false) => return Progress::Waits,
+                Err(End::Halt(reason)) => return Progress::Halted(reason),
+                Err(End::Done(start, notices)) => return Progress::Done(*start, notices),
+            }
+        }
+    }
+
+    fn wanted(&self) -> Vec<Question> {
+        match &self.stage {
+            Stage::Claiming | Stage::NewProducer(_) => vec![Question::ProducerId],
+            Stage::Source => {
+                let policy = self.facts.may_compact.is_none().then_some(Question::Policy);
+                let range = (self.facts.source.is_none()).then_some(Question::Range(Side::Source));
+                policy.into_iter().chain(range).collect()
+            }
+            // The log end comes after the producers, so that it covers what they have written.
+            Stage::Target if self.facts.producers.is_none() => vec![Question::Producers],
+            Stage::Target => vec![Question::Range(Side::Target)],
+            Stage::Tail { tail: None, .. } => {
+                let end_offset = self.facts.target.map_or(0, |range| range.end_offset);
+                vec![Question::Window(Side::Target, end_offset.saturating_sub(1))]
+            }
+            Stage::Tail {
+                tail: Some((_, source_offset)),
+                ..
+            } => vec![Question::Window(Side::Source, *source_offset)],
+            Stage::Anchors { check, candidates } => {
+                let anchor = candidates.first();
+                match (check, anchor) {
+                    (Some(Check::SourceEpoch(epoch)), Some(_)) => {
+                        vec![Question::EpochEnd(Side::Source, *epoch)]
+                    }
+                    (Some(Check::TargetEpoch(epoch)), Some(_)) => {
+                        vec![Question::EpochEnd(Side::Target, *epoch)]
+                    }
+                    (Some(Check::Previous(offset)), Some(_)) => {
+                        vec![Question::Window(Side::Target, *offset)]
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            Stage::Hint { stored_offset } => {
+                vec![Question::Window(
+                    Side::Source,
+                    stored_offset.saturating_sub(1).max(0),
+                )]
+            }
+            Stage::HintTime { timestamp, .. } => vec![Question::Time(*timestamp)],
+            Stage::Proof { proof, .. } => match proof.wants() {
+                Wants::Source { offset } => vec![Question::Window(Side::Source, offset)],
+                Wants::Target { offset } => vec![Question::Window(Side::Target, offset)],
+                Wants::Nothing => Vec::new(),
+            },
+            Stage::Last(opening) => {
+                let offset = opening.position.target_offset.saturating_sub(1);
+                vec![Question::Window(Side::Target, offset)]
+            }
+            Stage::Own | Stage::Owning(_) | Stage::Quiet(_) | Stage::Opening(..) => Vec::new(),
+        }
+    }
+}
+
+/// How a step ends a recovery.
+enum End {
+    Halt(HaltReason),
+    Done(Box<Start>, Vec<PartitionNotice>),
+}
+
+/// Whether a step has led to another stage.
+type Step = Result<bool, End>;

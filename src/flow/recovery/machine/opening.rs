@@ -1,0 +1,157 @@
+//! The lineage under which copying goes on: a new one, or the newest.
+
+use super::*;
+
+/// Opening a lineage, or going on with one.
+impl Recovery {
+    pub(super) fn open_proven(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        position: Position,
+        because: NewBecause,
+        missing: Option<(Missing, Uuid)>,
+    ) -> Step {
+        let opening = Opening {
+            position,
+            because,
+            missing,
+        };
+        self.open(around, opening)
+    }
+
+    /// Opens a new lineage: the next epoch of the producer id, or a new id when they are used up.
+    pub(super) fn open(&mut self, around: &mut Surroundings<'_>, opening: Opening) -> Step {
+        if let Some((missing, _)) = opening.missing
+            && around.options.on_gap == OnGap::Halt
+            && missing.cause != GapCause::Recreated
+        {
+            return Err(End::Halt(HaltReason::Gap {
+                from_offset: missing.from_offset,
+                to_offset: missing.to_offset,
+                cause: missing.cause,
+            }));
+        }
+        let claimed = around
+            .state
+            .claim(&around.place)
+            .map(|claim| claim.producer_id);
+        let anchored = Self::newest_lineage(around).map(|lineage| lineage.producer_id);
+        let Some(producer_id) = anchored.or(claimed) else {
+            self.go_to(Stage::NewProducer(Box::new(opening)));
+            return Ok(true);
+        };
+        let producers = self.facts.producers.as_ref().and_then(Option::as_deref);
+        let state = ProducerState::of(producers, producer_id);
+        let anchors = around.state.anchors(&around.place);
+        match decide::next_epoch(producer_id, anchors, state) {
+            Some(epoch) => {
+                let lineage = Lineage { producer_id, epoch };
+                self.write_opening(around, &opening, lineage);
+            }
+            None => self.go_to(Stage::NewProducer(Box::new(opening))),
+        }
+        Ok(true)
+    }
+
+    /// Writes the first anchor of a lineage, before its first batch (R3), and the gap before it.
+    pub(super) fn write_opening(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        opening: &Opening,
+        lineage: Lineage,
+    ) {
+        let position = opening.position;
+        let counters = around
+            .state
+            .anchors(&around.place)
+            .map(|anchor| anchor.counter);
+        let counter = counters.max().map_or(1, |counter| counter + 1);
+        let start = self.start(around, position, lineage, (0, false), counter);
+        let mut notices = Vec::new();
+        if let Some((missing, source_topic_id)) = opening.missing {
+            let gap = Gap {
+                from_offset: missing.from_offset,
+                to_offset: missing.to_offset,
+                cause: missing.cause,
+                source_topic_id,
+                noticed_ms: around.wall_ms,
+            };
+            around.state.put(&around.place, Entry::Gap(gap));
+            notices.push(PartitionNotice::Gap {
+                from_offset: missing.from_offset,
+                to_offset: missing.to_offset,
+                cause: missing.cause,
+            });
+        }
+        notices.push(PartitionNotice::LineageOpened {
+            because: opening.because,
+            cause: self.cause.clone(),
+            source_offset: position.source_offset,
+            unmatched_records: position.unmatched_records,
+        });
+        let ticket = around.state.put(&around.place, Entry::Anchor(start.anchor));
+        self.go_to(Stage::Opening(ticket, Box::new(start), notices));
+    }
+
+    pub(super) fn opened(&mut self, around: &Surroundings<'_>) -> Step {
+        Self::refuse_others(around)?;
+        match std::mem::replace(&mut self.stage, Stage::Own) {
+            Stage::Opening(_, start, notices) => Err(End::Done(start, notices)),
+            other => {
+                self.stage = other;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The newest lineage goes on.
+    pub(super) fn go_on(
+        &self,
+        around: &Surroundings<'_>,
+        position: Position,
+        lineage: Lineage,
+        (next_sequence, is_established): (i32, bool),
+    ) -> End {
+        let counters = around
+            .state
+            .anchors(&around.place)
+            .map(|anchor| anchor.counter);
+        let counter = counters.max().unwrap_or(0);
+        let identity = (next_sequence, is_established);
+        let start = self.start(around, position, lineage, identity, counter);
+        let notice = PartitionNotice::LineageContinued {
+            cause: self.cause.clone(),
+            source_offset: position.source_offset,
+            is_remembered: is_established,
+        };
+        End::Done(Box::new(start), vec![notice])
+    }
+
+    pub(super) fn start(
+        &self,
+        around: &Surroundings<'_>,
+        position: Position,
+        lineage: Lineage,
+        (next_sequence, is_established): (i32, bool),
+        counter: u64,
+    ) -> Start {
+        Start {
+            anchor: Anchor {
+                counter,
+                generation: self.generation,
+                lineage,
+                next_sequence,
+                source_offset: position.source_offset,
+                source_epoch: position.source_epoch,
+                source_topic_id: around.source_topic_id,
+                target_offset: position.target_offset,
+                target_topic_id: around.target_topic_id,
+                previous: position.previous,
+                mapping: self.mapping(around),
+            },
+            target_epoch: self.target_epoch,
+            is_established,
+            is_shared: position.is_shared,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Who writes the partition: the owner's record, and the producer id.
+
+use super::*;
+
+/// Who writes the partition (R1, R9, R13).
+impl Recovery {
+    pub(super) fn own(&mut self, around: &mut Surroundings<'_>) -> Step {
+        if let Some(version) = around.state.newer() {
+            return Err(End::Halt(HaltReason::StateNewer { version }));
+        }
+        if !around.state.is_ready() {
+            return Ok(false);
+        }
+        Self::refuse_superseded(around)?;
+        let has_identity = around.state.claim(&around.place).is_some()
+            || around.state.anchors(&around.place).next().is_some();
+        if has_identity {
+            self.take_ownership(around);
+        } else {
+            self.go_to(Stage::Claiming);
+        }
+        Ok(true)
+    }
+
+    /// Writes the owner's record; once it has been read back, whoever took over since is known.
+    pub(super) fn take_ownership(&mut self, around: &mut Surroundings<'_>) {
+        let former = around.state.owner(&around.place);
+        self.generation = around
+            .own_generation
+            .unwrap_or_else(|| former.map_or(0, |owner| owner.generation) + 1);
+        let owner = Owner {
+            generation: self.generation,
+            instance: around.options.instance,
+            since_ms: around.wall_ms,
+        };
+        let ticket = around.state.put(&around.place, Entry::Owner(owner));
+        self.go_to(Stage::Owning(ticket));
+    }
+
+    pub(super) fn owned(&mut self, around: &Surroundings<'_>) -> Step {
+        Self::refuse_others(around)?;
+        self.go_to(Stage::Source);
+        Ok(true)
+    }
+
+    /// A process that has owned the partition stops when another has taken it over (R9).
+    pub(super) fn refuse_superseded(around: &Surroundings<'_>) -> Result<(), End> {
+        if around.own_generation.is_some() {
+            Self::refuse_others(around)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_others(around: &Surroundings<'_>) -> Result<(), End> {
+        match around.state.owner(&around.place) {
+            Some(owner) if owner.instance != around.options.instance => {
+                Err(End::Halt(HaltReason::Superseded {
+                    generation: owner.generation,
+                    instance: owner.instance,
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The lineage written last, or the one that the claimed producer id starts with.
+    pub(super) fn newest_lineage(around: &Surroundings<'_>) -> Option<Lineage> {
+        let newest = anchors::newest(around.state.anchors(&around.place));
+        newest.map(|anchor| anchor.lineage)
+    }
+}

@@ -1,0 +1,516 @@
+//! Puts the questions of many recovering partitions into few requests, and hands out the answers.
+//!
+//! One request per broker and kind carries the questions of all partitions that it leads, so that a
+//! leader that moved with a thousand partitions costs a handful of requests.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{
+    Progress, Recovery, RecoveryCause, Surroundings,
+    machine::{Answer, Question},
+};
+use crate::{
+    flow::{
+        Action, ActiveProducer, EpochQuestion, Event, Failure, FetchPartition, FetchedRecords,
+        Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition, RequestId, Side,
+        TopicConfig, TopicPartition, limits,
+    },
+    offsets::state::Place,
+};
+
+/// The questions of one kind to one broker, and who asked them.
+#[derive(Debug)]
+pub(in crate::flow) struct Asked {
+    /// Per partition the question and the stint in which it was asked.
+    partitions: BTreeMap<PartitionId, (Question, u32)>,
+}
+
+/// Questions that one request can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Range(Side),
+    Producers,
+    EpochEnd(Side),
+    Time,
+    Window(Side),
+}
+
+/// Everything that has been asked and not yet answered.
+#[derive(Debug, Default)]
+pub(in crate::flow) struct Questions {
+    requests: BTreeMap<RequestId, Asked>,
+    /// Partitions that asked for a new producer id.
+    producer_ids: BTreeMap<PartitionId, u32>,
+    /// Partitions by the source topic whose policy is being asked for.
+    policies: BTreeMap<Arc<str>, BTreeMap<PartitionId, u32>>,
+}
+
+impl Flow {
+    /// Lets recoveries go on, and asks what they want to know.
+    pub(in crate::flow) fn schedule_recoveries(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let touched: Vec<PartitionId> = self.recovering.iter().copied().collect();
+        let mut grouped: BTreeMap<(i32, Kind), Vec<(PartitionId, Question)>> = BTreeMap::new();
+        let mut topics: Vec<Arc<str>> = Vec::new();
+        for id in touched {
+            let wanted = self.advance_recovery(now, id, actions);
+            for question in wanted {
+                match kind_and_side(question) {
+                    Some((kind, side)) => match self.leader_of(id, side) {
+                        Some(node) => grouped
+                            .entry((node, kind))
+                            .or_default()
+                            .push((id, question)),
+                        None => self.unasked(id, question),
+                    },
+                    None => self.ask_alone(id, question, &mut topics, actions),
+                }
+            }
+        }
+        for ((node, kind), questions) in grouped {
+            for part in questions.chunks(limits::QUESTIONS_PER_REQUEST) {
+                self.ask_together(node, kind, part, actions);
+            }
+        }
+        if !topics.is_empty() {
+            let side = Side::Source;
+            actions.push(Action::InspectTopics { side, topics });
+        }
+    }
+
+    /// Lets one recovery go on; the questions that it wants to be asked.
+    fn advance_recovery(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        actions: &mut Vec<Action>,
+    ) -> Vec<Question> {
+        let (progress, wanted) =
+            match self.with_recovery(now, id, |recovery, around| recovery.advance(around)) {
+                Some(outcome) => outcome,
+                None => return Vec::new(),
+            };
+        self.recovery_went(now, id, progress, actions);
+        wanted
+    }
+
+    /// Runs something on a partition's recovery, with all that it may look at.
+    fn with_recovery<T>(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T,
+    ) -> Option<T> {
+        let wall_ms = self.wall_ms(now);
+        let slot = self.slots.get_mut(usize::try_from(id.0).ok()?)?;
+        let epoch = |end: &super::super::ends::End| end.leader.map_or(-1, |leader| leader.epoch);
+        let partition = &slot.partition;
+        if partition.halt_reason().is_some() || partition.is_stopping() {
+            return None;
+        }
+        let recovery = slot.recovery.as_mut()?;
+        let place = place(&partition.source);
+        let mut around = Surroundings {
+            now,
+            wall_ms,
+            options: &self.options,
+            stored_offset: self.positions.stored(&partition.source),
+            state: &mut self.state,
+            place,
+            seed: u64::from(id.0),
+            source_topic_id: slot.source.topic_id,
+            target_topic_id: slot.target.topic_id,
+            source_epoch: epoch(&slot.source),
+            target_epoch: epoch(&slot.target),
+            own_generation: partition.generation(),
+            is_growth: slot.is_growth,
+        };
+        Some(change(recovery, &mut around))
+    }
+
+    /// Draws the consequences of what became of a recovery.
+    fn recovery_went(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        progress: Progress,
+        actions: &mut Vec<Action>,
+    ) {
+        match progress {
+            Progress::Waits => {
+                let slot = self.slot(id);
+                let deadline = slot.and_then(|slot| slot.recovery.as_ref()?.deadline());
+                if let Some(at) = deadline.filter(|at| *at > now) {
+                    self.timers.insert((at, id));
+                }
+            }
+            Progress::Done(start, notices) => {
+                if let Some(slot) = self.slot_mut(id) {
+                    slot.recovery = None;
+                    slot.proven_under = slot.target.leader;
+                }
+                self.recovering.remove(&id);
+                self.report_partition(id, notices, actions);
+                self.with_partition(now, id, actions, |partition| {
+                    partition.start(start);
+                    None
+                });
+            }
+            Progress::Halted(reason) => {
+                if let Some(slot) = self.slot_mut(id)
+                    && let Some(recovery) = &mut slot.recovery
+                {
+                    let cause = recovery.cause().clone();
+                    recovery.restart(cause);
+                }
+                self.with_partition(now, id, actions, |partition| partition.halt(now, reason));
+            }
+        }
+    }
+
+    fn report_partition(
+        &self,
+        id: PartitionId,
+        notices: Vec<PartitionNotice>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slot(id) else { return };
+        actions.extend(notices.into_iter().map(|notice| {
+            Action::Report(Notice::Partition {
+                source: slot.partition.source.clone(),
+                remote_topic: Arc::clone(&slot.partition.remote_topic),
+                notice,
+            })
+        }));
+    }
+
+    fn leader_of(&self, id: PartitionId, side: Side) -> Option<i32> {
+        let slot = self.slot(id)?;
+        let end = match side {
+            Side::Source => &slot.source,
+            Side::Target => &slot.target,
+        };
+        end.leader.map(|leader| leader.node)
+    }
+
+    /// A question that nobody can answer now is asked again when leaders are known.
+    fn unasked(&mut self, id: PartitionId, question: Question) {
+        if let Some(slot) = self.slot_mut(id)
+            && let Some(recovery) = &mut slot.recovery
+        {
+            recovery.not_asked(question);
+        }
+    }
+
+    fn ask_alone(
+        &mut self,
+        id: PartitionId,
+        question: Question,
+        topics: &mut Vec<Arc<str>>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slot(id) else { return };
+        let Some(recovery) = &slot.recovery else {
+            return;
+        };
+        let stint = recovery.stint();
+        if question == Question::ProducerId {
+            self.questions.producer_ids.insert(id, stint);
+            actions.push(Action::AskProducerId(id));
+            return;
+        }
+        let topic = Arc::clone(&slot.partition.source.topic);
+        let asking = self.questions.policies.entry(Arc::clone(&topic));
+        let is_new = matches!(asking, std::collections::btree_map::Entry::Vacant(_));
+        asking.or_default().insert(id, stint);
+        if is_new {
+            topics.push(topic);
+        }
+    }
+
+    fn ask_together(
+        &mut self,
+        node: i32,
+        kind: Kind,
+        questions: &[(PartitionId, Question)],
+        actions: &mut Vec<Action>,
+    ) {
+        let request = self.transfer.next_request_id();
+        let asked = questions.iter().filter_map(|(id, question)| {
+            let recovery = self.slot(*id)?.recovery.as_ref()?;
+            Some((*id, (*question, recovery.stint())))
+        });
+        let partitions = asked.collect();
+        self.questions
+            .requests
+            .insert(request, Asked { partitions });
+        actions.push(self.action_of(request, node, kind, questions));
+    }
+
+    fn action_of(
+        &self,
+        request: RequestId,
+        node: i32,
+        kind: Kind,
+        questions: &[(PartitionId, Question)],
+    ) -> Action {
+        let epoch = |id: PartitionId, side| self.leader_epoch(id, side);
+        let ids = questions.iter().map(|(id, _)| *id);
+        match kind {
+            Kind::Range(side) => Action::AskLogRanges {
+                request,
+                side,
+                node,
+                partitions: ids.map(|id| (id, epoch(id, side))).collect(),
+            },
+            Kind::Producers => Action::AskProducers {
+                request,
+                node,
+                partitions: ids.collect(),
+            },
+            Kind::EpochEnd(side) => Action::AskEpochEnds {
+                request,
+                side,
+                node,
+                partitions: questions
+                    .iter()
+                    .filter_map(|(id, question)| match question {
+                        Question::EpochEnd(_, asked) => Some(EpochQuestion {
+                            id: *id,
+                            current_epoch: epoch(*id, side),
+                            epoch: *asked,
+                        }),
+                        _ => None,
+                    })
+                    .collect(),
+            },
+            Kind::Time => Action::AskOffsetsForTimes {
+                request,
+                node,
+                partitions: questions
+                    .iter()
+                    .filter_map(|(id, question)| match question {
+                        Question::Time(timestamp) => Some((*id, *timestamp)),
+                        _ => None,
+                    })
+                    .collect(),
+            },
+            Kind::Window(side) => self.window_action(request, node, side, questions),
+        }
+    }
+
+    fn window_action(
+        &self,
+        request: RequestId,
+        node: i32,
+        side: Side,
+        questions: &[(PartitionId, Question)],
+    ) -> Action {
+        let mut factor_max = 1;
+        let partitions = questions.iter().filter_map(|(id, question)| {
+            let Question::Window(_, fetch_offset) = question else {
+                return None;
+            };
+            let recovery = self.slot(*id)?.recovery.as_ref()?;
+            factor_max = factor_max.max(recovery.bytes_factor());
+            let bytes_max = limits::WINDOW_PARTITION_BYTES_MAX * recovery.bytes_factor();
+            Some(FetchPartition {
+                id: *id,
+                fetch_offset: *fetch_offset,
+                leader_epoch: self.leader_epoch(*id, side),
+                last_fetched_epoch: -1,
+                bytes_max: bytes_max.min(limits::PARTITION_FETCH_BYTES_CAP),
+            })
+        });
+        let partitions = partitions.collect();
+        Action::FetchWindow {
+            request,
+            side,
+            node,
+            wait: limits::FETCH_WAIT,
+            bytes_max: (limits::WINDOW_BYTES_MAX * factor_max)
+                .min(limits::PARTITION_FETCH_BYTES_CAP),
+            partitions,
+        }
+    }
+
+    fn leader_epoch(&self, id: PartitionId, side: Side) -> i32 {
+        let slot = self.slot(id);
+        let end = slot.map(|slot| match side {
+            Side::Source => &slot.source,
+            Side::Target => &slot.target,
+        });
+        end.and_then(|end| end.leader)
+            .map_or(-1, |leader| leader.epoch)
+    }
+
+    /// Hands an answer to the recovery that asked, unless it has gone on since.
+    fn answer_recovery(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        (question, stint): (Question, u32),
+        result: Result<Answer, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let side = kind_and_side(question).map_or(Side::Target, |(_, side)| side);
+        self.note_failure(now, side, result.as_ref().err());
+        let progress = self.with_recovery(now, id, |recovery, around| {
+            if recovery.stint() == stint {
+                recovery.answered(around, question, result)
+            } else {
+                Progress::Waits
+            }
+        });
+        if let Some(progress) = progress {
+            self.recovery_went(now, id, progress, actions);
+        }
+    }
+
+    fn answered<T>(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        result: PerPartition<T>,
+        answer: impl Fn(T) -> Answer,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(asked) = self.questions.requests.remove(&request) else {
+            return;
+        };
+        let ids: Vec<PartitionId> = asked.partitions.keys().copied().collect();
+        for (id, result) in super::super::transfer::each_answered(&ids, result) {
+            if let Some(question) = asked.partitions.get(&id) {
+                self.answer_recovery(now, id, *question, result.map(&answer), actions);
+            }
+        }
+    }
+
+    /// Takes an answer to a question of recoveries; gives others back.
+    pub(in crate::flow) fn recovery_answered(
+        &mut self,
+        now: Instant,
+        event: Event,
+        actions: &mut Vec<Action>,
+    ) {
+        match event {
+            Event::Producers { request, result } => {
+                let answer = |producers: Vec<ActiveProducer>| Answer::Producers(Some(producers));
+                self.answered(now, request, result, answer, actions);
+            }
+            Event::EpochEnds { request, result } => {
+                self.answered(now, request, result, Answer::EpochEnd, actions);
+            }
+            Event::OffsetsForTimes { request, result } => {
+                self.answered(now, request, result, Answer::Time, actions);
+            }
+            Event::WindowFetched { request, result } => {
+                let answer = |fetched: FetchedRecords| Answer::Window(fetched);
+                self.answered(now, request, result, answer, actions);
+            }
+            Event::LogRanges { request, result } => {
+                let answer = |range: LogRange| Answer::Range(range);
+                self.answered(now, request, result, answer, actions);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a request was made for recoveries.
+    pub(in crate::flow) fn is_asked_for_recovery(&self, request: RequestId) -> bool {
+        self.questions.requests.contains_key(&request)
+    }
+
+    /// Takes a producer id that a recovery asked for.
+    pub(in crate::flow) fn producer_id_for_recovery(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        result: Result<(i64, i16), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(stint) = self.questions.producer_ids.remove(&id) {
+            let result = result.map(|(producer_id, _)| Answer::ProducerId(producer_id));
+            self.answer_recovery(now, id, (Question::ProducerId, stint), result, actions);
+        }
+    }
+
+    /// Takes the configuration of source topics that recoveries asked for.
+    pub(in crate::flow) fn policies_answered(
+        &mut self,
+        now: Instant,
+        result: Result<Vec<TopicConfig>, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let asked = std::mem::take(&mut self.questions.policies);
+        for (topic, partitions) in asked {
+            let may_compact = match &result {
+                // A topic that is not there any more is noticed by other means.
+                Ok(configs) => Ok(configs
+                    .iter()
+                    .find(|config| config.topic == topic)
+                    .is_some_and(may_compact)),
+                Err(failure) => Err(failure.clone()),
+            };
+            for (id, stint) in partitions {
+                let answer = may_compact
+                    .clone()
+                    .map(|may_compact| Answer::Policy { may_compact });
+                self.answer_recovery(now, id, (Question::Policy, stint), answer, actions);
+            }
+        }
+    }
+
+    /// Sends a partition back to where it has to find out where it stands.
+    pub(in crate::flow) fn recover(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        cause: RecoveryCause,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        match &mut slot.recovery {
+            Some(recovery) => recovery.restart(cause),
+            None => {
+                let former_offset = slot.partition.next_fetch_offset();
+                slot.recovery = Some(Box::new(Recovery::new(cause, former_offset)));
+            }
+        }
+        self.recovering.insert(id);
+        self.with_partition(now, id, actions, |partition| {
+            partition.suspend();
+            None
+        });
+    }
+}
+
+/// How a place in the state topic is called.
+pub(in crate::flow) fn place(partition: &TopicPartition) -> Place {
+    Place {
+        topic: Arc::clone(&partition.topic),
+        partition: partition.partition,
+    }
+}
+
+fn kind_and_side(question: Question) -> Option<(Kind, Side)> {
+    Some(match question {
+        Question::ProducerId | Question::Policy => return None,
+        Question::Range(side) => (Kind::Range(side), side),
+        Question::Producers => (Kind::Producers, Side::Target),
+        Question::EpochEnd(side, _) => (Kind::EpochEnd(side), side),
+        Question::Time(_) => (Kind::Time, Side::Target),
+        Question::Window(side, _) => (Kind::Window(side), side),
+    })
+}
+
+/// Whether the cleaner may take records out of a topic.
+fn may_compact(config: &TopicConfig) -> bool {
+    config
+        .entries
+        .iter()
+        .find(|entry| entry.name == "cleanup.policy")
+        .and_then(|entry| entry.value.as_deref())
+        .is_some_and(|policy| policy.contains("compact"))
+}

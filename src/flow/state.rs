@@ -1,0 +1,472 @@
+//! The state topic, as far as it has been read, and what waits to be written to it.
+//!
+//! It is read from its start once and followed from then on, so that another process that takes
+//! over is noticed. Writes follow each other; each gets a [`Ticket`]. A write is *settled* once it
+//! has been read back: then everything that was in the topic before it has been read too, which is
+//! what makes two racing processes agree (R1, R3).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kmirror_protocol::wire::Uuid;
+
+use super::{
+    Action, Failure, Flow, Notice, RecoveryCause, Side, StateRead, TopicConfig, TopicPartition,
+    halt::HaltReason,
+    limits,
+    recovery::place,
+    retry::{Backoff, Remedy},
+};
+use crate::offsets::state::{
+    Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode, encode,
+};
+
+/// Names a write that is still to be made, or has been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// Whether the topic is fit to keep state in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inspection {
+    #[default]
+    Wanted,
+    Asked,
+    Passed,
+    /// It deletes by age, so it would forget.
+    Refused,
+}
+
+/// The state topic.
+#[derive(Debug)]
+pub(super) struct State {
+    instance: Uuid,
+    topic_id: Uuid,
+    partition_count: Option<i32>,
+    inspection: Inspection,
+    inspect_again: Backoff,
+    image: BTreeMap<StateKey, (i64, Entry)>,
+    next_offsets: BTreeMap<i32, i64>,
+    is_reading: bool,
+    is_loaded: bool,
+    read_failures: Backoff,
+    pending: BTreeMap<StateKey, StateRecord>,
+    writing: Vec<StateRecord>,
+    /// The write that takes what is pending.
+    next_write: u64,
+    /// Writes that are acknowledged and not yet read back, with the last offset of each partition.
+    unsettled: VecDeque<(u64, BTreeMap<i32, i64>)>,
+    settled: u64,
+    write_failures: Backoff,
+    has_foreign: bool,
+    newer: Option<u64>,
+    /// Partitions that another process has taken over since they were last looked at.
+    taken_over: BTreeSet<Place>,
+}
+
+/// What a sight of the topic in metadata means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicSight {
+    Same,
+    /// It is another topic than before: what was in it is gone.
+    Replaced,
+}
+
+impl State {
+    /// Nothing is known yet; `instance` is this process.
+    pub(super) const fn new(instance: Uuid) -> Self {
+        Self {
+            instance,
+            topic_id: Uuid([0; 16]),
+            partition_count: None,
+            inspection: Inspection::Wanted,
+            inspect_again: Backoff::new(),
+            image: BTreeMap::new(),
+            next_offsets: BTreeMap::new(),
+            is_reading: false,
+            is_loaded: false,
+            read_failures: Backoff::new(),
+            pending: BTreeMap::new(),
+            writing: Vec::new(),
+            next_write: 0,
+            unsettled: VecDeque::new(),
+            settled: 0,
+            write_failures: Backoff::new(),
+            has_foreign: false,
+            newer: None,
+            taken_over: BTreeSet::new(),
+        }
+    }
+
+    /// Whether it has been read to its end once, and may be written.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_loaded && self.inspection == Inspection::Passed && self.newer.is_none()
+    }
+
+    /// The format version of records that only a newer kmirror understands.
+    pub(super) const fn newer(&self) -> Option<u64> {
+        self.newer
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.writing.is_empty()
+    }
+
+    /// Notes what metadata says of the topic.
+    pub(super) fn topic_seen(&mut self, topic: Option<(Uuid, i32)>) -> TopicSight {
+        let Some((topic_id, partition_count)) = topic else {
+            self.partition_count = None;
+            return TopicSight::Same;
+        };
+        self.partition_count = Some(partition_count);
+        let is_other = !self.topic_id.is_zero() && !topic_id.is_zero() && self.topic_id != topic_id;
+        if !topic_id.is_zero() {
+            self.topic_id = topic_id;
+        }
+        if !is_other {
+            return TopicSight::Same;
+        }
+        self.image.clear();
+        self.next_offsets.clear();
+        self.is_loaded = false;
+        self.inspection = Inspection::Wanted;
+        TopicSight::Replaced
+    }
+
+    /// Writes a record with the next write.
+    pub(super) fn put(&mut self, place: &Place, entry: Entry) -> Ticket {
+        let record = StateRecord {
+            place: place.clone(),
+            entry,
+        };
+        self.pending.insert(record.key(), record);
+        Ticket(self.next_write)
+    }
+
+    /// Whether a write, and everything that was in the topic before it, has been read.
+    pub(super) const fn has_settled(&self, ticket: Ticket) -> bool {
+        self.settled > ticket.0
+    }
+
+    /// Who owns a partition: the highest generation, and of equal ones the last in the log.
+    pub(super) fn owner(&self, place: &Place) -> Option<&Owner> {
+        match self.get(place, Kind::Owner)? {
+            (_, Entry::Owner(owner)) => Some(owner),
+            _ => None,
+        }
+    }
+
+    /// The claim that counts: the newest number, and of equal ones the first in the log.
+    pub(super) fn claim(&self, place: &Place) -> Option<&Claim> {
+        let claims = self.of(place).filter_map(|(offset, entry)| match entry {
+            Entry::Claim(claim) => Some((claim, *offset)),
+            _ => None,
+        });
+        let first = claims.min_by_key(|(claim, offset)| (std::cmp::Reverse(claim.number), *offset));
+        first.map(|(claim, _)| claim)
+    }
+
+    /// The anchors of a partition, in no order.
+    pub(super) fn anchors(&self, place: &Place) -> impl Iterator<Item = &Anchor> {
+        self.of(place).filter_map(|(_, entry)| match entry {
+            Entry::Anchor(anchor) => Some(anchor),
+            _ => None,
+        })
+    }
+
+    /// The gaps of a partition, by their first offset.
+    pub(super) fn gaps(&self, place: &Place) -> impl Iterator<Item = &Gap> {
+        self.of(place).filter_map(|(_, entry)| match entry {
+            Entry::Gap(gap) => Some(gap),
+            _ => None,
+        })
+    }
+
+    fn get(&self, place: &Place, kind: Kind) -> Option<&(i64, Entry)> {
+        let place = place.clone();
+        self.image.get(&StateKey { place, kind })
+    }
+
+    fn of(&self, place: &Place) -> impl Iterator<Item = &(i64, Entry)> {
+        let first = StateKey {
+            place: place.clone(),
+            kind: Kind::FIRST,
+        };
+        let records = self.image.range(first..);
+        let place = place.clone();
+        records
+            .take_while(move |(key, _)| key.place == place)
+            .map(|(_, value)| value)
+    }
+
+    fn take(&mut self, read: StateRead) -> Vec<Unusable> {
+        let mut unusable = Vec::new();
+        for record in read.records {
+            match decode(&record.key, record.value.as_deref()) {
+                Ok((key, entry)) => self.apply(key, record.offset, entry),
+                Err(reason) => unusable.push(reason),
+            }
+        }
+        self.next_offsets.extend(read.next_offsets);
+        self.settle();
+        unusable
+    }
+
+    fn apply(&mut self, key: StateKey, offset: i64, entry: Option<Entry>) {
+        let Some(entry) = entry else {
+            self.image.remove(&key);
+            return;
+        };
+        // A late write of a former owner must not hide the present one.
+        if let (Entry::Owner(new), Some((_, Entry::Owner(known)))) = (&entry, self.image.get(&key))
+            && new.generation < known.generation
+        {
+            return;
+        }
+        if let Entry::Owner(owner) = &entry
+            && owner.instance != self.instance
+        {
+            self.taken_over.insert(key.place.clone());
+        }
+        // A claim that is written twice keeps its first place.
+        let offset = match (&entry, self.image.get(&key)) {
+            (Entry::Claim(_), Some((first, _))) => *first,
+            _ => offset,
+        };
+        self.image.insert(key, (offset, entry));
+    }
+
+    fn settle(&mut self) {
+        while let Some((number, last_offsets)) = self.unsettled.front()
+            && last_offsets.iter().all(|(partition, last)| {
+                self.next_offsets
+                    .get(partition)
+                    .is_some_and(|next| next > last)
+            })
+        {
+            self.settled = number + 1;
+            self.unsettled.pop_front();
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waits = [
+            self.read_failures.until(),
+            self.write_failures.until(),
+            self.inspect_again.until(),
+        ];
+        waits.into_iter().flatten().min()
+    }
+}
+
+impl Flow {
+    pub(super) fn schedule_state(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let topic = Arc::clone(&self.options.state_topic.name);
+        let state = &mut self.state;
+        let Some(partition_count) = state.partition_count else {
+            return;
+        };
+        if state.inspection == Inspection::Wanted && !state.inspect_again.is_waiting(now) {
+            state.inspection = Inspection::Asked;
+            actions.push(Action::InspectTopics {
+                side: Side::Target,
+                topics: vec![Arc::clone(&topic)],
+            });
+        }
+        if !state.is_reading && !state.read_failures.is_waiting(now) && self.drain.is_none() {
+            state.is_reading = true;
+            let wait = if state.is_loaded {
+                limits::STATE_WAIT
+            } else {
+                Duration::ZERO
+            };
+            actions.push(Action::ReadState {
+                topic: Arc::clone(&topic),
+                from: state.next_offsets.clone(),
+                wait,
+            });
+        }
+        let may_write = state.is_loaded && state.writing.is_empty() && !state.pending.is_empty();
+        if may_write && !state.write_failures.is_waiting(now) {
+            state.writing = std::mem::take(&mut state.pending).into_values().collect();
+            state.next_write += 1;
+            actions.push(Action::WriteState {
+                topic,
+                partition_count,
+                records: state.writing.iter().map(encode).collect(),
+            });
+        }
+    }
+
+    pub(super) fn state_read(
+        &mut self,
+        now: Instant,
+        result: Result<StateRead, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.state.is_reading = false;
+        let read = match result {
+            Ok(read) => read,
+            Err(failure) => return self.state_failed(now, "reading its state", failure, actions),
+        };
+        self.state.read_failures.succeed();
+        for reason in self.state.take(read) {
+            match reason {
+                Unusable::Foreign if !std::mem::replace(&mut self.state.has_foreign, true) => {
+                    actions.push(Action::Report(Notice::ForeignState));
+                }
+                Unusable::Foreign => {}
+                Unusable::Newer(version) => {
+                    if self.state.newer.replace(version).is_none() {
+                        actions.push(Action::Report(Notice::NewerState { version }));
+                    }
+                }
+            }
+        }
+        let is_first = !std::mem::replace(&mut self.state.is_loaded, true);
+        if is_first {
+            self.compare(now, actions);
+            self.look_again(now);
+        }
+        self.check_ownership(now, actions);
+    }
+
+    pub(super) fn state_written(
+        &mut self,
+        now: Instant,
+        result: Result<BTreeMap<i32, i64>, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let state = &mut self.state;
+        let written = std::mem::take(&mut state.writing);
+        match result {
+            Ok(last_offsets) => {
+                state.write_failures.succeed();
+                let number = state.next_write.saturating_sub(1);
+                state.unsettled.push_back((number, last_offsets));
+                state.settle();
+            }
+            Err(failure) => {
+                // The next write takes them along, unless something newer has taken their place.
+                for record in written {
+                    state.pending.entry(record.key()).or_insert(record);
+                }
+                self.state_failed(now, "writing its state", failure, actions);
+            }
+        }
+    }
+
+    fn state_failed(
+        &mut self,
+        now: Instant,
+        purpose: &'static str,
+        failure: Failure,
+        actions: &mut Vec<Action>,
+    ) {
+        let state = &mut self.state;
+        let failures = if purpose == "reading its state" {
+            &mut state.read_failures
+        } else {
+            &mut state.write_failures
+        };
+        failures.fail(now, 0);
+        // The brokers of a new topic need a moment to learn who leads it.
+        let is_worth_telling = failures.attempt() == 3;
+        self.discovery.refresh(Side::Target, now);
+        if is_worth_telling {
+            actions.push(Action::Report(Notice::Waiting {
+                side: Side::Target,
+                purpose,
+                failure,
+            }));
+        }
+    }
+
+    /// Takes the configuration of the state topic.
+    pub(super) fn state_inspected(
+        &mut self,
+        now: Instant,
+        result: Result<&TopicConfig, &Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let was = std::mem::replace(&mut self.state.inspection, Inspection::Passed);
+        let topic = Arc::clone(&self.options.state_topic.name);
+        let refusal = match result {
+            Ok(config) => {
+                let policy = config
+                    .entries
+                    .iter()
+                    .find(|entry| entry.name == "cleanup.policy")
+                    .and_then(|entry| entry.value.as_deref());
+                let is_fit =
+                    policy.is_none_or(|policy| policy.split(',').map(str::trim).eq(["compact"]));
+                (!is_fit).then(|| policy.unwrap_or_default().to_owned())
+            }
+            // What may not be looked at is taken on trust; what may pass is asked again.
+            Err(failure) if failure.remedy() == Remedy::Halt => None,
+            Err(_) => {
+                self.state.inspection = Inspection::Wanted;
+                self.state.inspect_again.fail(now, 0);
+                return;
+            }
+        };
+        self.state.inspect_again.succeed();
+        if let Some(policy) = refusal {
+            self.state.inspection = Inspection::Refused;
+            if was != Inspection::Refused {
+                actions.push(Action::Report(Notice::UnfitStateTopic { topic, policy }));
+            }
+        }
+        self.compare(now, actions);
+    }
+}
+
+impl Flow {
+    /// Stops writing partitions that another process has taken over (R9).
+    fn check_ownership(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for place in std::mem::take(&mut self.state.taken_over) {
+            let Some(owner) = self.state.owner(&place) else {
+                continue;
+            };
+            let reason = HaltReason::Superseded {
+                generation: owner.generation,
+                instance: owner.instance,
+            };
+            let is_other = owner.instance != self.options.instance;
+            let source = TopicPartition {
+                topic: Arc::clone(&place.topic),
+                partition: place.partition,
+            };
+            let id = self.by_source.get(&source).copied();
+            let slot = id.and_then(|id| self.slot(id));
+            let is_owned = slot.is_some_and(|slot| slot.partition.generation().is_some());
+            if let Some(id) = id.filter(|_| is_other && is_owned) {
+                self.with_partition(now, id, actions, |partition| {
+                    partition.suspend();
+                    partition.halt(now, reason)
+                });
+            }
+        }
+    }
+
+    /// Writes everything that is known into a state topic that took the place of the former one.
+    pub(super) fn rewrite_state(&mut self) {
+        let mut entries = Vec::new();
+        for slot in &mut self.slots {
+            let ids = (slot.source.topic_id, slot.target.topic_id);
+            let place = place(&slot.partition.source);
+            for entry in slot.partition.known_state(ids, self.options.instance) {
+                entries.push((place.clone(), entry));
+            }
+            if let Some(recovery) = &mut slot.recovery {
+                recovery.restart(RecoveryCause::StateLost);
+            }
+        }
+        for (place, entry) in entries {
+            self.state.put(&place, entry);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The bytes of the records of the state topic: compact JSON, one object each in key and value.
+//!
+//! **The very bytes of a key are part of the format**: compaction compares them. A key that says
+//! the same in other bytes is not ours; a deletion written so would be undone once compaction
+//! removed it and kept the record it was meant for. Of values only the meaning counts, and members
+//! that are not known are passed over. Names of members are those of Kafka's messages.
+//!
+//! ```text
+//! {"v":1,"kind":"owner","topic":"orders","partition":0}   {"v":1,"generation":7,"instance":…,"sinceMs":…}
+//! ```
+
+use std::{fmt::Write, sync::Arc};
+
+use kmirror_protocol::wire::Uuid;
+use serde_json::{Map, Value};
+
+use super::{
+    ANCHOR_SLOTS, Anchor, Claim, Entry, Gap, GapCause, Kind, Lineage, Owner, Place, RecordIdentity,
+    StateKey, StateRecord, Unusable, VERSION,
+};
+use crate::offsets::{
+    exact_map::{CHUNKS_MAX, MapChunk, Point, Run, TopicIds},
+    source_offsets::StoredRecord,
+};
+
+/// Writes a record.
+///
+/// [`decode`] reads back what keeps to the bounds that the fields' own docs give.
+#[must_use]
+pub fn encode(record: &StateRecord) -> StoredRecord {
+    StoredRecord {
+        key: encode_key(&record.key()),
+        value: Some(encode_entry(&record.entry).into_bytes()),
+    }
+}
+
+/// Writes the deletion of a key.
+#[must_use]
+pub fn encode_deletion(key: &StateKey) -> StoredRecord {
+    StoredRecord {
+        key: encode_key(key),
+        value: None,
+    }
+}
+
+/// Reads a record; `None` in place of an entry is the deletion of its key.
+///
+/// # Errors
+///
+/// [`Unusable`] says why the bytes mean nothing here.
+pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
+    let state_key = decode_key(Members(&parse(key)?))?;
+    if encode_key(&state_key) != key {
+        return Err(Unusable::Foreign);
+    }
+    let entry = match value {
+        Some(value) => Some(decode_entry(state_key.kind, Members(&parse(value)?))?),
+        None => None,
+    };
+    Ok((state_key, entry))
+}
+
+/// The one place where keys are written.
+fn encode_key(key: &StateKey) -> Vec<u8> {
+    let Place { topic, partition } = &key.place;
+    let kind = match key.kind {
+        Kind::Claim { .. } => "claim",
+        Kind::Owner => "owner",
+        Kind::Anchor { .. } => "anchor",
+        Kind::Gap { .. } => "gap",
+        Kind::Map { .. } => "map",
+    };
+    let topic = Value::from(&**topic);
+    let mut text =
+        format!(r#"{{"v":{VERSION},"kind":"{kind}","topic":{topic},"partition":{partition}"#);
+    let written = match key.kind {
+        Kind::Claim { producer_id } => write!(text, r#","producerId":{producer_id}"#),
+        Kind::Owner => Ok(()),
+        Kind::Anchor { slot } => write!(text, r#","slot":{slot}"#),
+        Kind::Gap { from_offset } => write!(text, r#","fromOffset":{from_offset}"#),
+        Kind::Map { chunk } => write!(text, r#","chunk":{chunk}"#),
+    };
+    written.expect("a string takes all that is written");
+    text.push('}');
+    text.into_bytes()
+}
+
+fn decode_key(members: Members<'_>) -> Result<StateKey, Unusable> {
+    let kind = match members.text("kind")? {
+        "claim" => Kind::Claim {
+            producer_id: members.number("producerId", 0)?,
+        },
+        "owner" => Kind::Owner,
+        "anchor" => Kind::Anchor {
+            slot: members.number("slot", 0)?,
+        },
+        "gap" => Kind::Gap {
+            from_offset: members.number("fromOffset", 0)?,
+        },
+        "map" => Kind::Map {
+            chunk: members.number("chunk", 0)?,
+        },
+        _ => return Err(Unusable::Foreign),
+    };
+    ensure(match kind {
+        Kind::Anchor { slot } => slot < ANCHOR_SLOTS,
+        Kind::Map { chunk } => chunk < CHUNKS_MAX,
+        Kind::Claim { .. } | Kind::Owner | Kind::Gap { .. } => true,
+    })?;
+    let place = Place {
+        topic: Arc::from(members.text("topic")?),
+        partition: members.number("partition", 0)?,
+    };
+    Ok(StateKey { place, kind })
+}
+
+fn encode_entry(entry: &Entry) -> String {
+    match entry {
+        Entry::Claim(Claim { number, .. }) => format!(r#"{{"v":{VERSION},"number":{number}}}"#),
+        Entry::Owner(owner) => format!(
+            r#"{{"v":{VERSION},"generation":{},"instance":"{}","sinceMs":{}}}"#,
+            owner.generation, owner.instance, owner.since_ms
+        ),
+        Entry::Anchor(anchor) => encode_anchor(anchor),
+        Entry::Gap(gap) => format!(
+            r#"{{"v":{VERSION},"toOffset":{},"cause":"{}","sourceTopicId":"{}","noticedMs":{}}}"#,
+            gap.to_offset,
+            cause_name(gap.cause),
+            gap.source_topic_id,
+            gap.noticed_ms
+        ),
+        Entry::Map(chunk) => encode_chunk(chunk),
+    }
+}
+
+fn decode_entry(kind: Kind, members: Members<'_>) -> Result<Entry, Unusable> {
+    Ok(match kind {
+        Kind::Claim { producer_id } => Entry::Claim(Claim {
+            number: members.number("number", 0)?,
+            producer_id,
+        }),
+        Kind::Owner => Entry::Owner(Owner {
+            generation: members.count("generation")?,
+            instance: members.id("instance")?,
+            since_ms: members.number("sinceMs", i64::MIN)?,
+        }),
+        Kind::Anchor { slot } => {
+            let anchor = decode_anchor(members)?;
+            ensure(anchor.slot() == slot)?;
+            Entry::Anchor(anchor)
+        }
+        Kind::Gap { from_offset } => {
+            let gap = Gap {
+                from_offset,
+                to_offset: members.number("toOffset", 0)?,
+                cause: cause_of(members.text("cause")?)?,
+                source_topic_id: members.id("sourceTopicId")?,
+                noticed_ms: members.number("noticedMs", i64::MIN)?,
+            };
+            ensure(gap.from_offset < gap.to_offset)?;
+            Entry::Gap(gap)
+        }
+        Kind::Map { chunk } => {
+            let chunk = decode_chunk(chunk, members)?;
+            ensure(chunk.is_valid())?;
+            Entry::Map(chunk)
+        }
+    })
+}
+
+fn encode_anchor(anchor: &Anchor) -> String {
+    let Lineage { producer_id, epoch } = anchor.lineage;
+    let previous = anchor.previous.map_or_else(
+        || String::from("null"),
+        |record| {
+            format!(
+                r#"{{"producerId":{},"producerEpoch":{},"sequence":{},"leaderEpoch":{}}}"#,
+                record.producer_id, record.producer_epoch, record.sequence, record.leader_epoch
+            )
+        },
+    );
+    let lineage = format!(r#""producerId":{producer_id},"producerEpoch":{epoch}"#);
+    format!(
+        concat!(
+            r#"{{"v":{},"counter":{},"generation":{},{},"nextSequence":{},"#,
+            r#""sourceOffset":{},"sourceEpoch":{},"sourceTopicId":"{}","#,
+            r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{}}}"#,
+        ),
+        VERSION,
+        anchor.counter,
+        anchor.generation,
+        lineage,
+        anchor.next_sequence,
+        anchor.source_offset,
+        anchor.source_epoch,
+        anchor.source_topic_id,
+        anchor.target_offset,
+        anchor.target_topic_id,
+        previous,
+        anchor.mapping,
+    )
+}
+
+fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
+    Ok(Anchor {
+        counter: members.count("counter")?,
+        generation: members.count("generation")?,
+        lineage: Lineage {
+            producer_id: members.number("producerId", 0)?,
+            epoch: members.number("producerEpoch", 0)?,
+        },
+        next_sequence: members.number("nextSequence", 0)?,
+        source_offset: members.number("sourceOffset", 0)?,
+        source_epoch: members.number("sourceEpoch", -1)?,
+        source_topic_id: members.id("sourceTopicId")?,
+        target_offset: members.number("targetOffset", 0)?,
+        target_topic_id: members.id("targetTopicId")?,
+        previous: match members.get("previous")? {
+            Value::Null => None,
+            Value::Object(previous) => Some(decode_identity(Members(previous))?),
+            _ => return Err(Unusable::Foreign),
+        },
+        mapping: members.number("mapping", 0)?,
+    })
+}
+
+fn decode_identity(members: Members<'_>) -> Result<RecordIdentity, Unusable> {
+    Ok(RecordIdentity {
+        producer_id: members.number("producerId", -1)?,
+        producer_epoch: members.number("producerEpoch", -1)?,
+        sequence: members.number("sequence", -1)?,
+        leader_epoch: members.number("leaderEpoch", -1)?,
+    })
+}
+
+/// A run is an array: source offsets from and to, target offsets from and to, records.
+fn encode_chunk(chunk: &MapChunk) -> String {
+    let run = |run: &Run| {
+        format!(
+            "[{},{},{},{},{}]",
+            run.source_first, run.source_next, run.target_first, run.target_next, run.count
+        )
+    };
+    let runs: Vec<String> = chunk.runs.iter().map(run).collect();
+    format!(
+        concat!(
+            r#"{{"v":{},"cutCount":{},"level":{},"sourceTopicId":"{}","targetTopicId":"{}","#,
+            r#""afterSourceOffset":{},"afterTargetOffset":{},"runs":[{}]}}"#,
+        ),
+        VERSION,
+        chunk.cut_count,
+        chunk.level,
+        chunk.topics.source,
+        chunk.topics.target,
+        chunk.follows.source_offset,
+        chunk.follows.target_offset,
+        runs.join(","),
+    )
+}
+
+fn decode_chunk(chunk: u8, members: Members<'_>) -> Result<MapChunk, Unusable> {
+    let runs = members.get("runs")?.as_array().ok_or(Unusable::Foreign)?;
+    Ok(MapChunk {
+        chunk,
+        cut_count: members.count("cutCount")?,
+        topics: TopicIds {
+            source: members.id("sourceTopicId")?,
+            target: members.id("targetTopicId")?,
+        },
+        level: members.number("level", 0)?,
+        follows: Point {
+            source_offset: members.number("afterSourceOffset", 0)?,
+            target_offset: members.number("afterTargetOffset", 0)?,
+        },
+        runs: runs.iter().map(decode_run).collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_run(run: &Value) -> Result<Run, Unusable> {
+    let numbers = run.as_array().ok_or(Unusable::Foreign)?.iter();
+    let numbers: Option<Vec<i64>> = numbers.map(Value::as_i64).collect();
+    let &[source_first, source_next, target_first, target_next, count] =
+        numbers.as_deref().unwrap_or_default()
+    else {
+        return Err(Unusable::Foreign);
+    };
+    Ok(Run {
+        source_first,
+        source_next,
+        target_first,
+        target_next,
+        count,
+    })
+}
+
+fn cause_name(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::Deleted => "deleted",
+        GapCause::Truncated => "truncated",
+        GapCause::Recreated => "recreated",
+    }
+}
+
+fn cause_of(name: &str) -> Result<GapCause, Unusable> {
+    let causes = [GapCause::Deleted, GapCause::Truncated, GapCause::Recreated];
+    let named = causes.into_iter().find(|cause| cause_name(*cause) == name);
+    named.ok_or(Unusable::Foreign)
+}
+
+/// Reads an object of this format version.
+fn parse(text: &[u8]) -> Result<Map<String, Value>, Unusable> {
+    let value = serde_json::from_slice(text).map_err(|_| Unusable::Foreign)?;
+    let Value::Object(members) = value else {
+        return Err(Unusable::Foreign);
+    };
+    match Members(&members).count("v")? {
+        VERSION => Ok(members),
+        newer if newer > VERSION => Err(Unusable::Newer(newer)),
+        _ => Err(Unusable::Foreign),
+    }
+}
+
+/// The members of a JSON object.
+#[derive(Clone, Copy)]
+struct Members<'a>(&'a Map<String, Value>);
+
+impl<'a> Members<'a> {
+    fn get(self, name: &str) -> Result<&'a Value, Unusable> {
+        self.0.get(name).ok_or(Unusable::Foreign)
+    }
+
+    fn text(self, name: &str) -> Result<&'a str, Unusable> {
+        self.get(name)?.as_str().ok_or(Unusable::Foreign)
+    }
+
+    fn count(self, name: &str) -> Result<u64, Unusable> {
+        self.get(name)?.as_u64().ok_or(Unusable::Foreign)
+    }
+
+    /// A whole number that is at least `min` and fits its type.
+    fn number<T: TryFrom<i64>>(self, name: &str, min: i64) -> Result<T, Unusable> {
+        let number = self.get(name)?.as_i64().filter(|number| *number >= min);
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or(Unusable::Foreign)
+    }
+
+    fn id(self, name: &str) -> Result<Uuid, Unusable> {
+        Uuid::from_text(self.text(name)?).ok_or(Unusable::Foreign)
+    }
+}
+
+fn ensure(is_ours: bool) -> Result<(), Unusable> {
+    if is_ours {
+        Ok(())
+    } else {
+        Err(Unusable::Foreign)
+    }
+}
