@@ -77,7 +77,8 @@ impl Checks {
 
     pub(super) fn violation(&mut self, now: Micros, what: &str) {
         if self.violations.len() < 20 {
-            self.violations.push(format!("at {} ms: {what}", now / 1_000));
+            self.violations
+                .push(format!("at {} ms: {what}", now / 1_000));
         }
     }
 
@@ -182,7 +183,10 @@ impl Checks {
             self.violation(now, &format!("I6: another batch under {key:?}"));
         }
         if in_flight > limits::IN_FLIGHT_PER_PARTITION_MAX {
-            self.violation(now, &format!("I6: {in_flight} batches of a partition under way"));
+            self.violation(
+                now,
+                &format!("I6: {in_flight} batches of a partition under way"),
+            );
         }
     }
 

@@ -319,7 +319,11 @@ impl ClusterSide {
             };
             let header = &batch.header;
             let known = decoded
-                .entry((header.crc, header.base_offset, header.partition_leader_epoch))
+                .entry((
+                    header.crc,
+                    header.base_offset,
+                    header.partition_leader_epoch,
+                ))
                 .or_insert_with(|| decode(&batch));
             let records = known.iter().filter(|record| record.offset >= start);
             read.extend(records.cloned());

@@ -142,14 +142,7 @@ impl World {
         places
     }
 
-    fn move_leader(
-        &mut self,
-        side: Side,
-        which: Which,
-        luck: u32,
-        lag: Micros,
-        is_unclean: bool,
-    ) {
+    fn move_leader(&mut self, side: Side, which: Which, luck: u32, lag: Micros, is_unclean: bool) {
         let mut places = self.places(side, which);
         // Mostly one partition, sometimes all of them.
         if !luck.is_multiple_of(4)
@@ -197,7 +190,10 @@ impl World {
             let _ = cluster.catch_up(topic, partition, broker);
         }
         let range = cluster.log_range(topic, partition);
-        trace!(self, "{side} {topic}-{partition}: election of {broker}: {elected:?}, log {range:?}");
+        trace!(
+            self,
+            "{side} {topic}-{partition}: election of {broker}: {elected:?}, log {range:?}"
+        );
         self.note_losses(&before);
         if is_unclean {
             self.checks.target_lost_records(side, place);
@@ -357,7 +353,8 @@ impl World {
     /// Leaves one process, the newest or a new one.
     pub(super) fn settle(&mut self) {
         let newest = self.newest();
-        let survivor = newest.filter(|id| self.knobs.keeps_survivor && !self.instances[*id].is_stopped);
+        let survivor =
+            newest.filter(|id| self.knobs.keeps_survivor && !self.instances[*id].is_stopped);
         for id in 0..self.instances.len() {
             if self.instances[id].state != State::Gone && Some(id) != survivor {
                 self.kill(id);

@@ -92,7 +92,10 @@ impl Instance {
         let Some(operation) = self.operations.get_mut(&id) else {
             return (Vec::new(), None);
         };
-        let event = match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let event = match operation
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(event) => {
                 self.operations.remove(&id);
                 event

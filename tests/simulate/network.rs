@@ -180,7 +180,11 @@ impl Network {
     pub(super) fn parked(&self, side: Side, ticket: Ticket) -> Option<ConnectionId> {
         let all = self.connections.iter();
         let mut waiting = all.filter(|(_, it)| {
-            it.side == side && it.parked.as_ref().is_some_and(|(other, _)| *other == ticket)
+            it.side == side
+                && it
+                    .parked
+                    .as_ref()
+                    .is_some_and(|(other, _)| *other == ticket)
         });
         waiting.next().map(|(id, _)| *id)
     }

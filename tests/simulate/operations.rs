@@ -26,7 +26,6 @@ use kmirror::{
 use kmirror_protocol::{
     ErrorCode, Request,
     messages::{FetchRequest, MetadataRequest, metadata::MetadataRequestTopic},
-    wire::Uuid,
 };
 
 use super::{
@@ -177,22 +176,7 @@ impl Client {
         for (node, partitions) in self.leaders(topic)? {
             let sides = (Side::Target, Side::Source);
             let ranges = self.log_ranges(sides, node, &partitions).await?;
-            let mut ranges: BTreeMap<PartitionId, _> = ranges.into_iter().collect();
-            let mut left = BTreeMap::new();
-            let mut topic_id = Uuid::ZERO;
-            for Named { id, name, .. } in partitions {
-                let left_out = || Failure::Malformed(String::from("a partition was left out"));
-                let range = ranges.remove(&id).ok_or_else(left_out)??;
-                let start = from.get(&name.partition).copied();
-                let start = start.unwrap_or(range.start_offset);
-                if start > range.end_offset {
-                    return Err(Failure::Refused(ErrorCode::OFFSET_OUT_OF_RANGE, None));
-                }
-                let start = start.max(range.start_offset);
-                left.insert(name.partition, start..range.end_offset);
-                topic_id = name.topic_id;
-            }
-            readings.insert(node, Reading::new(Arc::from(topic), topic_id, left));
+            readings.insert(node, Reading::from(&partitions, Ok(ranges), from)?);
         }
         Ok(readings)
     }
@@ -219,10 +203,7 @@ impl Client {
         for (node, mut reading) in readings {
             if is_new {
                 self.drain(node, &mut reading, &mut read).await?;
-                if let Some((partition, offset)) = reading.held_back() {
-                    let words = format!("{topic}-{partition} is held back at {offset}");
-                    return Err(Failure::NoAnswer(words));
-                }
+                reading.check_whole()?;
             } else {
                 polls.push(self.follow(node, reading.go_on(), deadline));
             }
@@ -412,7 +393,9 @@ async fn fetch(
         bytes_max,
     };
     let route = (side, To::Node(node), lane);
-    let answer = client.ask(route, records::fetch(limits, partitions)).await?;
+    let answer = client
+        .ask(route, records::fetch(limits, partitions))
+        .await?;
     records::fetched(answer.decode()?, &answer.body, &Names::of(partitions))
 }
 
@@ -494,13 +477,16 @@ fn question(client: Client, flow: &Flow, action: Action) -> Operation {
             node,
             partitions,
         } => {
-            let asked = named(flow, Side::Target, partitions.into_iter().map(|id| (id, ())));
+            let asked = named(
+                flow,
+                Side::Target,
+                partitions.into_iter().map(|id| (id, ())),
+            );
             Box::pin(async move {
                 let route = Client::node(Side::Target, node);
                 let answer = client.ask(route, producers::describe(&asked)).await;
-                let result = answer.and_then(|answer| {
-                    producers::described(&answer.decode()?, &Names::of(&asked))
-                });
+                let result = answer
+                    .and_then(|answer| producers::described(&answer.decode()?, &Names::of(&asked)));
                 Some(Event::Producers { request, result })
             })
         }
@@ -514,9 +500,8 @@ fn question(client: Client, flow: &Flow, action: Action) -> Operation {
             Box::pin(async move {
                 let route = Client::node(side, node);
                 let answer = client.ask(route, offsets::for_epochs(&asked)).await;
-                let result = answer.and_then(|answer| {
-                    offsets::epoch_ends(&answer.decode()?, &Names::of(&asked))
-                });
+                let result = answer
+                    .and_then(|answer| offsets::epoch_ends(&answer.decode()?, &Names::of(&asked)));
                 Some(Event::EpochEnds { request, result })
             })
         }

@@ -151,10 +151,7 @@ impl Expected {
             // Duplicates are the price of lost evidence, never of anything else.
             _ => Self {
                 no_loss: true,
-                no_duplicates: !LOSING
-                    .iter()
-                    .chain(&FORGETTING)
-                    .any(|kind| plan.has(*kind)),
+                no_duplicates: !LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
             },
         }
     }

@@ -56,7 +56,9 @@ impl Outcome {
         }
         let expected = Expected::of(world.knobs.delivery, &world.plan);
         if expected.no_loss && outcome.lost > 0 {
-            outcome.failures.push(format!("{} records lost", outcome.lost));
+            outcome
+                .failures
+                .push(format!("{} records lost", outcome.lost));
         }
         if expected.no_duplicates && outcome.duplicates + outcome.reordered > 0 {
             let (duplicates, reordered) = (outcome.duplicates, outcome.reordered);
@@ -95,7 +97,9 @@ impl Outcome {
                 None if copies > 0 || entry.is_lost_by_source || world.plan.is_compacted => 0,
                 None => {
                     let is_known = |at: &i64| gaps.contains(place, *at);
-                    u64::from(!(!entry.deleted_at.is_empty() && entry.deleted_at.iter().all(is_known)))
+                    u64::from(
+                        !(!entry.deleted_at.is_empty() && entry.deleted_at.iter().all(is_known)),
+                    )
                 }
             };
             if copies < wanted && !is_recreated && is_reached {
@@ -107,7 +111,11 @@ impl Outcome {
         }
         for content in copied.keys() {
             if !ledger.contains_key(*content) && !world.foreign.contains(*content) {
-                self.fail(place, content, "is on the target and was never on the source");
+                self.fail(
+                    place,
+                    content,
+                    "is on the target and was never on the source",
+                );
             }
         }
         self.count_reordered(ledger, target);
@@ -138,9 +146,9 @@ impl Outcome {
                 continue;
             }
             let lineage = (producer.producer_id, producer.producer_epoch);
-            let expected = last.get(&lineage).map(|last| {
-                kmirror_protocol::records::sequence_after(*last, 1)
-            });
+            let expected = last
+                .get(&lineage)
+                .map(|last| kmirror_protocol::records::sequence_after(*last, 1));
             if expected.is_some_and(|expected| expected != producer.base_sequence) {
                 self.failures.push(format!(
                     "I3: {place:?} offset {}: {producer:?} where {expected:?} was due",
@@ -165,7 +173,11 @@ fn words(content: &Content) -> String {
         let bytes = bytes.as_deref().unwrap_or(b"null");
         String::from_utf8_lossy(bytes).into_owned()
     };
-    format!("record {:?} = {:?}", text(&content.key), text(&content.value))
+    format!(
+        "record {:?} = {:?}",
+        text(&content.key),
+        text(&content.value)
+    )
 }
 
 /// What the operator was told that is missing.
@@ -174,7 +186,9 @@ struct Gaps(BTreeMap<Place, Vec<(i64, i64)>>);
 impl Gaps {
     fn contains(&self, place: &Place, offset: i64) -> bool {
         let ranges = self.0.get(place).into_iter().flatten();
-        ranges.into_iter().any(|(from, to)| (*from..*to).contains(&offset))
+        ranges
+            .into_iter()
+            .any(|(from, to)| (*from..*to).contains(&offset))
     }
 }
 
@@ -194,7 +208,9 @@ fn gaps(world: &World) -> Gaps {
         } = notice
         {
             let place = (source.topic.to_string(), source.partition);
-            gaps.entry(place).or_default().push((*from_offset, *to_offset));
+            gaps.entry(place)
+                .or_default()
+                .push((*from_offset, *to_offset));
         }
     }
     Gaps(gaps)

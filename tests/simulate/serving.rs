@@ -64,7 +64,10 @@ impl World {
             connection.is_some_and(|connection| connection.is_open)
         };
         if !is_heard(self) {
-            trace!(self, "{side} broker {node} serves a request of one who is gone");
+            trace!(
+                self,
+                "{side} broker {node} serves a request of one who is gone"
+            );
         }
         let injected = self.injected(side, &request.body);
         if let Some((answer, false)) = injected {
@@ -130,8 +133,10 @@ impl World {
             };
             let connection = self.network.connections.get_mut(&id);
             let parked = connection.and_then(|connection| connection.parked.take());
-            if let (Some((_, request)), Outcome::Reply(pieces) | Outcome::Throttled { pieces, .. }) =
-                (parked, outcome)
+            if let (
+                Some((_, request)),
+                Outcome::Reply(pieces) | Outcome::Throttled { pieces, .. },
+            ) = (parked, outcome)
             {
                 self.answer(id, request.id, joined(&pieces));
             }

@@ -36,7 +36,11 @@ impl std::fmt::Display for Shrunk {
         if failures[1].is_empty() {
             return Ok(());
         }
-        writeln!(f, "  shrunk to {} writes and these faults:", plan.writes.len())?;
+        writeln!(
+            f,
+            "  shrunk to {} writes and these faults:",
+            plan.writes.len()
+        )?;
         for fault in &plan.faults {
             writeln!(f, "    {:>8} ms {:?}", fault.at / 1_000, fault.what)?;
         }

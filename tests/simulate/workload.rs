@@ -139,8 +139,7 @@ impl Workload {
         };
         let time = source.time(now).0;
         let flags = Attributes::TRANSACTIONAL;
-        let (batch, contents) =
-            self.batch(rng, place, time, Options::default(), producer, flags);
+        let (batch, contents) = self.batch(rng, place, time, Options::default(), producer, flags);
         if source.produce(now, place, Some(&transaction.id), &batch) {
             *sequence += batch.header.record_count;
             self.note(place, &contents);
@@ -163,7 +162,10 @@ impl Workload {
             return true;
         };
         let (id, producer) = (&transaction.id, transaction.producer);
-        if source.end_transaction(now, id, producer, committed).is_none() {
+        if source
+            .end_transaction(now, id, producer, committed)
+            .is_none()
+        {
             self.transaction = Some(transaction);
             return false;
         }

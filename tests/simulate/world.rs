@@ -197,7 +197,8 @@ impl World {
     pub(super) fn run(&mut self) {
         while self.phase != Phase::Done {
             let Some(next) = self.next_moment() else {
-                self.checks.violation(self.now, "nothing will ever happen again");
+                self.checks
+                    .violation(self.now, "nothing will ever happen again");
                 return;
             };
             if next > self.now {
@@ -413,7 +414,11 @@ impl World {
         };
         self.checks.action((self.now, id), action, view);
         if self.is_traced && !matches!(action, Action::Report(_) | Action::Stopped) {
-            trace!(self, "process {id}: {}", super::describe::action(action, flow));
+            trace!(
+                self,
+                "process {id}: {}",
+                super::describe::action(action, flow)
+            );
         }
     }
 
@@ -550,7 +555,9 @@ impl World {
         self.source_places().iter().all(|place| {
             let end = self.source.end_offset(&place.0, place.1);
             statuses.get(place).is_some_and(|status| {
-                let may_stand = self.knobs.may_halt(&self.plan, self.recreated.contains(place));
+                let may_stand = self
+                    .knobs
+                    .may_halt(&self.plan, self.recreated.contains(place));
                 status.copied_offset.unwrap_or(0) >= end && status.lag.unwrap_or(0) <= 0
                     || (may_stand && status.halted.is_some())
             })
