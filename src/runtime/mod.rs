@@ -34,7 +34,10 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     cluster::{Cluster, ClusterOptions},
-    config::{ClusterConfig, Config, DefaultsFrom, FlowConfig, Isolation, Limits, StartAt},
+    config::{
+        Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, Isolation, Limits, OnGap,
+        OnRecreated, StartAt,
+    },
     flow::{self, FlowOptions, FlowStatus},
     offsets::state::topic_name,
 };
@@ -184,22 +187,36 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
             partition_count: flow.offsets_topic.partitions.unwrap_or(-1),
             replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
         },
-        delivery: flow::Delivery::default(),
-        on_gap: flow::OnGap::default(),
-        on_recreated: flow::OnRecreated::default(),
-        adopt: flow::Adopt::default(),
+        delivery: match flow.delivery {
+            Delivery::ExactlyOnce | Delivery::Transactional => flow::Delivery::ExactlyOnce,
+            Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,
+        },
+        on_gap: match flow.on_gap {
+            OnGap::Continue => flow::OnGap::Continue,
+            OnGap::Halt => flow::OnGap::Halt,
+        },
+        on_recreated: match flow.on_recreated {
+            OnRecreated::Halt => flow::OnRecreated::Halt,
+            OnRecreated::Append => flow::OnRecreated::Append,
+        },
+        adopt: match flow.adopt {
+            Adopt::Ask => flow::Adopt::Ask,
+            Adopt::Prove => flow::Adopt::Prove,
+            Adopt::Earliest => flow::Adopt::Earliest,
+            Adopt::Latest => flow::Adopt::Latest,
+        },
         state_topic: flow::OffsetsTopic {
             name: Arc::from(topic_name(&flow.source)),
             partition_count: 1,
-            replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
+            replication_factor: flow.state_replication_factor.unwrap_or(-1),
         },
         instance: Uuid(fastrand::u128(..).to_be_bytes()),
         started_ms: now_ms(),
         read_committed: flow.isolation == Isolation::ReadCommitted,
-        lease: Duration::from_secs(10),
-        quiesce: Duration::from_secs(5),
-        anchor_interval: Duration::from_secs(5),
-        anchor_bytes: 8 << 20,
+        lease: flow.lease,
+        quiesce: flow.quiesce,
+        anchor_interval: flow.anchors.interval,
+        anchor_bytes: flow.anchors.bytes,
         start_at: match flow.start_at {
             StartAt::Earliest => flow::StartAt::Earliest,
             StartAt::Latest => flow::StartAt::Latest,

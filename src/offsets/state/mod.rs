@@ -163,6 +163,19 @@ pub struct Gap {
     pub noticed_ms: i64,
 }
 
+impl Gap {
+    /// Whether it is the same gap, whenever it was noticed.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let noticed_ms = self.noticed_ms;
+        *self
+            == Self {
+                noticed_ms,
+                ..other.clone()
+            }
+    }
+}
+
 /// Why source records were not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapCause {

@@ -76,12 +76,16 @@ impl Recovery {
                 source_topic_id,
                 noticed_ms: around.wall_ms,
             };
-            around.state.put(&around.place, Entry::Gap(gap));
-            notices.push(PartitionNotice::Gap {
-                from_offset: missing.from_offset,
-                to_offset: missing.to_offset,
-                cause: missing.cause,
-            });
+            // A process that ended before it wrote anything behind the gap has told of it already.
+            let mut known = around.state.gaps(&around.place);
+            if !known.any(|known| known.is_same(&gap)) {
+                around.state.put(&around.place, Entry::Gap(gap));
+                notices.push(PartitionNotice::Gap {
+                    from_offset: missing.from_offset,
+                    to_offset: missing.to_offset,
+                    cause: missing.cause,
+                });
+            }
         }
         notices.push(PartitionNotice::LineageOpened {
             because: opening.because,
