@@ -77,8 +77,11 @@ impl Recovery {
                 noticed_ms: around.wall_ms,
             };
             // A process that ended before it wrote anything behind the gap has told of it already.
-            let mut known = around.state.gaps(&around.place);
-            if !known.any(|known| known.is_same(&gap)) {
+            let is_told = around
+                .state
+                .gaps(&around.place)
+                .any(|known| known.is_same(&gap));
+            if !is_told {
                 around.state.put(&around.place, Entry::Gap(gap));
                 notices.push(PartitionNotice::Gap {
                     from_offset: missing.from_offset,
