@@ -478,3 +478,134 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::StateLogRecord;
+
+    const HERE: Uuid = Uuid([1; 16]);
+    const THERE: Uuid = Uuid([2; 16]);
+
+    fn at() -> Place {
+        Place {
+            topic: Arc::from("t"),
+            partition: 0,
+        }
+    }
+
+    fn owner(generation: u64, instance: Uuid) -> Entry {
+        Entry::Owner(Owner {
+            generation,
+            instance,
+            since_ms: 0,
+        })
+    }
+
+    const fn claim(number: u32, producer_id: i64) -> Entry {
+        Entry::Claim(Claim {
+            number,
+            producer_id,
+        })
+    }
+
+    /// Takes entries as if they had been read at these offsets.
+    fn read(state: &mut State, entries: &[(i64, Entry)]) {
+        let records = entries.iter().map(|(offset, entry)| {
+            let stored = encode(&StateRecord {
+                place: at(),
+                entry: entry.clone(),
+            });
+            StateLogRecord {
+                partition: 0,
+                offset: *offset,
+                key: stored.key,
+                value: stored.value,
+            }
+        });
+        let next = entries.last().map_or(0, |(offset, _)| offset + 1);
+        let unusable = state.take(StateRead {
+            records: records.collect(),
+            next_offsets: BTreeMap::from([(0, next)]),
+        });
+        assert_eq!(unusable, []);
+    }
+
+    #[test]
+    fn of_racing_claims_the_first_in_the_log_counts_and_of_later_numbers_the_newest() {
+        let cases = [
+            ("alone", vec![(0, claim(0, 11))], 11),
+            ("racing", vec![(3, claim(0, 12)), (4, claim(0, 11))], 12),
+            ("renewed", vec![(0, claim(0, 11)), (1, claim(1, 13))], 13),
+            (
+                "the first is written again, late",
+                vec![(0, claim(0, 12)), (1, claim(0, 11)), (2, claim(0, 12))],
+                12,
+            ),
+        ];
+        for (case, entries, expected) in cases {
+            let mut state = State::new(HERE);
+            read(&mut state, &entries);
+            let claim = state.claim(&at()).unwrap();
+            assert_eq!(claim.producer_id, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_the_highest_generation_and_of_equal_ones_the_last() {
+        let cases = [
+            ("alone", vec![(0, owner(1, HERE))], HERE),
+            (
+                "taken over",
+                vec![(0, owner(1, HERE)), (1, owner(2, THERE))],
+                THERE,
+            ),
+            (
+                "racing",
+                vec![(0, owner(1, HERE)), (1, owner(1, THERE))],
+                THERE,
+            ),
+            (
+                "a late write of a former owner",
+                vec![(0, owner(2, THERE)), (1, owner(1, HERE))],
+                THERE,
+            ),
+        ];
+        for (case, entries, expected) in cases {
+            let mut state = State::new(HERE);
+            read(&mut state, &entries);
+            assert_eq!(state.owner(&at()).unwrap().instance, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_settled_once_everything_up_to_it_has_been_read() {
+        let mut state = State::new(HERE);
+        let ticket = state.put(&at(), owner(1, HERE));
+        state.writing = std::mem::take(&mut state.pending).into_values().collect();
+        state.next_write += 1;
+        let later = state.put(&at(), owner(1, HERE));
+        assert!(later > ticket && !state.has_settled(ticket));
+        state.unsettled.push_back((0, BTreeMap::from([(0, 5)])));
+        read(&mut state, &[(4, owner(1, THERE))]);
+        assert!(
+            !state.has_settled(ticket),
+            "its own place has not been read"
+        );
+        read(&mut state, &[(5, owner(1, HERE))]);
+        assert!(state.has_settled(ticket) && !state.has_settled(later));
+    }
+
+    #[test]
+    fn a_topic_that_took_the_place_of_another_knows_nothing() {
+        let mut state = State::new(HERE);
+        let (first, second) = (Uuid([5; 16]), Uuid([6; 16]));
+        assert_eq!(state.topic_seen(Some((first, 1))), TopicSight::Same);
+        read(&mut state, &[(0, claim(0, 11))]);
+        assert_eq!(state.topic_seen(None), TopicSight::Same);
+        assert_eq!(state.topic_seen(Some((first, 1))), TopicSight::Same);
+        assert!(state.claim(&at()).is_some());
+        assert_eq!(state.topic_seen(Some((second, 1))), TopicSight::Replaced);
+        assert!(state.claim(&at()).is_none());
+    }
+}

@@ -113,3 +113,141 @@ pub fn identity(header: &BatchHeader, offset: i64) -> RecordIdentity {
         leader_epoch: header.partition_leader_epoch,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kmirror_protocol::records::{BatchBuilder, BatchProducer, Compression, NewRecord};
+
+    use super::*;
+    use crate::offsets::state::Lineage;
+
+    const RANGE: LogRange = LogRange {
+        start_offset: 10,
+        end_offset: 100,
+    };
+
+    const PREVIOUS: RecordIdentity = RecordIdentity {
+        producer_id: 7,
+        producer_epoch: 0,
+        sequence: 29,
+        leader_epoch: 4,
+    };
+
+    fn anchor(counter: u64, source_offset: i64, target_offset: i64) -> Anchor {
+        Anchor {
+            counter,
+            generation: 1,
+            lineage: Lineage {
+                producer_id: 7,
+                epoch: 0,
+            },
+            next_sequence: 30,
+            source_offset,
+            source_epoch: 2,
+            source_topic_id: Uuid([1; 16]),
+            target_offset,
+            target_topic_id: Uuid([2; 16]),
+            previous: Some(PREVIOUS),
+            mapping: 0,
+        }
+    }
+
+    #[test]
+    fn the_anchor_furthest_along_is_tried_first_and_impossible_ones_never() {
+        let other_source = Anchor {
+            source_topic_id: Uuid([9; 16]),
+            ..anchor(9, 60, 60)
+        };
+        let other_target = Anchor {
+            target_topic_id: Uuid([9; 16]),
+            ..anchor(10, 60, 60)
+        };
+        let without_ids = Anchor {
+            source_topic_id: Uuid::ZERO,
+            target_topic_id: Uuid::ZERO,
+            ..anchor(4, 50, 50)
+        };
+        let all = [
+            anchor(1, 20, 20),
+            anchor(2, 40, 41),
+            anchor(3, 40, 42),
+            without_ids,
+            anchor(5, 101, 50),
+            anchor(6, 50, 101),
+            anchor(7, 100, 100),
+            other_source,
+            other_target,
+        ];
+        let ids = (Uuid([1; 16]), Uuid([2; 16]));
+        let order = candidates(all.iter(), ids, RANGE, RANGE);
+        let counters: Vec<u64> = order.iter().map(|anchor| anchor.counter).collect();
+        assert_eq!(counters, [7, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn the_newest_anchor_is_that_of_the_latest_owner() {
+        let late = Anchor {
+            generation: 2,
+            ..anchor(1, 5, 5)
+        };
+        let all = [anchor(8, 90, 90), late];
+        assert_eq!(newest(all.iter()), Some(&late));
+        assert_eq!(newest([].iter()), None);
+    }
+
+    #[test]
+    fn an_anchor_is_checked_on_the_source_first_and_by_what_the_target_still_has() {
+        let known = anchor(1, 40, 41);
+        assert_eq!(first_check(&known, RANGE), Some(Check::SourceEpoch(2)));
+        assert_eq!(target_check(&known, RANGE), Some(Check::Previous(40)));
+        let deleted = anchor(1, 40, 10);
+        assert_eq!(target_check(&deleted, RANGE), Some(Check::TargetEpoch(4)));
+        let first = Anchor {
+            previous: None,
+            source_epoch: -1,
+            ..known
+        };
+        assert_eq!(first_check(&first, RANGE), None);
+    }
+
+    #[test]
+    fn a_log_agrees_with_an_epoch_that_it_has_up_to_the_offset() {
+        let cases = [
+            ("beyond", (3, 50), true),
+            ("just up to it", (3, 40), true),
+            ("cut before it", (3, 39), false),
+            ("a former epoch", (2, 50), false),
+            ("unknown", (-1, -1), false),
+        ];
+        for (case, (epoch, end_offset), expected) in cases {
+            let end = EpochEnd { epoch, end_offset };
+            assert_eq!(agrees(3, end, 40), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_batch_and_its_place_in_it() {
+        let mut records = Vec::new();
+        for (base_offset, base_sequence, count) in [(20, i32::MAX - 1, 4), (30, 2, 1)] {
+            let producer = BatchProducer {
+                producer_id: 7,
+                producer_epoch: 1,
+                base_sequence,
+            };
+            let mut builder = BatchBuilder::new(Compression::None)
+                .producer(producer)
+                .appended_at(base_offset, 5);
+            for _ in 0..count {
+                builder.push(&NewRecord::default()).unwrap();
+            }
+            records.extend(builder.build().unwrap().to_vec());
+        }
+        let sequence = |offset| identity_at(&records, offset).map(|identity| identity.sequence);
+        assert_eq!(sequence(20), Some(i32::MAX - 1));
+        assert_eq!(sequence(23), Some(1));
+        assert_eq!(sequence(24), None, "compaction took it");
+        assert_eq!(sequence(30), Some(2));
+        assert_eq!(sequence(31), None, "the answer does not reach it");
+        assert_eq!(identity_at(&records, 30).unwrap().leader_epoch, 5);
+    }
+}

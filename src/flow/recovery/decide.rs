@@ -203,3 +203,226 @@ pub fn deleted(reached_offset: i64, source: LogRange, has_matched: bool) -> Opti
         cause: GapCause::Deleted,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kmirror_protocol::wire::Uuid;
+
+    const LINEAGE: Lineage = Lineage {
+        producer_id: 7,
+        epoch: 3,
+    };
+
+    /// All evidence says that the lineage goes on at sequence number 50.
+    const SOUND: Evidence = Evidence {
+        lineage: LINEAGE,
+        anchored_sequence: 40,
+        is_newest: true,
+        is_continuous: true,
+        next_sequence: 50,
+        state: known(3, 49),
+        is_deterministic: true,
+    };
+
+    const fn known(epoch: i32, last_sequence: i32) -> ProducerState {
+        ProducerState::Known {
+            epoch,
+            last_sequence,
+        }
+    }
+
+    const fn goes_on(next_sequence: i32, is_remembered: bool) -> Verdict {
+        Verdict::Continue {
+            next_sequence,
+            is_remembered,
+        }
+    }
+
+    #[test]
+    fn a_lineage_goes_on_only_with_complete_evidence() {
+        let fresh = Evidence {
+            anchored_sequence: 0,
+            next_sequence: 0,
+            ..SOUND
+        };
+        let wrapped = Evidence {
+            anchored_sequence: i32::MAX - 1,
+            next_sequence: 0,
+            state: known(3, i32::MAX),
+            ..SOUND
+        };
+        let with = |state| Evidence { state, ..SOUND };
+        let fresh_with = |state| Evidence { state, ..fresh };
+        let new = Verdict::New;
+        let cases = [
+            ("all agrees", SOUND, goes_on(50, true)),
+            (
+                "the target cannot tell",
+                with(ProducerState::Unknown),
+                goes_on(50, false),
+            ),
+            ("after the wrap", wrapped, goes_on(0, true)),
+            (
+                "nothing written yet",
+                fresh_with(ProducerState::Forgotten),
+                goes_on(0, false),
+            ),
+            (
+                "only the former epoch was written",
+                fresh_with(known(2, 90)),
+                goes_on(0, false),
+            ),
+            (
+                "something arrived meanwhile",
+                fresh_with(known(3, 4)),
+                Verdict::Again,
+            ),
+            (
+                "more than the log shows",
+                with(known(3, 55)),
+                Verdict::Again,
+            ),
+            (
+                "less than the log shows",
+                with(known(3, 44)),
+                Verdict::Again,
+            ),
+            ("a later epoch", with(known(4, 49)), Verdict::Again),
+            (
+                "an epoch without records",
+                with(known(3, -1)),
+                Verdict::Again,
+            ),
+            (
+                "forgotten",
+                with(ProducerState::Forgotten),
+                new(NewBecause::Forgotten),
+            ),
+            (
+                "not one run",
+                Evidence {
+                    is_continuous: false,
+                    ..SOUND
+                },
+                new(NewBecause::Broken),
+            ),
+            (
+                "anchored in a former lineage",
+                Evidence {
+                    is_newest: false,
+                    ..SOUND
+                },
+                new(NewBecause::Broken),
+            ),
+            (
+                "compacted",
+                Evidence {
+                    is_deterministic: false,
+                    ..SOUND
+                },
+                new(NewBecause::Nondeterministic),
+            ),
+        ];
+        for (case, evidence, expected) in cases {
+            assert_eq!(decide(&evidence, 0), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn evidence_that_stays_contradictory_ends_in_a_new_lineage() {
+        let evidence = Evidence {
+            state: known(3, 55),
+            ..SOUND
+        };
+        assert_eq!(
+            decide(&evidence, limits::EVIDENCE_ATTEMPTS - 1),
+            Verdict::Again
+        );
+        let last = decide(&evidence, limits::EVIDENCE_ATTEMPTS);
+        assert_eq!(last, Verdict::New(NewBecause::Contradiction));
+    }
+
+    fn anchor(producer_id: i64, epoch: i16) -> Anchor {
+        Anchor {
+            counter: 1,
+            generation: 1,
+            lineage: Lineage { producer_id, epoch },
+            next_sequence: 0,
+            source_offset: 0,
+            source_epoch: 0,
+            source_topic_id: Uuid::ZERO,
+            target_offset: 0,
+            target_topic_id: Uuid::ZERO,
+            previous: None,
+            mapping: 0,
+        }
+    }
+
+    #[test]
+    fn the_next_epoch_is_above_every_epoch_ever_seen() {
+        let cases = [
+            ("nothing yet", vec![], ProducerState::Forgotten, Some(0)),
+            (
+                "anchored",
+                vec![(7, 2), (7, 4)],
+                ProducerState::Forgotten,
+                Some(5),
+            ),
+            (
+                "of another id",
+                vec![(8, 9)],
+                ProducerState::Unknown,
+                Some(0),
+            ),
+            ("remembered", vec![(7, 2)], known(6, 1), Some(7)),
+            (
+                "the last one",
+                vec![(7, i16::MAX - 2)],
+                ProducerState::Unknown,
+                Some(i16::MAX - 1),
+            ),
+            (
+                "used up",
+                vec![(7, i16::MAX - 1)],
+                ProducerState::Unknown,
+                None,
+            ),
+            (
+                "used up elsewhere",
+                vec![],
+                known(i32::from(i16::MAX), 0),
+                None,
+            ),
+            ("beyond any", vec![], known(i32::MAX - 1, 0), None),
+        ];
+        for (case, anchored, state, expected) in cases {
+            let anchors: Vec<_> = anchored
+                .into_iter()
+                .map(|(id, epoch)| anchor(id, epoch))
+                .collect();
+            assert_eq!(next_epoch(7, anchors.iter(), state), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_what_lies_between_what_was_reached_and_what_is_left() {
+        let source = LogRange {
+            start_offset: 100,
+            end_offset: 200,
+        };
+        let gap = |from_offset| {
+            Some(Missing {
+                from_offset,
+                to_offset: 100,
+                cause: GapCause::Deleted,
+            })
+        };
+        assert_eq!(deleted(60, source, false), gap(60));
+        assert_eq!(deleted(99, source, false), gap(99));
+        assert_eq!(deleted(100, source, false), None);
+        assert_eq!(deleted(150, source, false), None);
+        // What is left is on the target already: so was everything before it.
+        assert_eq!(deleted(60, source, true), None);
+    }
+}
