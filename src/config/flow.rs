@@ -305,6 +305,7 @@ impl<'a> Layers<'a> {
     fn adopt(&self, report: &mut Report<'_>) -> Adopt {
         match self.flow_value("kmirror.adopt", report) {
             "prove" => Adopt::Prove,
+            "stored" => Adopt::Stored,
             "earliest" => Adopt::Earliest,
             "latest" => Adopt::Latest,
             _ => Adopt::Ask,

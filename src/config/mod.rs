@@ -147,6 +147,8 @@ pub enum Adopt {
     Ask,
     /// The position is found by comparing the records on both sides.
     Prove,
+    /// The stored position is believed; without one copying starts at the source's first record.
+    Stored,
     /// Copying starts at the source's first record.
     Earliest,
     /// Copying starts behind the source's last record.

@@ -241,6 +241,7 @@ fn delivery_and_what_becomes_of_doubt_are_set_per_flow_or_for_all() {
     let adopt = |value| flow(&format!("a->b.kmirror.adopt = {value}")).adopt;
     assert_eq!(adopt("ask"), Adopt::Ask);
     assert_eq!(adopt("prove"), Adopt::Prove);
+    assert_eq!(adopt("stored"), Adopt::Stored);
     assert_eq!(adopt("earliest"), Adopt::Earliest);
     assert_eq!(adopt("latest"), Adopt::Latest);
     let on_gap = |text| flow(text).on_gap;

@@ -40,6 +40,8 @@ pub enum Adopt {
     Ask,
     /// Both logs are compared from their beginning; copying goes on behind what agrees.
     Prove,
+    /// The stored position is believed; without one everything that the source has is copied.
+    Stored,
     /// Everything that the source has is copied behind what is there.
     Earliest,
     /// Only what comes from now on is copied.

@@ -245,7 +245,8 @@ impl std::fmt::Display for HaltReason {
                 f,
                 "the stored position is {stored_offset}, but the remote partition has the source's \
                  records only up to {proven_offset}: set kmirror.adopt to prove (copy what is \
-                 missing), earliest (copy everything again) or latest (skip to the end)"
+                 missing), stored (believe the position), earliest (copy everything again) or \
+                 latest (skip to the end)"
             ),
             Self::Unexplained {
                 start_offset,

@@ -54,6 +54,10 @@ pub const TOPICS_PER_REQUEST: usize = 500;
 /// How long the target may hold a read of the state topic while there is nothing new.
 pub const STATE_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a broker may hold the request of a proof while there is nothing to return: others wait
+/// behind it on the same connection.
+pub const WINDOW_WAIT: Duration = Duration::from_millis(100);
+
 /// Record bytes in one answer of a proof, on either side, and of one partition in it.
 pub const WINDOW_BYTES_MAX: usize = 2 << 20;
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kmirror_protocol::wire::Uuid;
+use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 use super::{
     Action, Failure, Flow, Notice, RecoveryCause, Side, StateRead, TopicConfig, TopicPartition,
@@ -129,11 +129,16 @@ impl State {
         if !is_other {
             return TopicSight::Same;
         }
+        self.forget();
+        self.inspection = Inspection::Wanted;
+        TopicSight::Replaced
+    }
+
+    /// Starts reading anew.
+    fn forget(&mut self) {
         self.image.clear();
         self.next_offsets.clear();
         self.is_loaded = false;
-        self.inspection = Inspection::Wanted;
-        TopicSight::Replaced
     }
 
     /// Writes a record with the next write.
@@ -318,7 +323,14 @@ impl Flow {
         self.state.is_reading = false;
         let read = match result {
             Ok(read) => read,
-            Err(failure) => return self.state_failed(now, "reading its state", failure, actions),
+            Err(failure) => {
+                if matches!(failure, Failure::Refused(ErrorCode::OFFSET_OUT_OF_RANGE, _)) {
+                    // It has lost what was read before: what is known goes into what is left.
+                    self.state.forget();
+                    self.rewrite_state();
+                }
+                return self.state_failed(now, "reading its state", failure, actions);
+            }
         };
         self.state.read_failures.succeed();
         for reason in self.state.take(read) {

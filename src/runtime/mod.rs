@@ -202,6 +202,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         adopt: match flow.adopt {
             Adopt::Ask => flow::Adopt::Ask,
             Adopt::Prove => flow::Adopt::Prove,
+            Adopt::Stored => flow::Adopt::Stored,
             Adopt::Earliest => flow::Adopt::Earliest,
             Adopt::Latest => flow::Adopt::Latest,
         },

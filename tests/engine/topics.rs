@@ -134,7 +134,16 @@ async fn a_position_of_mirror_maker_2_is_gone_on_from() {
     pair.target.create_topic("A.t", 1, &[]).await;
     store_position(&pair.target, r#"{"offset":14}"#).await;
 
-    let engine = pair.engine("");
+    // The target has nothing of what the position says it has.
+    let asking = pair.engine("");
+    let halted = status_when(&asking, |status| !status.halted.is_empty()).await;
+    let reason = halted.halted.first().and_then(|one| one.halted.clone());
+    let reason = reason.unwrap_or_default();
+    assert!(reason.contains("kmirror.adopt"), "{reason}");
+    stop(asking).await;
+    assert_eq!(pair.target.ends("A.t"), [0]);
+
+    let engine = pair.engine("kmirror.adopt = stored");
     let rest = || pair.target.ends("A.t") == [25];
     eventually("25 records are copied", rest).await;
     let found = next_status(&engine).await;

@@ -70,7 +70,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.delivery", OneOf(&["exactly-once", "transactional", "at-least-once"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions"),
             ("kmirror.on-gap", OneOf(&["continue", "halt"]), "continue", "What a partition does whose source has deleted or lost records that were not copied"),
             ("kmirror.on-recreated", OneOf(&["halt", "append"]), "halt", "What a partition does whose source topic was deleted and created again; `append` copies the new one after the old one's records"),
-            ("kmirror.adopt", OneOf(&["ask", "prove", "earliest", "latest"]), "ask", "What becomes of a remote partition whose records no stored state explains; `ask` halts it, `prove` finds its place by content"),
+            ("kmirror.adopt", OneOf(&["ask", "prove", "stored", "earliest", "latest"]), "ask", "What becomes of a remote partition that does not hold what is stored about it, or holds what nothing explains; `ask` halts it, `prove` finds its place by content, `stored` believes the stored position"),
             ("kmirror.state.topic.replication.factor", REPLICATION_FACTOR, "", "Of kmirror-state.A.internal; -1 leaves it to the brokers; without it offset.storage.replication.factor holds"),
             ("kmirror.quiesce.ms", Millis(0, INT_MAX), "5000", "How long a flow whose source topic is compacted waits before it writes under a new producer epoch"),
             ("kmirror.lease.ms", Millis(1000, INT_MAX), "10000", "After a longer pause of the process it proves its positions again before it writes"),

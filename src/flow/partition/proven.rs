@@ -50,6 +50,7 @@ impl Partition {
         self.fetch_backoff.succeed();
         self.produce_backoff.succeed();
         let was_shared = self.is_shared();
+        self.count_proven(&anchor);
         self.run = Some(Run {
             start: Start {
                 is_shared: start.is_shared || was_shared,
@@ -59,6 +60,27 @@ impl Partition {
             anchor_counter: anchor.counter,
             unanchored_bytes: None,
         });
+    }
+
+    /// Counts the records of which only the proof told that the target has them.
+    fn count_proven(&mut self, anchor: &Anchor) {
+        let Some(run) = &self.run else { return };
+        let (lineage, sequence) = run.acknowledged.map_or(
+            (run.start.anchor.lineage, run.start.anchor.next_sequence),
+            |acknowledged| (acknowledged.lineage, acknowledged.next_sequence),
+        );
+        if lineage != anchor.lineage {
+            return;
+        }
+        let ahead = (anchor.next_sequence.wrapping_sub(sequence) & i32::MAX).unsigned_abs();
+        let behind = (sequence.wrapping_sub(anchor.next_sequence) & i32::MAX).unsigned_abs();
+        // Sequence numbers wrap: the shorter way round is the one that was gone.
+        let records = &mut self.counters.records;
+        *records = if ahead <= behind {
+            records.saturating_add(u64::from(ahead))
+        } else {
+            records.saturating_sub(u64::from(behind))
+        };
     }
 
     /// The generation under which this process has owned the partition, if it has.

@@ -326,7 +326,7 @@ impl Flow {
             request,
             side,
             node,
-            wait: limits::FETCH_WAIT,
+            wait: limits::WINDOW_WAIT,
             bytes_max: (limits::WINDOW_BYTES_MAX * factor_max)
                 .min(limits::PARTITION_FETCH_BYTES_CAP),
             partitions,

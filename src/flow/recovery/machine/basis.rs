@@ -186,6 +186,7 @@ impl Recovery {
                 self.prove(around, Basis::Beginning);
                 return Ok(true);
             }
+            Adopt::Stored => around.stored_offset.unwrap_or(source.start_offset),
             Adopt::Earliest => source.start_offset,
             Adopt::Latest => source.end_offset,
         };
