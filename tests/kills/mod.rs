@@ -12,6 +12,7 @@
 
 mod clusters;
 mod faults;
+mod journal;
 mod load;
 mod observer;
 mod plan;
