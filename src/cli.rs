@@ -310,13 +310,15 @@ async fn sandbox(args: &SandboxArgs) -> u8 {
     let Some((mut terminate, mut interrupt)) = signals() else {
         return EXIT_INTERNAL;
     };
+    // Two of them are two clusters.
+    let cluster_id = format!("kmirror-sandbox-{:08x}", fastrand::u32(..));
     let options = ClusterOptions {
         profile: args.profile,
         auto_create_topics: !args.no_auto_create,
         partition_count_default: args.partitions,
         users: args.users.clone(),
         retained_bytes_max: usize::try_from(args.retain).map_or(usize::MAX, |mib| mib << 20),
-        ..ClusterOptions::new("kmirror-sandbox", args.brokers)
+        ..ClusterOptions::new(&cluster_id, args.brokers)
     };
     let server = match Server::start_at(options, args.port, Timestamp(now_ms())).await {
         Ok(server) => server,

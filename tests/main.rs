@@ -13,4 +13,5 @@ mod real_kafka_harness;
 mod replicate;
 mod sandbox;
 mod schemas;
+mod simulate;
 mod support;

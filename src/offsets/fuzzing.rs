@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use kmirror_protocol::wire::Uuid;
 
-use super::state::{
-    Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, Place, RecordIdentity, StateRecord,
-    decode, encode, encode_deletion,
+use super::{
+    exact_map::{ExactMap, MapChunk, Point, Run, TopicIds},
+    state::{
+        Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, Place, RecordIdentity, StateRecord,
+        decode, encode, encode_deletion,
+    },
 };
 
 /// Any bytes are a valid record that is written again as an equal one, or refused.
@@ -32,7 +35,37 @@ pub fn anchor(bytes: &[u8]) {
     let written = encode(&record);
     assert_eq!(written.key, key);
     let again = decode(&written.key, written.value.as_deref());
-    assert_eq!(again, Ok((state_key, Some(record.entry))));
+    assert_eq!(again.as_ref(), Ok(&(state_key, Some(record.entry))));
+    if let Ok((_, Some(Entry::Map(chunk)))) = again {
+        translate_all(&chunk);
+    }
+}
+
+/// A map of any chunk translates to where the chunk says something is, and never back.
+fn translate_all(chunk: &MapChunk) {
+    let (Some(first), Some(last)) = (chunk.runs.first(), chunk.runs.last()) else {
+        return;
+    };
+    let mut map = ExactMap::load(chunk.topics, [chunk.clone()], last.end());
+    let ends = chunk.runs.iter().flat_map(|run| {
+        let middle = run.source_first.midpoint(run.source_next);
+        [run.source_first, middle, run.source_next]
+    });
+    let mut floor = first.target_first;
+    for source_offset in ends {
+        let found = map
+            .translate(source_offset)
+            .expect("the chunk begins below");
+        assert!((floor..=last.target_next).contains(&found.target_offset));
+        assert!(found.reread_max >= 0);
+        floor = found.target_offset;
+    }
+    map.forget_from(last.target_first);
+    assert!(
+        map.changes()
+            .iter()
+            .all(|(_, chunk)| chunk.as_ref().is_none_or(MapChunk::is_valid))
+    );
 }
 
 /// What the fuzzer begins with: a record of each kind, and a deletion.
@@ -98,6 +131,35 @@ pub(super) fn examples() -> Vec<Entry> {
             cause: GapCause::Deleted,
             source_topic_id: Uuid::ZERO,
             noticed_ms: 1_700_000_000_000,
+        }),
+        Entry::Map(MapChunk {
+            chunk: 5,
+            cut_count: 1,
+            topics: TopicIds {
+                source: Uuid(*b"source-topic-id."),
+                target: Uuid(*b"target-topic-id."),
+            },
+            level: 0,
+            follows: Point {
+                source_offset: 90,
+                target_offset: 80,
+            },
+            runs: vec![
+                Run {
+                    source_first: 90,
+                    source_next: 1000,
+                    target_first: 81,
+                    target_next: 991,
+                    count: 910,
+                },
+                Run {
+                    source_first: 1001,
+                    source_next: 1011,
+                    target_first: 991,
+                    target_next: 994,
+                    count: 3,
+                },
+            ],
         }),
     ]
 }

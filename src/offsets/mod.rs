@@ -4,6 +4,7 @@
 //! `mm2-offsets.<source>.internal`; [`murmur2`] places its keys as Kafka's producer does; [`state`] is
 //! what kmirror keeps of its own.
 
+pub mod exact_map;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod murmur2;

@@ -3,22 +3,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use kmirror_protocol::{ErrorCode, wire::Uuid};
 use tokio::task::JoinSet;
 
 pub use super::exchange::reading::OwnedRecord;
 use super::{
     admin,
     convert::{ask, ask_on, decoded, failure, lost},
-    exchange::{Name, Named, offsets::ANY_EPOCH, reading::Reading},
+    exchange::reading::{Reading, leaders},
 };
 use crate::{
     cluster::{Cluster, Lane, To, Topics},
-    flow::{Failure, LogRange, PartitionId, Side, StateLogRecord, StateRead, limits},
+    flow::{Failure, Side, StateRead, limits},
 };
 
 /// Reads all records of `topic`, partition by partition in offset order. What an open transaction
@@ -59,12 +57,7 @@ pub async fn read_from(
     for (node, mut reading) in readings {
         if is_new {
             drain(cluster, node, &mut reading, &mut read).await?;
-            if let Some((partition, offset)) = reading.held_back() {
-                return Err(Failure::NoAnswer(format!(
-                    "{topic}-{partition} cannot be read beyond offset {offset}: a transaction is \
-                     open there"
-                )));
-            }
+            reading.check_whole()?;
         } else {
             let following = reading.go_on();
             polls.spawn(follow(cluster.clone(), node, following, deadline));
@@ -80,17 +73,8 @@ pub async fn read_from(
         }
     }
     Ok(StateRead {
-        records: read.into_iter().filter_map(keyed).collect(),
+        records: read.into_iter().filter_map(OwnedRecord::keyed).collect(),
         next_offsets,
-    })
-}
-
-fn keyed(record: OwnedRecord) -> Option<StateLogRecord> {
-    Some(StateLogRecord {
-        partition: record.partition,
-        offset: record.offset,
-        key: record.key?,
-        value: record.value,
     })
 }
 
@@ -100,39 +84,13 @@ async fn readings(
     topic: &str,
     from: &BTreeMap<i32, i64>,
 ) -> Result<BTreeMap<i32, Reading>, Failure> {
+    let metadata = cluster.refresh_metadata(Topics::named([topic])).await;
+    let metadata = metadata.map_err(|error| failure(&error))?;
     let mut readings = BTreeMap::new();
-    for (node, partitions) in leaders(cluster, topic).await? {
+    for (node, partitions) in leaders(&metadata, topic)? {
         // What can be read, whichever side the cluster is of.
-        let ranges = admin::log_ranges(cluster, Side::Source, node, &partitions).await?;
-        let mut ranges: BTreeMap<PartitionId, _> = ranges.into_iter().collect();
-        let mut left = BTreeMap::new();
-        let mut topic_id = Uuid::ZERO;
-        for Named { id, name, .. } in partitions {
-            let Some(range) = ranges.remove(&id) else {
-                return Err(Failure::Malformed(format!(
-                    "broker {node} left {topic}-{} out of its answer",
-                    name.partition
-                )));
-            };
-            let LogRange {
-                start_offset,
-                end_offset,
-            } = range?;
-            let wanted = from.get(&name.partition).copied().unwrap_or(start_offset);
-            if wanted > end_offset {
-                let words = format!(
-                    "{topic}-{} was read up to offset {wanted} before and ends at {end_offset} now",
-                    name.partition
-                );
-                return Err(Failure::Refused(
-                    ErrorCode::OFFSET_OUT_OF_RANGE,
-                    Some(words),
-                ));
-            }
-            left.insert(name.partition, wanted.max(start_offset)..end_offset);
-            topic_id = name.topic_id;
-        }
-        readings.insert(node, Reading::new(Arc::from(topic), topic_id, left));
+        let ranges = admin::log_ranges(cluster, Side::Source, node, &partitions).await;
+        readings.insert(node, Reading::from(&partitions, ranges, from)?);
     }
     Ok(readings)
 }
@@ -172,37 +130,4 @@ async fn follow(
         reading.take(&decoded(&answer)?, &mut read)?;
     }
     Ok((reading, read))
-}
-
-/// The partitions of a topic by their leader.
-async fn leaders(
-    cluster: &Cluster,
-    topic: &str,
-) -> Result<BTreeMap<i32, Vec<Named<i32>>>, Failure> {
-    let metadata = cluster
-        .refresh_metadata(Topics::named([topic]))
-        .await
-        .map_err(|error| failure(&error))?;
-    let Some(view) = metadata.topic(topic) else {
-        let code = metadata.topic_error(topic);
-        let code = code.unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        return Err(Failure::Refused(code, Some(format!("topic {topic}"))));
-    };
-    let mut by_node: BTreeMap<i32, Vec<Named<i32>>> = BTreeMap::new();
-    for (number, partition) in (0..).zip(&view.partitions) {
-        let index = partition.index;
-        let leader = partition
-            .leader
-            .ok_or_else(|| Failure::NoAnswer(format!("partition {topic}-{index} has no leader")))?;
-        by_node.entry(leader.node).or_default().push(Named {
-            id: PartitionId(number),
-            name: Name {
-                topic: Arc::clone(&view.name),
-                topic_id: view.id.unwrap_or_default(),
-                partition: index,
-            },
-            ask: ANY_EPOCH,
-        });
-    }
-    Ok(by_node)
 }

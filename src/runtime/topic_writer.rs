@@ -52,16 +52,8 @@ async fn append_round(
     round: Round,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
-    let metadata = cluster.metadata();
-    let mut by_node: BTreeMap<i32, Round> = BTreeMap::new();
-    for (index, batch) in round {
-        let leader = metadata
-            .leader(topic, index)
-            .ok_or_else(|| Failure::NoAnswer(format!("{topic}-{index} has no leader")))?;
-        by_node.entry(leader.node).or_default().insert(index, batch);
-    }
     let mut requests = JoinSet::new();
-    for (node, round) in by_node {
+    for (node, round) in writing::by_leader(&cluster.metadata(), topic, round)? {
         let (cluster, topic) = (cluster.clone(), Arc::clone(topic));
         requests.spawn(async move {
             let question = writing::produce(&topic, timeout, &round);

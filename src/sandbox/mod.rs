@@ -326,6 +326,22 @@ impl Cluster {
         Some(log.start_offset()..log.end_offset())
     }
 
+    /// The batches that the leader of a partition has, committed or not, in pieces to be read in
+    /// order; for those who check what became of a run. Without a leader as [`Cluster::log_range`].
+    #[must_use]
+    pub fn log_batches(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {
+        let log = self.partition(topic, partition).ok()?.log()?;
+        let range = log.start_offset()..log.end_offset();
+        log.read(range.start, range.end, usize::MAX, true).ok()
+    }
+
+    /// The broker that leads a partition, if there is such a partition and anybody does.
+    #[must_use]
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let leader = self.partition(topic, partition).ok()?.leader;
+        (leader != -1).then_some(leader)
+    }
+
     /// Makes clients of a broker wait after each Produce and Fetch, whatever the quotas say; 0 ends
     /// it.
     pub fn throttle(&mut self, broker_id: i32, ms: i32) {
@@ -343,7 +359,9 @@ impl Cluster {
         }
     }
 
-    fn is_running(&self, broker_id: i32) -> bool {
+    /// Whether a broker runs, as one does that nobody has stopped.
+    #[must_use]
+    pub fn is_running(&self, broker_id: i32) -> bool {
         !self.stopped.contains(&broker_id)
     }
 

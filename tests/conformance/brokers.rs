@@ -137,17 +137,21 @@ impl Brokers {
         }
     }
 
-    /// A new connection to a broker.
-    pub(super) async fn connect(&self, id: i32) -> Broker {
-        let address = match self {
+    /// A broker's host and port.
+    pub(super) fn address(&self, id: i32) -> String {
+        match self {
             Self::Sandbox(server) => {
                 let mut addresses = IDS.into_iter().zip(server.addresses());
                 let (_, address) = addresses.find(|(it, _)| *it == id).unwrap();
                 address.to_string()
             }
             Self::Kafka(kafka) => kafka.address(id),
-        };
-        Broker::connect(&address).await
+        }
+    }
+
+    /// A new connection to a broker.
+    pub(super) async fn connect(&self, id: i32) -> Broker {
+        Broker::connect(&self.address(id)).await
     }
 
     /// Asks a broker in the newest version of the message tables.

@@ -20,6 +20,7 @@ mod idempotence;
 mod leaders;
 mod lookups;
 mod offsets;
+mod questions;
 mod replicas;
 mod requests;
 mod sessions;
@@ -193,6 +194,12 @@ probes! {
     access:
         without_an_authorizer_there_are_no_rules,
         without_sasl_nobody_can_say_who_they_are;
+    questions:
+        logs_are_found_by_their_ends_times_epochs_and_producers,
+        what_is_written_is_read_back_and_its_last_offsets_are_told,
+        who_waits_for_news_hears_it_at_once,
+        what_is_no_state_is_passed_over,
+        a_topic_that_is_gone_or_another_is_not_read_on;
 }
 
 probes! {
@@ -247,6 +254,9 @@ cluster_probes! {
         a_stopped_broker_is_no_part_of_the_cluster;
     compaction:
         the_newest_record_of_each_key_is_left;
+    questions:
+        the_log_end_is_told_beyond_the_high_watermark_of_the_target_alone,
+        epochs_that_are_over_are_fenced_and_diverging_logs_told;
 }
 
 /// A broker of the sandbox whose clock is right.

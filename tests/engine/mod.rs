@@ -1,4 +1,5 @@
 //! The real engine between two in-memory clusters, over TCP and in one process: quick, no Java.
 
 mod faults;
+mod questions;
 mod topics;

@@ -14,13 +14,13 @@
 //!                               proven: a b c; the position is that of d; e is unmatched
 //! ```
 //!
-//! Any data record of the window may match, whoever wrote it; transactions and markers never do
-//! ([`tally`]). Where both sides stand at the start of a batch, the batches' bytes are compared and
-//! nothing is decompressed; elsewhere records are, one by one ([`cursor`]).
+//! Any data record of the window may match, whoever wrote it; transactions and markers never do.
+//! Where both sides stand at the start of a batch, the batches' bytes are compared and nothing is
+//! decompressed; elsewhere records are, one by one.
 //!
-//! Whether the lineage may go on is a second question: only when its records in the window are
-//! exactly the next ones of the source, under exactly the next sequence numbers, still stands for
-//! each sequence number the one record that any late writer would give it (R2, R6).
+//! Whether the lineage may go on is a second question. Only when its records in the window are
+//! exactly the next ones of the source, under exactly the next sequence numbers, will the next
+//! number go to the very record that a late writer would give it to (R2, R6).
 //!
 //! Pure: answers go in, [`Wants`] comes out. Holds at most one answer and one decompressed batch of
 //! each side. [`tail_proves`] is the cheap way for the common case.
@@ -242,9 +242,13 @@ impl Proof {
             is_source_short: self.is_source_short,
         };
         let is_run = tally.is_run && unmatched_own == 0;
-        // What was passed by counting counts only when all that follows agrees.
-        let is_counted = self.start.is_target_cut && self.start.next_sequence.is_some();
-        if self.is_void || (is_counted && !self.start.is_source_cut && !is_run) {
+        let is_void = match self.skip {
+            Skip::Nothing => self.is_void,
+            Skip::ToFirstOwn => true,
+            // What was passed by counting counts only when all that follows agrees.
+            Skip::Records(_) => self.is_void || !is_run,
+        };
+        if is_void {
             return Some(verdict);
         }
         verdict.source_offset = self.source.position();

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use kmirror_protocol::records::{BatchHeader, LogEntry, RecordIter, batches, decompress, records};
+use kmirror_protocol::records::{BatchHeader, LogEntry, batches, decompress, records};
 
 use super::cursor::{Cursor, Mark, record_count};
 use crate::flow::{Counters, FetchedRecords, halt::HaltReason, intake, intake::Prepared, limits};
 
-/// Reads the source in order; holds one answer and at most one decompressed batch.
+/// Reads the source in order; holds one answer, with what `intake` had to build anew of it, and at
+/// most one decompressed batch.
 #[derive(Debug)]
 pub(super) struct Source {
     /// Where reading goes on.
@@ -204,42 +205,48 @@ fn readable_end(fetched: &FetchedRecords) -> i64 {
 /// The offset of a record in an answer, counted from 0 among those with offsets from `from` to
 /// below `to`; `None` when it cannot be found.
 fn nth_offset(answer: &[u8], from: i64, to: i64, index: u32) -> Option<i64> {
-    let mut left = usize::try_from(index).ok()?;
-    for entry in batches(answer) {
-        let offsets = offsets_in(&entry.ok()?, from..to)?;
-        if let Some(offset) = offsets.get(left) {
-            return Some(*offset);
-        }
-        left = left.saturating_sub(offsets.len());
-    }
-    None
+    let mut left = index;
+    let mut is_wanted = |offset: &i64| {
+        let is_counted = (from..to).contains(offset);
+        let is_wanted = is_counted && left == 0;
+        left = left.saturating_sub(is_counted.into());
+        is_wanted
+    };
+    batches(answer)
+        .map_while(Result::ok)
+        .filter(|entry| overlaps(entry, from, to))
+        .find_map(|entry| find_offset(&entry, &mut is_wanted))
 }
 
-/// The offsets of an entry's records within `range`; `None` when they cannot be read.
-fn offsets_in(entry: &LogEntry<'_>, range: std::ops::Range<i64>) -> Option<Vec<i64>> {
+/// Whether an entry can hold records with offsets from `from` to below `to`.
+fn overlaps(entry: &LogEntry<'_>, from: i64, to: i64) -> bool {
+    match entry {
+        LogEntry::Batch(batch) => {
+            batch.header.last_offset() >= from && batch.header.base_offset < to
+        }
+        // A message's offset is that of the last record it wraps.
+        LogEntry::Legacy(message) => message.offset >= from,
+    }
+}
+
+/// The first offset of an entry's records that is wanted; `None` also when they cannot be read.
+fn find_offset(entry: &LogEntry<'_>, mut is_wanted: impl FnMut(&i64) -> bool) -> Option<i64> {
     match entry {
         LogEntry::Batch(batch) => {
             let header = &batch.header;
-            if header.last_offset() < range.start || header.base_offset >= range.end {
-                return Some(Vec::new());
-            }
             let codec = header.attributes.compression().ok()?;
             let plain = decompress(codec, batch.payload, limits::DECOMPRESSED_BYTES_MAX).ok()?;
-            let all: RecordIter<'_> = records(&plain, header.record_count);
-            let offsets = all
+            records(&plain, header.record_count)
                 .map_while(Result::ok)
-                .map(|record| record.offset(header));
-            Some(offsets.filter(|offset| range.contains(offset)).collect())
+                .map(|record| record.offset(header))
+                .find(|offset| is_wanted(offset))
         }
-        LogEntry::Legacy(message) => {
-            // A message's offset is that of the last record it wraps.
-            if message.offset < range.start {
-                return Some(Vec::new());
-            }
-            let all = message.records(limits::DECOMPRESSED_BYTES_MAX).ok()?;
-            let offsets = all.iter().map(|record| record.offset);
-            Some(offsets.filter(|offset| range.contains(offset)).collect())
-        }
+        LogEntry::Legacy(message) => message
+            .records(limits::DECOMPRESSED_BYTES_MAX)
+            .ok()?
+            .iter()
+            .map(|record| record.offset)
+            .find(|offset| is_wanted(offset)),
     }
 }
 

@@ -18,7 +18,10 @@ use super::{
     ANCHOR_SLOTS, Anchor, Claim, Entry, Gap, GapCause, Kind, Lineage, Owner, Place, RecordIdentity,
     StateKey, StateRecord, Unusable, VERSION,
 };
-use crate::offsets::source_offsets::StoredRecord;
+use crate::offsets::{
+    exact_map::{CHUNKS_MAX, MapChunk, Point, Run, TopicIds},
+    source_offsets::StoredRecord,
+};
 
 /// Writes a record.
 ///
@@ -65,6 +68,7 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
         Kind::Owner => "owner",
         Kind::Anchor { .. } => "anchor",
         Kind::Gap { .. } => "gap",
+        Kind::Map { .. } => "map",
     };
     let topic = Value::from(&**topic);
     let mut text =
@@ -74,6 +78,7 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
         Kind::Owner => Ok(()),
         Kind::Anchor { slot } => write!(text, r#","slot":{slot}"#),
         Kind::Gap { from_offset } => write!(text, r#","fromOffset":{from_offset}"#),
+        Kind::Map { chunk } => write!(text, r#","chunk":{chunk}"#),
     };
     written.expect("a string takes all that is written");
     text.push('}');
@@ -92,9 +97,16 @@ fn decode_key(members: Members<'_>) -> Result<StateKey, Unusable> {
         "gap" => Kind::Gap {
             from_offset: members.number("fromOffset", 0)?,
         },
+        "map" => Kind::Map {
+            chunk: members.number("chunk", 0)?,
+        },
         _ => return Err(Unusable::Foreign),
     };
-    ensure(!matches!(kind, Kind::Anchor { slot } if slot >= ANCHOR_SLOTS))?;
+    ensure(match kind {
+        Kind::Anchor { slot } => slot < ANCHOR_SLOTS,
+        Kind::Map { chunk } => chunk < CHUNKS_MAX,
+        Kind::Claim { .. } | Kind::Owner | Kind::Gap { .. } => true,
+    })?;
     let place = Place {
         topic: Arc::from(members.text("topic")?),
         partition: members.number("partition", 0)?,
@@ -117,6 +129,7 @@ fn encode_entry(entry: &Entry) -> String {
             gap.source_topic_id,
             gap.noticed_ms
         ),
+        Entry::Map(chunk) => encode_chunk(chunk),
     }
 }
 
@@ -146,6 +159,11 @@ fn decode_entry(kind: Kind, members: Members<'_>) -> Result<Entry, Unusable> {
             };
             ensure(gap.from_offset < gap.to_offset)?;
             Entry::Gap(gap)
+        }
+        Kind::Map { chunk } => {
+            let chunk = decode_chunk(chunk, members)?;
+            ensure(chunk.is_valid())?;
+            Entry::Map(chunk)
         }
     })
 }
@@ -212,6 +230,66 @@ fn decode_identity(members: Members<'_>) -> Result<RecordIdentity, Unusable> {
         producer_epoch: members.number("producerEpoch", -1)?,
         sequence: members.number("sequence", -1)?,
         leader_epoch: members.number("leaderEpoch", -1)?,
+    })
+}
+
+/// A run is an array: source offsets from and to, target offsets from and to, records.
+fn encode_chunk(chunk: &MapChunk) -> String {
+    let run = |run: &Run| {
+        format!(
+            "[{},{},{},{},{}]",
+            run.source_first, run.source_next, run.target_first, run.target_next, run.count
+        )
+    };
+    let runs: Vec<String> = chunk.runs.iter().map(run).collect();
+    format!(
+        concat!(
+            r#"{{"v":{},"cutCount":{},"level":{},"sourceTopicId":"{}","targetTopicId":"{}","#,
+            r#""afterSourceOffset":{},"afterTargetOffset":{},"runs":[{}]}}"#,
+        ),
+        VERSION,
+        chunk.cut_count,
+        chunk.level,
+        chunk.topics.source,
+        chunk.topics.target,
+        chunk.follows.source_offset,
+        chunk.follows.target_offset,
+        runs.join(","),
+    )
+}
+
+fn decode_chunk(chunk: u8, members: Members<'_>) -> Result<MapChunk, Unusable> {
+    let runs = members.get("runs")?.as_array().ok_or(Unusable::Foreign)?;
+    Ok(MapChunk {
+        chunk,
+        cut_count: members.count("cutCount")?,
+        topics: TopicIds {
+            source: members.id("sourceTopicId")?,
+            target: members.id("targetTopicId")?,
+        },
+        level: members.number("level", 0)?,
+        follows: Point {
+            source_offset: members.number("afterSourceOffset", 0)?,
+            target_offset: members.number("afterTargetOffset", 0)?,
+        },
+        runs: runs.iter().map(decode_run).collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_run(run: &Value) -> Result<Run, Unusable> {
+    let numbers = run.as_array().ok_or(Unusable::Foreign)?.iter();
+    let numbers: Option<Vec<i64>> = numbers.map(Value::as_i64).collect();
+    let &[source_first, source_next, target_first, target_next, count] =
+        numbers.as_deref().unwrap_or_default()
+    else {
+        return Err(Unusable::Foreign);
+    };
+    Ok(Run {
+        source_first,
+        source_next,
+        target_first,
+        target_next,
+        count,
     })
 }
 

@@ -10,7 +10,7 @@
 //! | `owner` | partition | which process writes it, since when; the last in the log counts |
 //! | `anchor` | partition and slot (8) | a point up to which source and target are known to agree |
 //! | `gap` | partition and first offset | source offsets that will never be on the target, and why |
-//! | `map` | partition and chunk | where source offsets are on the target, exactly |
+//! | `map` | partition and chunk (16) | where source offsets are on the target, exactly |
 //!
 //! Pure: no I/O, no clock.
 
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use kmirror_protocol::wire::Uuid;
 
 pub use self::format::{decode, encode, encode_deletion};
+use super::exact_map::MapChunk;
 
 /// The format version of keys and values written here.
 pub const VERSION: u64 = 1;
@@ -63,6 +64,8 @@ pub enum Entry {
     Anchor(Anchor),
     /// Source offsets that are not copied.
     Gap(Gap),
+    /// A piece of the map from source to target offsets.
+    Map(MapChunk),
 }
 
 /// A producer id for a partition.
@@ -209,6 +212,11 @@ pub enum Kind {
         /// Its first offset.
         from_offset: i64,
     },
+    /// A chunk of the map.
+    Map {
+        /// Its place.
+        chunk: u8,
+    },
 }
 
 impl Kind {
@@ -233,6 +241,7 @@ impl StateRecord {
             Entry::Gap(gap) => Kind::Gap {
                 from_offset: gap.from_offset,
             },
+            Entry::Map(chunk) => Kind::Map { chunk: chunk.chunk },
         };
         StateKey {
             place: self.place.clone(),

@@ -2,7 +2,11 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::offsets::{fuzzing, source_offsets::StoredRecord};
+use crate::offsets::{
+    exact_map::{Point, Run, TopicIds},
+    fuzzing,
+    source_offsets::StoredRecord,
+};
 
 fn place(topic: &str, partition: i32) -> Place {
     Place {
@@ -12,7 +16,7 @@ fn place(topic: &str, partition: i32) -> Place {
 }
 
 /// The examples of every kind, and the very bytes that stand for them.
-const GOLDEN: [[&str; 2]; 4] = [
+const GOLDEN: [[&str; 2]; 5] = [
     [
         r#"{"v":1,"kind":"claim","topic":"orders","partition":3,"producerId":4001}"#,
         r#"{"v":1,"number":1}"#,
@@ -36,6 +40,14 @@ const GOLDEN: [[&str; 2]; 4] = [
         concat!(
             r#"{"v":1,"toOffset":450,"cause":"deleted","#,
             r#""sourceTopicId":"AAAAAAAAAAAAAAAAAAAAAA","noticedMs":1700000000000}"#,
+        ),
+    ],
+    [
+        r#"{"v":1,"kind":"map","topic":"orders","partition":3,"chunk":5}"#,
+        concat!(
+            r#"{"v":1,"cutCount":1,"level":0,"sourceTopicId":"c291cmNlLXRvcGljLWlkLg","#,
+            r#""targetTopicId":"dGFyZ2V0LXRvcGljLWlkLg","afterSourceOffset":90,"#,
+            r#""afterTargetOffset":80,"runs":[[90,1000,81,991,910],[1001,1011,991,994,3]]}"#,
         ),
     ],
 ];
@@ -133,6 +145,7 @@ fn keys_in_other_bytes_or_of_no_sense_are_foreign() {
         r#"{"v":1,"kind":"anchor","topic":"t","partition":0,"slot":-1}"#,
         r#"{"v":1,"kind":"anchor","topic":"t","partition":0,"slot":256}"#,
         r#"{"v":1,"kind":"gap","topic":"t","partition":0,"fromOffset":-1}"#,
+        r#"{"v":1,"kind":"map","topic":"t","partition":0,"chunk":16}"#,
     ];
     for key in cases {
         for value in [None, Some(GOLDEN[1][1])] {
@@ -186,6 +199,22 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
         (3, "cause", [json!("other"), json!("Deleted"), json!(null)]),
         (3, "sourceTopicId", [json!("x"), json!(null), json!(0)]),
         (3, "noticedMs", [json!(null), json!("now"), json!(u64::MAX)]),
+        (4, "cutCount", [json!(-1), json!("0"), json!(null)]),
+        (4, "level", [json!(-1), json!(256), json!(null)]),
+        (4, "sourceTopicId", [json!("x"), json!(null), json!(0)]),
+        (4, "targetTopicId", [json!("x"), json!(null), json!(0)]),
+        // Behind the first run.
+        (4, "afterSourceOffset", [json!(-1), json!(91), json!(null)]),
+        (4, "afterTargetOffset", [json!(-1), json!(82), json!(null)]),
+        (
+            4,
+            "runs",
+            [
+                json!([]),
+                json!([[90, 91, 81, 82]]),
+                json!([90, 91, 81, 82, 1]),
+            ],
+        ),
     ];
     let mut members_seen = 0;
     for (example, member, values) in wrong {
@@ -209,6 +238,72 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
         value.as_object().unwrap().len() - 1
     };
     assert_eq!(members_seen, GOLDEN.map(members).iter().sum::<usize>());
+}
+
+#[test]
+fn chunks_of_runs_that_cannot_be_are_foreign() {
+    let [key, value] = GOLDEN[4];
+    let read = |runs: &str| {
+        let mut value: Value = serde_json::from_str(value).unwrap();
+        value["runs"] = serde_json::from_str(runs).unwrap();
+        decode(key.as_bytes(), Some(value.to_string().as_bytes()))
+    };
+    let many = |count: i64| {
+        let run = |at: i64| format!("[{},{},{},{},1]", 100 + at, 101 + at, 100 + at, 101 + at);
+        format!("[{}]", (0..count).map(run).collect::<Vec<_>>().join(","))
+    };
+    let right = ["[[90,91,80,81,1]]", "[[90,91,80,81,0]]", &many(32)];
+    for runs in right {
+        assert!(read(runs).is_ok(), "{runs}");
+    }
+    let wrong = [
+        "[[90,90,80,81,0]]",
+        "[[91,90,80,81,0]]",
+        "[[90,91,80,80,0]]",
+        "[[90,91,81,80,0]]",
+        "[[90,91,80,89,2]]",
+        "[[90,99,80,81,2]]",
+        "[[90,91,80,81,-1]]",
+        "[[90,91,80,81,1.0]]",
+        "[[90,91,80,81,1,1]]",
+        "[[-9223372036854775808,9223372036854775807,80,81,1]]",
+        "[[90,92,80,82,2],[91,93,82,84,2]]",
+        "[[90,92,80,82,2],[92,94,81,83,2]]",
+        "[[95,96,85,86,1],[90,91,80,81,1]]",
+        &many(33),
+    ];
+    for runs in wrong {
+        assert_eq!(read(runs), Err(Unusable::Foreign), "{runs}");
+    }
+}
+
+#[test]
+fn a_stored_chunk_is_small() {
+    let run = |at: i64| Run {
+        source_first: i64::MAX - 40 + at,
+        source_next: i64::MAX - 39 + at,
+        target_first: i64::MAX - 40 + at,
+        target_next: i64::MAX - 39 + at,
+        count: 1,
+    };
+    let chunk = MapChunk {
+        chunk: 15,
+        cut_count: u64::MAX,
+        topics: TopicIds::default(),
+        level: u8::MAX,
+        follows: Point {
+            source_offset: i64::MAX - 40,
+            target_offset: i64::MAX - 40,
+        },
+        runs: (0..32).map(run).collect(),
+    };
+    assert!(chunk.is_valid());
+    let record = StateRecord {
+        place: place("orders", 3),
+        entry: Entry::Map(chunk),
+    };
+    let size = encode(&record).value.unwrap().len();
+    assert!(size < 3800, "{size}");
 }
 
 #[test]
@@ -343,6 +438,41 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Runs at distances from one another, each of as many records as fit or fewer.
+    fn chunks()(
+        chunk in 0..16_u8,
+        cut_count: u64,
+        ids: [[u8; 16]; 2],
+        level: u8,
+        start in (0..1_i64 << 60, 0..1_i64 << 60),
+        runs in vec([0..1_i64 << 40, 1..1_i64 << 40, 0..1_i64 << 40, 1..1_i64 << 40], 1..=32),
+        counts: [u32; 32],
+    ) -> MapChunk {
+        let follows = Point { source_offset: start.0, target_offset: start.1 };
+        let mut end = follows;
+        let run = |([source_hole, source_len, target_hole, target_len], count): ([i64; 4], u32)| {
+            let run = Run {
+                source_first: end.source_offset + source_hole,
+                source_next: end.source_offset + source_hole + source_len,
+                target_first: end.target_offset + target_hole,
+                target_next: end.target_offset + target_hole + target_len,
+                count: i64::from(count).min(source_len).min(target_len),
+            };
+            end = run.end();
+            run
+        };
+        MapChunk {
+            chunk,
+            cut_count,
+            topics: TopicIds { source: Uuid(ids[0]), target: Uuid(ids[1]) },
+            level,
+            follows,
+            runs: runs.into_iter().zip(counts).map(run).collect(),
+        }
+    }
+}
+
 fn entries() -> impl Strategy<Value = Entry> {
     let claims = (any::<u32>(), 0..=i64::MAX).prop_map(|(number, producer_id)| {
         Entry::Claim(Claim {
@@ -362,6 +492,7 @@ fn entries() -> impl Strategy<Value = Entry> {
         owners,
         anchors().prop_map(Entry::Anchor),
         gaps().prop_map(Entry::Gap),
+        chunks().prop_map(Entry::Map),
     ]
 }
 

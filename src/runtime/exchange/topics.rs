@@ -191,3 +191,64 @@ fn per_topic<'a>(
     });
     each.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use kmirror_protocol::{
+        messages::{
+            MetadataResponse,
+            metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        },
+        wire::{Array, Uuid},
+    };
+
+    use super::*;
+    use crate::cluster::Scope;
+
+    #[test]
+    fn a_view_tells_ids_leaders_and_replicas() {
+        let partition = |partition_index, leader_id, replicas: &[i32]| MetadataResponsePartition {
+            partition_index,
+            leader_id,
+            leader_epoch: 4,
+            replica_nodes: replicas.to_vec().into(),
+            ..MetadataResponsePartition::default()
+        };
+        let topic = MetadataResponseTopic {
+            name: Some("t"),
+            topic_id: Uuid([3; 16]),
+            partitions: vec![partition(0, 1, &[1, 2, 3]), partition(1, -1, &[2])].into(),
+            ..MetadataResponseTopic::default()
+        };
+        let response = MetadataResponse {
+            brokers: Array::from([MetadataResponseBroker {
+                node_id: 1,
+                host: "b1",
+                port: 9092,
+                rack: None,
+            }]),
+            cluster_id: Some("c"),
+            topics: vec![topic].into(),
+            ..MetadataResponse::default()
+        };
+        let mut metadata = Metadata::default();
+        metadata.merge(&response, Scope::All).unwrap();
+        let view = cluster_view(&metadata);
+        assert_eq!(view.cluster_id.as_deref(), Some("c"));
+        let topic = &view.topics["t"];
+        assert_eq!(topic.topic_id, Uuid([3; 16]));
+        let partitions = topic.partitions.values();
+        let found = partitions.map(|it| (it.leader, it.leader_epoch, it.replica_count));
+        assert!(found.eq([(Some(1), 4, 3), (None, 4, 1)]));
+    }
+
+    #[test]
+    fn topics_left_out_of_an_answer_are_not_taken_for_created() {
+        let wanted = [(Arc::from("a"), 3), (Arc::from("b"), 3)];
+        let outcome = created_partitions(&CreatePartitionsResponse::default(), &wanted);
+        assert_eq!(outcome.len(), 2);
+        for (topic, result) in outcome {
+            assert!(matches!(result, Err(Failure::Malformed(_))), "{topic}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ use kmirror_protocol::{
 
 use super::{Question, millis, names::BY_NAME_MAX, refusal};
 use crate::{
+    cluster::Metadata,
     flow::Failure,
     offsets::{murmur2, source_offsets::StoredRecord},
 };
@@ -75,6 +76,26 @@ fn batches_of(records: &[&StoredRecord], timestamp: i64) -> Result<Vec<BuiltBatc
     }
     batches.push(builder.build()?);
     Ok(batches)
+}
+
+/// Parts a round by the leaders of its partitions.
+///
+/// # Errors
+///
+/// `NoAnswer` while a partition has no leader.
+pub fn by_leader(
+    metadata: &Metadata,
+    topic: &str,
+    round: Round,
+) -> Result<BTreeMap<i32, Round>, Failure> {
+    let mut by_node: BTreeMap<i32, Round> = BTreeMap::new();
+    for (index, batch) in round {
+        let leader = metadata
+            .leader(topic, index)
+            .ok_or_else(|| Failure::NoAnswer(format!("{topic}-{index} has no leader")))?;
+        by_node.entry(leader.node).or_default().insert(index, batch);
+    }
+    Ok(by_node)
 }
 
 /// Appends the batches of partitions that one broker leads, and waits for all replicas in sync.

@@ -108,7 +108,7 @@ impl Recovery {
             ProofProgress::Cut => self.bytes_factor.saturating_mul(2),
             ProofProgress::Made | ProofProgress::None => 1,
         };
-        self.conclude(around)
+        Ok(true)
     }
 
     /// Draws the conclusion once the proof has its verdict.
@@ -119,7 +119,7 @@ impl Recovery {
         let (Some(proven), Some(source), Some(target)) =
             (proof.verdict(), self.facts.source, self.facts.target)
         else {
-            return Ok(true);
+            return Ok(false);
         };
         let basis = basis.clone();
         if let Basis::Hint { stored_offset, .. } = basis

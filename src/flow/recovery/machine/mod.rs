@@ -308,6 +308,7 @@ impl Recovery {
                     Ok(true)
                 }
                 Stage::Target => self.target_known(around),
+                Stage::Proof { proof, .. } if proof.verdict().is_some() => self.conclude(around),
                 Stage::Opening(ticket, ..) if around.state.has_settled(*ticket) => {
                     self.opened(around)
                 }

@@ -1,0 +1,90 @@
+//! Chunks: the pieces in which a map is stored, and how stored pieces make a map again.
+
+use std::collections::BTreeMap;
+
+use kmirror_protocol::wire::Uuid;
+
+use super::{Point, Run};
+
+/// How many chunks a map has at most.
+pub const CHUNKS_MAX: u8 = 16;
+
+/// How many runs a chunk has at most.
+pub const CHUNK_RUNS_MAX: usize = 32;
+
+/// Which topics a map is about, by their ids: zero when a cluster has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicIds {
+    /// The source topic.
+    pub source: Uuid,
+    /// The remote topic.
+    pub target: Uuid,
+}
+
+/// A piece of a map, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapChunk {
+    /// Which of the places for chunks it takes; below [`CHUNKS_MAX`].
+    pub chunk: u8,
+    /// How often the map has been cut: a chunk that was written before the last cut may not be
+    /// true any more.
+    pub cut_count: u64,
+    /// The topics that it is about.
+    pub topics: TopicIds,
+    /// How often runs were merged by two; 0 for runs as they came.
+    pub level: u8,
+    /// Where the chunk before it ends: nothing was copied between there and the first run.
+    pub follows: Point,
+    /// In order; never none, at most [`CHUNK_RUNS_MAX`].
+    pub runs: Vec<Run>,
+}
+
+impl MapChunk {
+    /// Whether there can be such a chunk.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let mut end = self.follows;
+        let is_in_order = |run: &Run| {
+            let follows = run.is_valid()
+                && end.source_offset <= run.source_first
+                && end.target_offset <= run.target_first;
+            end = run.end();
+            follows
+        };
+        self.chunk < CHUNKS_MAX
+            && (1..=CHUNK_RUNS_MAX).contains(&self.runs.len())
+            && self.follows.source_offset >= 0
+            && self.follows.target_offset >= 0
+            && self.runs.iter().all(is_in_order)
+    }
+
+    /// The first point after it.
+    fn end(&self) -> Point {
+        self.runs.last().map_or(self.follows, Run::end)
+    }
+}
+
+/// The longest series of chunks without a gap that ends with the newest; oldest first.
+///
+/// What a lost, an old or a foreign chunk would have to fill is not bridged: what was copied
+/// there is not known, and a translation over it could go too far. Of two chunks that fit, the
+/// one that reaches further back counts; it is the other and more, merged.
+pub(super) fn newest_series(stored: &BTreeMap<u8, MapChunk>, topics: TopicIds) -> Vec<&MapChunk> {
+    let cut_count = stored.values().map(|chunk| chunk.cut_count).max();
+    let usable = || {
+        stored.values().filter(|chunk| {
+            Some(chunk.cut_count) == cut_count && chunk.topics == topics && chunk.is_valid()
+        })
+    };
+    let mut end = usable().map(MapChunk::end).max();
+    let mut series = Vec::new();
+    while let Some(chunk) = usable()
+        .filter(|chunk| Some(chunk.end()) == end)
+        .min_by_key(|chunk| chunk.follows)
+    {
+        series.push(chunk);
+        end = Some(chunk.follows);
+    }
+    series.reverse();
+    series
+}

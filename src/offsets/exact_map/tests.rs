@@ -1,0 +1,576 @@
+use kmirror_protocol::wire::Uuid;
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+const TOPICS: TopicIds = TopicIds {
+    source: Uuid([1; 16]),
+    target: Uuid([2; 16]),
+};
+
+fn point(source_offset: i64, target_offset: i64) -> Point {
+    Point {
+        source_offset,
+        target_offset,
+    }
+}
+
+fn map_at(source_offset: i64, target_offset: i64) -> ExactMap {
+    ExactMap::load(TOPICS, [], point(source_offset, target_offset))
+}
+
+fn exact(target_offset: i64) -> Option<Translation> {
+    within(target_offset, 0)
+}
+
+fn within(target_offset: i64, reread_max: i64) -> Option<Translation> {
+    Some(Translation {
+        target_offset,
+        reread_max,
+    })
+}
+
+fn run_count(map: &ExactMap) -> usize {
+    map.chunks.iter().map(|chunk| chunk.runs.len()).sum()
+}
+
+/// Everything that is stored, by place.
+type Stored = BTreeMap<u8, MapChunk>;
+
+fn store(map: &mut ExactMap, stored: &mut Stored) -> usize {
+    let changes = map.changes();
+    let count = changes.len();
+    for (place, chunk) in changes {
+        match chunk {
+            Some(chunk) => drop(stored.insert(place, chunk)),
+            None => drop(stored.remove(&place)),
+        }
+    }
+    count
+}
+
+#[test]
+fn batches_without_holes_are_one_exact_run() {
+    let mut map = map_at(100, 20);
+    for batch in 0..1000 {
+        map.acknowledged(100 + 50 * batch, 150 + 50 * batch, 20 + 50 * batch, 50);
+    }
+    assert_eq!(run_count(&map), 1);
+    for source in [100, 101, 149, 150, 7_777, 50_099] {
+        assert_eq!(map.translate(source), exact(source - 80), "{source}");
+    }
+    assert_eq!(map.translate(99), None);
+    assert_eq!(map.translate(50_100), exact(50_020));
+    assert_eq!(map.translate(50_107), within(50_020, 7));
+}
+
+#[test]
+fn holes_between_batches_belong_to_the_batch_behind_them() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(5, 10, 0, 5);
+    // A marker on the source, two foreign records on the target.
+    map.acknowledged(11, 13, 7, 2);
+    let expected = [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 7, 7, 8, 9];
+    for (source, target) in (0..).zip(expected) {
+        assert_eq!(map.translate(source), exact(target), "{source}");
+    }
+}
+
+#[test]
+fn what_is_passed_without_records_is_not_read_again() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    assert_eq!(map.translate(12), within(10, 2));
+    map.passed(12);
+    assert_eq!(map.translate(12), exact(10));
+    map.passed(11);
+    map.acknowledged(12, 14, 10, 2);
+    assert_eq!(map.translate(11), exact(10));
+    assert_eq!(map.translate(13), exact(11));
+}
+
+#[test]
+fn in_a_batch_with_holes_only_its_ends_are_exact() {
+    let mut map = map_at(0, 0);
+    // Three records somewhere in ten offsets.
+    map.acknowledged(100, 110, 50, 3);
+    let cases = [
+        (100, exact(50)),
+        (101, within(50, 1)),
+        (103, within(50, 3)),
+        (107, within(50, 3)),
+        (108, within(51, 2)),
+        (109, within(52, 1)),
+        (110, exact(53)),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(map.translate(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_target_that_lost_its_tail_is_followed_back() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    map.acknowledged(20, 30, 15, 10);
+    map.forget_from(18);
+    assert_eq!(map.translate(22), exact(17));
+    assert_eq!(map.translate(23), exact(18));
+    assert_eq!(map.translate(29), within(18, 6));
+    // The record that was lost comes again, behind a foreign one.
+    map.acknowledged(23, 30, 19, 7);
+    assert_eq!(map.translate(22), exact(17));
+    assert_eq!(map.translate(23), exact(19));
+    map.forget_from(0);
+    assert_eq!(map.translate(5), within(0, 5));
+    assert_eq!(run_count(&map), 0);
+}
+
+#[test]
+fn a_batch_that_goes_back_replaces_what_was_known_from_there_on() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    map.acknowledged(10, 20, 10, 10);
+    // On the source: a doubtful part was copied again.
+    map.acknowledged(15, 25, 20, 10);
+    assert_eq!(map.translate(14), exact(14));
+    assert_eq!(map.translate(15), exact(20));
+    assert_eq!(map.translate(24), exact(29));
+    // On the target: what was at offset 18 and after it is gone.
+    map.acknowledged(30, 31, 18, 1);
+    assert_eq!(map.translate(15), exact(18));
+    assert_eq!(map.translate(31), exact(19));
+    // To before everything.
+    map.acknowledged(0, 5, 19, 5);
+    assert_eq!(map.translate(4), exact(23));
+    assert_eq!(map.translate(31), within(24, 26));
+}
+
+#[test]
+fn what_was_copied_unseen_is_known_to_be_between() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    map.resume(point(30, 25));
+    map.acknowledged(30, 40, 25, 10);
+    assert_eq!(map.translate(9), exact(9));
+    assert_eq!(map.translate(10), exact(10));
+    assert_eq!(map.translate(29), within(10, 15));
+    assert_eq!(map.translate(30), exact(25));
+    // Nothing was copied, or nothing of the source.
+    map.resume(point(50, 35));
+    map.resume(point(50, 36));
+    map.acknowledged(50, 51, 36, 1);
+    assert_eq!(map.translate(40), exact(36));
+    assert_eq!(map.translate(45), exact(36));
+}
+
+#[test]
+fn foreign_records_inside_merged_runs_do_not_hide_what_is_read_again() {
+    let older = Run::of_batch(0, 1, 0, 1).unwrap();
+    let newer = Run::of_batch(1, 3, 5, 2).unwrap();
+    let merged = older.merged_with(&newer);
+    // The records are at 0, 5 and 6.
+    assert_eq!(Some(merged.translate(0)), exact(0));
+    assert_eq!(Some(merged.translate(1)), within(1, 1));
+    assert_eq!(Some(merged.translate(2)), within(2, 2));
+}
+
+#[test]
+fn impossible_batches_are_not_believed_and_neither_is_what_came_before() {
+    let impossible = [
+        (10, 10, 10, 1),
+        (10, 9, 10, 1),
+        (-1, 9, 10, 1),
+        (10, 12, -1, 1),
+        (10, 12, 10, 0),
+        (10, 12, 10, -1),
+        (10, 12, 10, 3),
+        (10, i64::MAX, i64::MAX, 1),
+        (i64::MIN, i64::MAX, i64::MIN, i32::MIN),
+    ];
+    for (source_first, source_next, target_base, count) in impossible {
+        let mut map = map_at(0, 0);
+        map.acknowledged(0, 10, 0, 10);
+        map.acknowledged(source_first, source_next, target_base, count);
+        assert_eq!(map.translate(9), None);
+        map.acknowledged(i64::MAX - 1, i64::MAX, 20, 1);
+        assert_eq!(map.translate(i64::MAX - 1), exact(20));
+        assert_eq!(map.translate(i64::MAX), exact(21));
+    }
+}
+
+/// A flow whose every batch of nine records is followed by a marker.
+fn acknowledge_transactions(map: &mut ExactMap, numbers: std::ops::Range<i64>) {
+    for number in numbers {
+        map.acknowledged(10 * number, 10 * number + 9, 9 * number, 9);
+    }
+}
+
+#[test]
+fn the_newest_runs_stay_exact_and_older_ones_within_two_percent_of_their_distance() {
+    let mut map = map_at(0, 0);
+    let count = 10_000;
+    acknowledge_transactions(&mut map, 0..count);
+    assert!(run_count(&map) <= 512);
+    for number in 0..count {
+        for within in 0..10 {
+            let image = 9 * number + within;
+            let found = map.translate(10 * number + within).unwrap();
+            let off = image - found.target_offset;
+            assert!((0..=found.reread_max).contains(&off), "{number}");
+            if count - number <= 256 {
+                assert_eq!((off, found.reread_max), (0, 0), "{number}");
+            }
+            assert!(off * 50 <= 9 * (count - number), "{number}: {off}");
+        }
+    }
+}
+
+#[test]
+fn a_map_has_a_bound_in_memory_and_in_each_stored_chunk() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..200_000);
+    assert_eq!(map.chunks.len(), usize::from(CHUNKS_MAX));
+    let runs = map.chunks.iter().map(|chunk| chunk.runs.capacity());
+    let bytes = runs.sum::<usize>() * size_of::<Run>()
+        + map.chunks.capacity() * size_of::<Chunk>()
+        + size_of::<ExactMap>();
+    assert!(bytes <= 22 * 1024, "{bytes}");
+}
+
+#[test]
+fn what_did_not_change_is_not_stored_again() {
+    let mut map = map_at(0, 0);
+    let mut stored = Stored::new();
+    assert_eq!(store(&mut map, &mut stored), 0);
+    let mut written = 0;
+    let count = 20_000;
+    for number in 0..count {
+        acknowledge_transactions(&mut map, number..number + 1);
+        written += store(&mut map, &mut stored);
+        assert_eq!(store(&mut map, &mut stored), 0);
+    }
+    // Besides the one that grows, each full chunk pays for one merge.
+    assert!(written <= 20_000 + 20_000 / CHUNK_RUNS_MAX, "{written}");
+    let end = map.end;
+    assert_eq!(ExactMap::load(TOPICS, stored.into_values(), end), map);
+}
+
+#[test]
+fn a_cut_stores_every_chunk_that_remains_and_deletes_the_others() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..100);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    assert_eq!(stored.len(), 4);
+    map.forget_from(9 * 50);
+    assert_eq!(store(&mut map, &mut stored), 4);
+    assert_eq!(stored.len(), 2);
+    assert!(stored.values().all(|chunk| chunk.cut_count == 1));
+    // Of a cut that was stored in part, only that part is believed.
+    acknowledge_transactions(&mut map, 50..100);
+    store(&mut map, &mut stored);
+    map.forget_from(9 * 80);
+    let at = map.end;
+    let (place, newest) = map.changes().pop().unwrap();
+    stored.insert(place, newest.unwrap());
+    let loaded = ExactMap::load(TOPICS, stored.into_values(), at);
+    assert_eq!(loaded.translate(10 * 70), exact(9 * 70));
+    assert_eq!(loaded.translate(10 * 10), None);
+    assert_eq!(loaded.obsolete.len(), 3);
+}
+
+#[test]
+fn chunks_that_do_not_join_are_not_believed() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..100);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    let load = |stored: &Stored, topics| {
+        let chunks = stored.values().cloned();
+        ExactMap::load(topics, chunks, point(1000, 900))
+    };
+    let known_from = |map: &ExactMap| map.start.source_offset;
+    assert_eq!(known_from(&load(&stored, TOPICS)), 0);
+
+    let mut lost = stored.clone();
+    lost.remove(&1);
+    assert_eq!(known_from(&load(&lost, TOPICS)), 10 * 64 - 1);
+
+    let mut damaged = stored.clone();
+    damaged.get_mut(&1).unwrap().runs[3].count = 11;
+    assert_eq!(known_from(&load(&damaged, TOPICS)), 10 * 64 - 1);
+
+    // An older version of a chunk, from before it was full.
+    let mut old = stored.clone();
+    old.get_mut(&2).unwrap().runs.pop();
+    assert_eq!(known_from(&load(&old, TOPICS)), 10 * 96 - 1);
+
+    let mut other = TOPICS;
+    other.source = Uuid::ZERO;
+    let anew = load(&stored, other);
+    assert_eq!(known_from(&anew), 1000);
+    assert_eq!(anew.obsolete.len(), 4);
+}
+
+#[test]
+fn a_map_forgets_chunks_below_the_start_of_the_targets_log() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..100);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    map.forget_below(9 * 32 - 1);
+    assert_eq!(map.translate(0), exact(0));
+    map.forget_below(9 * 40);
+    assert_eq!(map.translate(10 * 32 - 2), None);
+    assert_eq!(map.translate(10 * 32), exact(9 * 32));
+    assert_eq!(store(&mut map, &mut stored), 1);
+    assert_eq!(stored.len(), 3);
+    map.forget_below(9 * 100);
+    assert_eq!(map.translate(10 * 99), None);
+    assert_eq!(map.translate(10 * 100), within(900, 1));
+}
+
+#[test]
+fn a_map_can_begin_anew_and_be_stored_anew() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..100);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    map.store_anew();
+    assert_eq!(map.changes().len(), usize::from(CHUNKS_MAX));
+    let topics = TopicIds {
+        source: Uuid([3; 16]),
+        ..TOPICS
+    };
+    map.restart(topics, point(0, 900));
+    map.acknowledged(0, 10, 900, 10);
+    store(&mut map, &mut stored);
+    assert_eq!(stored.len(), 1);
+    assert_eq!(map.translate(5), exact(905));
+    let loaded = ExactMap::load(topics, stored.into_values(), point(10, 910));
+    assert_eq!(loaded, map);
+}
+
+/// What really happened: records in the order of their copying, and both ends.
+#[derive(Clone, Debug, Default)]
+struct Truth {
+    /// Source and target offset of every record that counts.
+    pairs: Vec<(i64, i64)>,
+    /// Where copying goes on.
+    position: i64,
+    /// The end of the target's log.
+    target_end: i64,
+}
+
+impl Truth {
+    /// How many records are before a source offset.
+    fn count_before(&self, source_offset: i64) -> usize {
+        self.pairs
+            .partition_point(|(source, _)| *source < source_offset)
+    }
+
+    /// Where the first record at or after a source offset is, or will be at the earliest.
+    fn image(&self, source_offset: i64) -> i64 {
+        let behind = self.pairs.get(self.count_before(source_offset));
+        behind.map_or(self.target_end, |(_, target)| *target)
+    }
+
+    /// How many records from before a source offset follow a target offset.
+    fn reread(&self, source_offset: i64, target_offset: i64) -> i64 {
+        let below = self
+            .pairs
+            .partition_point(|(_, target)| *target < target_offset);
+        let reread = self.count_before(source_offset).saturating_sub(below);
+        i64::try_from(reread).unwrap()
+    }
+
+    /// Copies a batch whose records are where `is_present` says, behind foreign records.
+    fn copy(&mut self, is_present: &[bool], foreign: i64) -> Option<(i64, i64, i64, i32)> {
+        self.target_end += foreign;
+        let (first, base) = (self.position, self.target_end);
+        for is_present in is_present {
+            if *is_present {
+                self.pairs.push((self.position, self.target_end));
+                self.target_end += 1;
+            }
+            self.position += 1;
+        }
+        let count = i32::try_from(self.target_end - base).unwrap();
+        (count > 0).then_some((first, self.position, base, count))
+    }
+
+    fn lose_from(&mut self, target: i64) {
+        self.pairs.retain(|(_, copied)| *copied < target);
+        self.target_end = self.target_end.min(target);
+        let last = self.pairs.last().map_or(0, |(source, _)| source + 1);
+        self.position = self.position.min(last);
+    }
+
+    fn go_back(&mut self, source: i64) {
+        self.pairs.retain(|(copied, _)| *copied < source);
+        self.position = self.position.min(source);
+    }
+}
+
+/// What may happen to a flow.
+#[derive(Clone, Debug)]
+enum Step {
+    Copy {
+        is_present: Vec<bool>,
+        foreign: i64,
+    },
+    /// So many batches without holes, each behind a hole of one offset.
+    CopyMany {
+        batches: u8,
+        len: u8,
+    },
+    Hole(i64),
+    /// The target loses so many offsets, and tells at once or only by what comes next.
+    Lose {
+        len: i64,
+        is_told: bool,
+    },
+    GoBack(i64),
+    ForgetBelow(i64),
+    Store,
+    /// Stores only so many of the changes.
+    StoreSome(u8),
+    /// A new process; one of the stored chunks may be lost to it.
+    Restart {
+        lost: Option<u8>,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (vec(any::<bool>(), 1..12), 0..3_i64)
+            .prop_map(|(is_present, foreign)| Step::Copy { is_present, foreign }),
+        8 => (1..20_usize, 0..2_i64)
+            .prop_map(|(len, foreign)| Step::Copy { is_present: vec![true; len], foreign }),
+        3 => (1..=255_u8, 1..4_u8).prop_map(|(batches, len)| Step::CopyMany { batches, len }),
+        2 => (1..10_i64).prop_map(Step::Hole),
+        1 => (1..60_i64, any::<bool>()).prop_map(|(len, is_told)| Step::Lose { len, is_told }),
+        1 => (1..60_i64).prop_map(Step::GoBack),
+        1 => (0..200_i64).prop_map(Step::ForgetBelow),
+        2 => Just(Step::Store),
+        1 => (0..4_u8).prop_map(Step::StoreSome),
+        1 => prop::option::of(0..CHUNKS_MAX).prop_map(|lost| Step::Restart { lost }),
+    ]
+}
+
+/// A flow, its map, and what of the map is stored.
+struct World {
+    truth: Truth,
+    map: ExactMap,
+    stored: Stored,
+}
+
+impl World {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Copy {
+                is_present,
+                foreign,
+            } => self.copy(&is_present, foreign),
+            Step::CopyMany { batches, len } => {
+                for _ in 0..batches {
+                    self.truth.position += 1;
+                    self.copy(&vec![true; usize::from(len)], 0);
+                }
+            }
+            Step::Hole(len) => {
+                self.truth.position += len;
+                self.map.passed(self.truth.position);
+            }
+            Step::Lose { len, is_told } => self.lose(len, is_told),
+            Step::GoBack(len) => {
+                let source = (self.truth.position - len).max(0);
+                self.truth.go_back(source);
+                // Told by the next batch, or else by a proof.
+                self.map.resume(self.end());
+                store(&mut self.map, &mut self.stored);
+            }
+            Step::ForgetBelow(target) => self.map.forget_below(target),
+            Step::Store => drop(store(&mut self.map, &mut self.stored)),
+            Step::StoreSome(count) => {
+                for (place, chunk) in self.map.changes().into_iter().take(count.into()) {
+                    match chunk {
+                        Some(chunk) => drop(self.stored.insert(place, chunk)),
+                        None => drop(self.stored.remove(&place)),
+                    }
+                }
+                self.map.store_anew();
+            }
+            Step::Restart { lost } => {
+                lost.map(|place| self.stored.remove(&place));
+                let stored = self.stored.values().cloned();
+                self.map = ExactMap::load(TOPICS, stored, self.end());
+            }
+        }
+    }
+
+    fn copy(&mut self, is_present: &[bool], foreign: i64) {
+        match self.truth.copy(is_present, foreign) {
+            Some((first, next, base, count)) => self.map.acknowledged(first, next, base, count),
+            None => self.map.passed(self.truth.position),
+        }
+    }
+
+    fn lose(&mut self, len: i64, is_told: bool) {
+        let target = (self.truth.target_end - len).max(0);
+        self.truth.lose_from(target);
+        if is_told {
+            self.map.forget_from(target);
+        }
+        self.map.resume(self.end());
+        // As the rule of the module says: before any anchor behind the cut.
+        store(&mut self.map, &mut self.stored);
+    }
+
+    fn end(&self) -> Point {
+        point(self.truth.position, self.truth.target_end)
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        let position = self.truth.position;
+        let mut before = None;
+        for source in (0..position + 5).step_by(1 + usize::try_from(position).unwrap() / 300) {
+            let Some(found) = self.map.translate(source) else {
+                prop_assert_eq!(before, None, "{} is unknown", source);
+                continue;
+            };
+            let image = self.truth.image(source);
+            prop_assert!(found.target_offset <= image, "{source}: {found:?}, {image}");
+            prop_assert!(before.is_none_or(|before| before <= found.target_offset));
+            before = Some(found.target_offset);
+            let reread = self.truth.reread(source, found.target_offset);
+            prop_assert!(reread <= found.reread_max, "{source}: {found:?}, {reread}");
+        }
+        for chunk in &self.map.chunks {
+            let runs = chunk.runs.iter().filter(|run| run.is_dense());
+            for run in runs {
+                let image = self.truth.image(run.source_first);
+                prop_assert_eq!(self.map.translate(run.source_first), exact(image));
+            }
+        }
+        prop_assert!(self.map.chunks.len() <= usize::from(CHUNKS_MAX));
+        Ok(())
+    }
+}
+
+proptest! {
+
+    #[test]
+    fn a_translation_is_never_beyond_the_true_place(steps in vec(steps(), 1..60)) {
+        let mut world = World {
+            truth: Truth::default(),
+            map: map_at(0, 0),
+            stored: Stored::new(),
+        };
+        for step in steps {
+            world.step(step);
+            world.check()?;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What must hold at every moment of a run (the invariants of the design by their numbers).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use kmirror::{
+    flow::{Action, Event, Flow, Outgoing, PartitionId, RequestId, Side, limits},
+    offsets::source_offsets::decode_all,
+};
+use kmirror_protocol::records::{BatchHeader, check_outgoing};
+
+use super::{
+    clusters::{ClusterSide, Content, Place},
+    network::InstanceId,
+    options::remote,
+    plan::{Kind, Micros, Plan, SECOND},
+    workload::Workload,
+};
+
+/// Requests of one process within one virtual second (I13): more is a loop.
+const REQUESTS_PER_SECOND_MAX: u32 = 4_000;
+
+/// How often the bytes held are counted: once in so many looks.
+const HELD_ONE_IN: u32 = 32;
+
+/// What a flow may hold beyond its budget: an answer always brings at least one batch per request.
+const HELD_BEYOND_BUDGET: usize = 16 << 10;
+
+/// A batch as the target would recognise it again: partition, producer, epoch, first sequence.
+type Key = (PartitionId, i64, i16, i32);
+
+/// What one process has sent.
+#[derive(Debug, Default)]
+struct Seen {
+    under_way: BTreeMap<RequestId, Vec<PartitionId>>,
+    sent: BTreeMap<Key, ([u8; 61], Bytes)>,
+    second: Micros,
+    requests: u32,
+}
+
+/// What has been seen of a run.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// Whether what the target has acknowledged stays there.
+    is_target_safe: bool,
+    pub(super) violations: Vec<String>,
+    /// Why the run did not come to its end.
+    pub(super) stuck: Option<String>,
+    /// The most requests of one process in a second.
+    pub(super) requests_max: u32,
+    /// The most record bytes held beyond the budget.
+    pub(super) held_beyond_max: usize,
+    memory_bytes: usize,
+    looks: u32,
+    seen: BTreeMap<InstanceId, Seen>,
+    /// Up to where stored positions have been compared with the target.
+    compared: BTreeMap<Place, i64>,
+    pub(super) target_losses: BTreeSet<Place>,
+}
+
+impl Checks {
+    pub(super) fn new(plan: &Plan, memory_bytes: usize) -> Self {
+        Self {
+            memory_bytes,
+            is_target_safe: !plan.has(Kind::Unclean)
+                && !plan.has(Kind::StateLoss)
+                && !plan.has(Kind::SourceLoss)
+                && !plan.has(Kind::Recreate)
+                && !plan.is_compacted,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn violation(&mut self, now: Micros, what: &str) {
+        if self.violations.len() < 20 {
+            self.violations
+                .push(format!("at {} ms: {what}", now / 1_000));
+        }
+    }
+
+    pub(super) fn stuck(&mut self, now: Micros, what: &str) {
+        self.stuck = Some(format!("at {} ms: {what}", now / 1_000));
+    }
+
+    pub(super) fn target_lost_records(&mut self, side: Side, place: &Place) {
+        if side == Side::Target {
+            self.target_losses.insert(place.clone());
+        }
+    }
+
+    /// Counts a request.
+    pub(super) fn request(&mut self, now: Micros, id: InstanceId) {
+        let seen = self.seen.entry(id).or_default();
+        if seen.second != now / SECOND {
+            seen.second = now / SECOND;
+            seen.requests = 0;
+        }
+        seen.requests += 1;
+        let requests = seen.requests;
+        self.requests_max = self.requests_max.max(requests);
+        if requests == REQUESTS_PER_SECOND_MAX {
+            self.violation(now, &format!("I13: process {id} asks without end"));
+        }
+    }
+
+    /// A flow that waits for a time in the past would never sleep; memory has its bound (I12).
+    pub(super) fn between_events(&mut self, now: Micros, instant: Instant, flow: &Flow) {
+        if flow.deadline().is_some_and(|at| at <= instant) {
+            self.violation(now, "I13: the flow wants to be woken in the past");
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(HELD_ONE_IN) {
+            let held = flow.status().queued_bytes;
+            let beyond = held.saturating_sub(self.memory_bytes);
+            self.held_beyond_max = self.held_beyond_max.max(beyond);
+            if beyond > HELD_BEYOND_BUDGET {
+                let budget = self.memory_bytes;
+                self.violation(now, &format!("I12: {held} bytes held of {budget}"));
+            }
+        }
+    }
+
+    pub(super) fn event(&mut self, id: InstanceId, event: &Event) {
+        if let Event::Produced { request, .. } = event {
+            let seen = self.seen.entry(id).or_default();
+            seen.under_way.remove(request);
+        }
+    }
+
+    pub(super) fn action(
+        &mut self,
+        (now, id): (Micros, InstanceId),
+        action: &Action,
+        view: View<'_>,
+    ) {
+        match action {
+            Action::Produce {
+                request, batches, ..
+            } => {
+                let ids: BTreeSet<PartitionId> = batches.iter().map(|(id, _)| *id).collect();
+                if ids.len() != batches.len() {
+                    self.violation(now, "B11: a partition twice in one Produce");
+                }
+                for (partition, batch) in batches {
+                    self.batch((now, id), *partition, batch);
+                }
+                let seen = self.seen.entry(id).or_default();
+                seen.under_way
+                    .insert(*request, batches.iter().map(|(id, _)| *id).collect());
+            }
+            Action::StorePositions { records, .. } => {
+                for ((topic, partition), next) in decode_all("A", records) {
+                    self.position(now, view, &(topic, partition), next);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// I6: few under way, and the same bytes again.
+    fn batch(&mut self, (now, id): (Micros, InstanceId), partition: PartitionId, batch: &Outgoing) {
+        let header = BatchHeader::parse(&batch.header).unwrap();
+        if let Err(violation) = check_outgoing(&header, batch.payload.len()) {
+            self.violation(now, &format!("a batch that no broker takes: {violation}"));
+        }
+        let seen = self.seen.entry(id).or_default();
+        let under_way = seen.under_way.values().flatten();
+        let in_flight = under_way.filter(|other| **other == partition).count() + 1;
+        let key = (
+            partition,
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+        );
+        let bytes = (batch.header, batch.payload.clone());
+        let first = seen.sent.entry(key).or_insert_with(|| bytes.clone());
+        let is_same = *first == bytes;
+        if !is_same {
+            self.violation(now, &format!("I6: another batch under {key:?}"));
+        }
+        if in_flight > limits::IN_FLIGHT_PER_PARTITION_MAX {
+            self.violation(
+                now,
+                &format!("I6: {in_flight} batches of a partition under way"),
+            );
+        }
+    }
+
+    /// I2: everything below a stored position is on the target.
+    fn position(&mut self, now: Micros, view: View<'_>, place: &Place, next: i64) {
+        let from = self.compared.get(place).copied().unwrap_or(0);
+        if !self.is_target_safe || next <= from {
+            return;
+        }
+        self.compared.insert(place.clone(), next);
+        let remote = view.target.read(&remote(&place.0), place.1).into_iter();
+        let copied: BTreeSet<Rc<Content>> = remote.map(|record| record.content).collect();
+        for record in view.source.read(&place.0, place.1) {
+            let is_below = (from..next).contains(&record.offset);
+            if is_below && !copied.contains(&record.content) {
+                let ledger = view.workload.ledgers.get(place);
+                let entry = ledger.and_then(|ledger| ledger.get(&record.content));
+                if !entry.is_some_and(|entry| entry.is_aborted) {
+                    let (topic, partition) = place;
+                    let what = format!(
+                        "I2: position {next} of {topic}-{partition} stored, {} not copied",
+                        record.offset
+                    );
+                    self.violation(now, &what);
+                }
+            }
+        }
+    }
+}
+
+/// Both clusters, and what was written.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) source: &'a ClusterSide,
+    pub(super) target: &'a ClusterSide,
+    pub(super) workload: &'a Workload,
+}

@@ -1,0 +1,217 @@
+//! What became of every record, read from the logs of both clusters when a run has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kmirror::flow::{Notice, PartitionNotice};
+
+use super::{
+    clusters::{Content, LogRecord, Place},
+    options::{Expected, remote},
+    world::World,
+};
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// Records that can be read on the source, or were deleted there unnoticed, and are not on the
+    /// target.
+    pub(super) lost: u64,
+    /// Records that are on the target more often than they were written.
+    pub(super) duplicates: u64,
+    /// Records that came to the target after a later one.
+    pub(super) reordered: u64,
+    /// Records that were written to the source.
+    pub(super) written: u64,
+    pub(super) requests: u64,
+    pub(super) requests_per_second_max: u32,
+    pub(super) held_beyond_max: usize,
+    /// Virtual time, in microseconds.
+    pub(super) time: u64,
+    /// Of everything that happened.
+    pub(super) fingerprint: u64,
+    /// What should not be, in words.
+    pub(super) failures: Vec<String>,
+}
+
+impl Outcome {
+    /// Looks at a world whose run has ended.
+    pub(super) fn of(world: &World) -> Self {
+        let mut outcome = Self {
+            requests: world.requests,
+            requests_per_second_max: world.checks.requests_max,
+            held_beyond_max: world.checks.held_beyond_max,
+            time: world.now,
+            fingerprint: world.fingerprint(),
+            failures: world.checks.violations.clone(),
+            ..Self::default()
+        };
+        outcome.failures.extend(world.checks.stuck.clone());
+        let gaps = gaps(world);
+        for place in world.source_places() {
+            let target = world.target.read(&remote(&place.0), place.1);
+            outcome.compare(world, &place, &target, &gaps);
+            if world.checks.target_losses.is_empty() {
+                outcome.check_sequences(world, &place, &target);
+            }
+        }
+        let expected = Expected::of(world.knobs.delivery, &world.plan);
+        if expected.no_loss && outcome.lost > 0 {
+            outcome
+                .failures
+                .push(format!("{} records lost", outcome.lost));
+        }
+        if expected.no_duplicates && outcome.duplicates + outcome.reordered > 0 {
+            let (duplicates, reordered) = (outcome.duplicates, outcome.reordered);
+            outcome
+                .failures
+                .push(format!("{duplicates} duplicates, {reordered} out of order"));
+        }
+        outcome
+    }
+
+    fn compare(&mut self, world: &World, place: &Place, target: &[LogRecord], gaps: &Gaps) {
+        // What was not reached is not lost.
+        let is_reached = world.checks.stuck.is_none() && !world.is_halted(place);
+        let live = world.source.contents(&place.0, place.1);
+        let mut copied: BTreeMap<&Content, u64> = BTreeMap::new();
+        for record in target {
+            *copied.entry(&*record.content).or_default() += 1;
+        }
+        let Some(ledger) = world.workload.ledgers.get(place) else {
+            return;
+        };
+        let is_recreated = world.recreated.contains(place);
+        for (content, entry) in ledger {
+            let copies = copied.get(content).copied().unwrap_or(0);
+            let written = u64::from(entry.written);
+            self.written += written;
+            if entry.is_aborted {
+                if copies > 0 {
+                    self.fail(place, content, "was aborted and is on the target");
+                }
+                continue;
+            }
+            self.duplicates += copies.saturating_sub(written);
+            let wanted = match live.get(content) {
+                Some(count) => u64::from(*count),
+                None if copies > 0 || entry.is_lost_by_source || world.plan.is_compacted => 0,
+                None => {
+                    let is_known = |at: &i64| gaps.contains(place, *at);
+                    u64::from(
+                        !(!entry.deleted_at.is_empty() && entry.deleted_at.iter().all(is_known)),
+                    )
+                }
+            };
+            if copies < wanted && !is_recreated && is_reached {
+                self.lost += wanted - copies;
+                if Expected::of(world.knobs.delivery, &world.plan).no_loss {
+                    self.fail(place, content, "is lost");
+                }
+            }
+        }
+        for content in copied.keys() {
+            if !ledger.contains_key(*content) && !world.foreign.contains(*content) {
+                self.fail(
+                    place,
+                    content,
+                    "is on the target and was never on the source",
+                );
+            }
+        }
+        self.count_reordered(ledger, target);
+    }
+
+    fn count_reordered(&mut self, ledger: &super::workload::Ledger, target: &[LogRecord]) {
+        let mut seen = BTreeSet::new();
+        let mut newest = 0;
+        for record in target {
+            if let Some(entry) = ledger.get(&record.content)
+                && seen.insert(&record.content)
+            {
+                self.reordered += u64::from(entry.number < newest);
+                newest = newest.max(entry.number);
+            }
+        }
+    }
+
+    /// I3: the records of a producer and epoch follow each other without gap.
+    fn check_sequences(&mut self, world: &World, place: &Place, target: &[LogRecord]) {
+        if world.plan.has(super::plan::Kind::Forget) {
+            return;
+        }
+        let mut last: BTreeMap<(i64, i16), i32> = BTreeMap::new();
+        for record in target {
+            let producer = record.producer;
+            if producer.producer_id < 0 {
+                continue;
+            }
+            let lineage = (producer.producer_id, producer.producer_epoch);
+            let expected = last
+                .get(&lineage)
+                .map(|last| kmirror_protocol::records::sequence_after(*last, 1));
+            if expected.is_some_and(|expected| expected != producer.base_sequence) {
+                self.failures.push(format!(
+                    "I3: {place:?} offset {}: {producer:?} where {expected:?} was due",
+                    record.offset
+                ));
+            }
+            last.insert(lineage, producer.base_sequence);
+        }
+    }
+
+    fn fail(&mut self, place: &Place, content: &Content, what: &str) {
+        if self.failures.len() < 20 {
+            let (topic, partition) = place;
+            self.failures
+                .push(format!("{topic}-{partition}: {} {what}", words(content)));
+        }
+    }
+}
+
+fn words(content: &Content) -> String {
+    let text = |bytes: &Option<Vec<u8>>| {
+        let bytes = bytes.as_deref().unwrap_or(b"null");
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    format!(
+        "record {:?} = {:?}",
+        text(&content.key),
+        text(&content.value)
+    )
+}
+
+/// What the operator was told that is missing.
+struct Gaps(BTreeMap<Place, Vec<(i64, i64)>>);
+
+impl Gaps {
+    fn contains(&self, place: &Place, offset: i64) -> bool {
+        let ranges = self.0.get(place).into_iter().flatten();
+        ranges
+            .into_iter()
+            .any(|(from, to)| (*from..*to).contains(&offset))
+    }
+}
+
+fn gaps(world: &World) -> Gaps {
+    let mut gaps: BTreeMap<Place, Vec<(i64, i64)>> = BTreeMap::new();
+    let notices = world.instances.iter().flat_map(|it| &it.notices);
+    for (_, notice) in notices {
+        if let Notice::Partition {
+            source,
+            notice:
+                PartitionNotice::Gap {
+                    from_offset,
+                    to_offset,
+                    ..
+                },
+            ..
+        } = notice
+        {
+            let place = (source.topic.to_string(), source.partition);
+            gaps.entry(place)
+                .or_default()
+                .push((*from_offset, *to_offset));
+        }
+    }
+    Gaps(gaps)
+}
