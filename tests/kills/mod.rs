@@ -27,7 +27,7 @@ use std::time::Duration;
 use verdict::Expectation;
 
 /// What a run holds the replicator to, unless `KMIRROR_DELIVERY` says otherwise.
-const EXPECTATION: Expectation = Expectation::AtLeastOnce;
+const EXPECTATION: Expectation = Expectation::ExactlyOnce;
 
 /// How often an ordinary run kills the replicator.
 const KILLS: u32 = 8;
@@ -35,8 +35,8 @@ const KILLS: u32 = 8;
 /// The seed of an ordinary run.
 const SEED: u64 = 1;
 
-/// How long the target waits for an instance that says nothing (`kmirror.lease.ms`).
-const LEASE: Duration = Duration::from_secs(1);
+/// After a longer pause a replicator proves its positions anew (R13). There is no setting for it yet.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// After which a request counts as lost (`kmirror.request.timeout.ms`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -4,18 +4,11 @@ use std::{fs, path::PathBuf, process::ExitStatus, thread};
 
 use rustix::process::Signal;
 
-use super::{LEASE, REQUEST_TIMEOUT, verdict::Expectation};
+use super::REQUEST_TIMEOUT;
 use crate::support::{java::Installation, kmirror::Kmirror};
 
 /// A file as MM2 users have it, for one topic.
 pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16) -> String {
-    let lease = match Expectation::chosen() {
-        Expectation::ExactlyOnce if std::env::var_os("KLEASE").is_some() => {
-            format!("kmirror.lease.ms = {}", LEASE.as_millis())
-        }
-        Expectation::ExactlyOnce => String::new(),
-        Expectation::AtLeastOnce => String::new(),
-    };
     format!(
         "clusters = A, B\n\
          A.bootstrap.servers = {source}\n\
@@ -26,8 +19,7 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          offset.storage.replication.factor = 3\n\
          kmirror.positions.interval.ms = 100\n\
          kmirror.discovery.interval.ms = 500\n\
-         kmirror.request.timeout.ms = {}\n\
-         {lease}\n",
+         kmirror.request.timeout.ms = {}\n",
         REQUEST_TIMEOUT.as_millis(),
     )
 }
@@ -100,8 +92,8 @@ impl Replicators {
         );
     }
 
-    /// Stops all in order.
-    pub(super) fn stop(mut self) {
+    /// Stops all in order (SIGTERM).
+    pub(super) fn stop_all(&mut self) {
         for (number, kmirror) in std::mem::take(&mut self.running) {
             let (status, log) = kmirror.stop();
             self.keep(number, &log);
@@ -122,7 +114,7 @@ impl Drop for Replicators {
                 self.logs.display()
             );
         } else {
-            //DEBUG let _ = fs::remove_dir_all(&self.logs);
+            let _ = fs::remove_dir_all(&self.logs);
         }
     }
 }

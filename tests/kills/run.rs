@@ -105,6 +105,10 @@ impl Run {
         }
         self.replicators.look_for_ended();
         let killed = self.replicators.kill(step.kills_older);
+        if !step.kills_older {
+            // An older one that was taken over copies nothing until it is started again.
+            self.replicators.stop_all();
+        }
         if self.replicators.count() == 0 {
             self.replicators.start();
         }
@@ -274,7 +278,7 @@ impl Run {
                 has_same_last(source, copy).then_some(())
             });
         }
-        self.replicators.stop();
+        self.replicators.stop_all();
         assert_copied(source, copy, self.expectation)
     }
 }

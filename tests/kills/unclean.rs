@@ -83,7 +83,7 @@ fn lose_a_tail(
         replicators.look_for_ended();
         (target.observer.ends(copy)? == goal).then_some(())
     });
-    replicators.stop();
+    replicators.stop_all();
     let (source, copy) = (
         Topic {
             kafka: source,
