@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DefaultsFrom, FetchLimits, FlowConfig, Isolation, OffsetsTopic, StartAt,
+    Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig, Isolation, OffsetsTopic,
+    OnGap, OnRecreated, StartAt,
     error::{Place, Report},
     layers::{Layer, list_items},
     properties::Entry,
@@ -100,6 +101,17 @@ impl<'a> Layers<'a> {
             fetch,
             discovery_interval: discovers.then_some(discovery),
             positions_interval: self.positions_interval(report),
+            delivery: self.delivery(report),
+            on_gap: self.on_gap(report),
+            on_recreated: self.on_recreated(report),
+            adopt: self.adopt(report),
+            state_replication_factor: self.state_replication_factor(report),
+            quiesce: millis(self.flow_value("kmirror.quiesce.ms", report)),
+            lease: millis(self.flow_value("kmirror.lease.ms", report)),
+            anchors: AnchorSpacing {
+                interval: millis(self.flow_value("kmirror.anchor.interval.ms", report)),
+                bytes: number(self.flow_value("kmirror.anchor.bytes", report)),
+            },
         })
     }
 
@@ -264,6 +276,47 @@ impl<'a> Layers<'a> {
                 .value("offset.flush.interval.ms", Scope::Worker, report),
         };
         millis(value.unwrap_or_else(|| settings::default_of(own, Scope::Flow)))
+    }
+
+    /// MM2's `exactly.once.source.support` does not count: each of its values asks for no more than
+    /// the default gives.
+    fn delivery(&self, report: &mut Report<'_>) -> Delivery {
+        match self.flow_value("kmirror.delivery", report) {
+            "transactional" => Delivery::Transactional,
+            "at-least-once" => Delivery::AtLeastOnce,
+            _ => Delivery::ExactlyOnce,
+        }
+    }
+
+    fn on_gap(&self, report: &mut Report<'_>) -> OnGap {
+        match self.flow_value("kmirror.on-gap", report) {
+            "halt" => OnGap::Halt,
+            _ => OnGap::Continue,
+        }
+    }
+
+    fn on_recreated(&self, report: &mut Report<'_>) -> OnRecreated {
+        match self.flow_value("kmirror.on-recreated", report) {
+            "append" => OnRecreated::Append,
+            _ => OnRecreated::Halt,
+        }
+    }
+
+    fn adopt(&self, report: &mut Report<'_>) -> Adopt {
+        match self.flow_value("kmirror.adopt", report) {
+            "prove" => Adopt::Prove,
+            "earliest" => Adopt::Earliest,
+            "latest" => Adopt::Latest,
+            _ => Adopt::Ask,
+        }
+    }
+
+    fn state_replication_factor(&self, report: &mut Report<'_>) -> Option<i16> {
+        let own = "kmirror.state.topic.replication.factor";
+        match self.connector.value(own, Scope::Flow, report) {
+            Some(factor) => unless_negative(number(factor)),
+            None => self.offsets_topic(report).replication_factor,
+        }
     }
 
     /// `A->B.consumer.x` yields to `A.consumer.x`, which reads like the more general one.

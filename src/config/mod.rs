@@ -93,6 +93,73 @@ pub struct FlowConfig {
     pub discovery_interval: Option<Duration>,
     /// How often positions are stored.
     pub positions_interval: Duration,
+    /// How often a record may be on the target.
+    pub delivery: Delivery,
+    /// What a partition does when source records are gone before they were copied.
+    pub on_gap: OnGap,
+    /// What a partition does when its source topic was created again.
+    pub on_recreated: OnRecreated,
+    /// What becomes of a remote partition with records that no stored state explains.
+    pub adopt: Adopt,
+    /// Replication factor of the state topic; `None` leaves it to the target's brokers.
+    pub state_replication_factor: Option<i16>,
+    /// How long a flow whose source topic is compacted waits before it writes under a new lineage.
+    pub quiesce: Duration,
+    /// A process that was paused for longer proves its positions again before it writes.
+    pub lease: Duration,
+    /// How often anchors are stored.
+    pub anchors: AnchorSpacing,
+}
+
+/// `kmirror.delivery`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, for every reader: the target's sequence check and proofs against its log.
+    ExactlyOnce,
+    /// Once, for readers of committed records only: in transactions.
+    Transactional,
+    /// Once or, after a failure, more often.
+    AtLeastOnce,
+}
+
+/// `kmirror.on-gap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// The gap is recorded and reported, and copying goes on behind it.
+    Continue,
+    /// The partition halts.
+    Halt,
+}
+
+/// `kmirror.on-recreated`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRecreated {
+    /// The partition halts.
+    Halt,
+    /// The new topic is copied from its start, behind the records of the old one.
+    Append,
+}
+
+/// `kmirror.adopt`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// The partition halts; the operator chooses.
+    Ask,
+    /// The position is found by comparing the records on both sides.
+    Prove,
+    /// Copying starts at the source's first record.
+    Earliest,
+    /// Copying starts behind the source's last record.
+    Latest,
+}
+
+/// How often anchors are stored: whatever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnchorSpacing {
+    /// Time between two anchors of a partition that is copied.
+    pub interval: Duration,
+    /// Record bytes between two, at least 1.
+    pub bytes: u64,
 }
 
 /// `use.defaults.from`.

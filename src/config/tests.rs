@@ -136,6 +136,20 @@ fn absent_settings_have_the_defaults_of_the_table() {
             connections_per_broker: 2,
         }
     );
+    assert_eq!(flow.delivery, Delivery::ExactlyOnce);
+    assert_eq!(flow.on_gap, OnGap::Continue);
+    assert_eq!(flow.on_recreated, OnRecreated::Halt);
+    assert_eq!(flow.adopt, Adopt::Ask);
+    assert_eq!(flow.state_replication_factor, Some(3));
+    assert_eq!(flow.quiesce, Duration::from_secs(5));
+    assert_eq!(flow.lease, Duration::from_secs(10));
+    assert_eq!(
+        flow.anchors,
+        AnchorSpacing {
+            interval: Duration::from_secs(5),
+            bytes: 8 * 1024 * 1024,
+        }
+    );
     let excluded = ["min.insync.replicas", "message.timestamp.type"];
     for name in excluded {
         assert_eq!(flow.property_filter.is_copied(name), Ok(false), "{name}");
@@ -216,6 +230,110 @@ fn our_settings_win_over_the_ones_they_replace() {
         flow("use.defaults.from = source").use_defaults_from,
         DefaultsFrom::Source
     );
+}
+
+#[test]
+fn delivery_and_what_becomes_of_doubt_are_set_per_flow_or_for_all() {
+    let delivery = |value| flow(&format!("kmirror.delivery = {value}")).delivery;
+    assert_eq!(delivery("exactly-once"), Delivery::ExactlyOnce);
+    assert_eq!(delivery("transactional"), Delivery::Transactional);
+    assert_eq!(delivery("at-least-once"), Delivery::AtLeastOnce);
+    let adopt = |value| flow(&format!("a->b.kmirror.adopt = {value}")).adopt;
+    assert_eq!(adopt("ask"), Adopt::Ask);
+    assert_eq!(adopt("prove"), Adopt::Prove);
+    assert_eq!(adopt("earliest"), Adopt::Earliest);
+    assert_eq!(adopt("latest"), Adopt::Latest);
+    let on_gap = |text| flow(text).on_gap;
+    assert_eq!(on_gap("kmirror.on-gap = halt"), OnGap::Halt);
+    let both = "kmirror.on-gap = halt\na->b.kmirror.on-gap = continue";
+    assert_eq!(on_gap(both), OnGap::Continue);
+    let on_recreated = |text| flow(text).on_recreated;
+    assert_eq!(
+        on_recreated("kmirror.on-recreated = append"),
+        OnRecreated::Append
+    );
+    let other = "b->a.kmirror.on-recreated = append";
+    assert_eq!(on_recreated(other), OnRecreated::Halt);
+
+    let times = flow(
+        "kmirror.quiesce.ms = 0\nkmirror.lease.ms = 2000\na->b.kmirror.lease.ms = 3000\n\
+         kmirror.anchor.interval.ms = 70\nkmirror.anchor.bytes = 1000",
+    );
+    assert_eq!(times.quiesce, Duration::ZERO);
+    assert_eq!(times.lease, Duration::from_secs(3));
+    assert_eq!(times.anchors.interval, Duration::from_millis(70));
+    assert_eq!(times.anchors.bytes, 1000);
+}
+
+#[test]
+fn the_state_topic_is_replicated_like_the_offsets_topic_unless_it_has_its_own_factor() {
+    let factor = |text| flow(text).state_replication_factor;
+    assert_eq!(factor("offset.storage.replication.factor = 1"), Some(1));
+    assert_eq!(factor("b.offset.storage.replication.factor = -1"), None);
+    assert_eq!(
+        factor("kmirror.state.topic.replication.factor = 2"),
+        Some(2)
+    );
+    let both = "offset.storage.replication.factor = 1\n\
+                kmirror.state.topic.replication.factor = 2\n\
+                a->b.kmirror.state.topic.replication.factor = -1";
+    assert_eq!(factor(both), None);
+}
+
+#[test]
+fn choices_that_are_none_are_refused() {
+    let cases = [
+        (
+            "kmirror.delivery = exactly_once",
+            "\"exactly_once\" must be exactly-once or transactional or at-least-once",
+        ),
+        (
+            "a->b.kmirror.on-gap = skip",
+            "\"skip\" must be continue or halt",
+        ),
+        (
+            "kmirror.on-recreated = Append",
+            "\"Append\" must be halt or append",
+        ),
+        (
+            "kmirror.adopt = yes",
+            "\"yes\" must be ask or prove or earliest or latest",
+        ),
+        (
+            "kmirror.lease.ms = 1",
+            "\"1\" must be a number of milliseconds, at least 1000",
+        ),
+        (
+            "b.exactly.once.source.support = maybe",
+            "\"maybe\" must be disabled or preparing or enabled",
+        ),
+        (
+            "kmirror.on.gap = halt",
+            "is not a setting; did you mean kmirror.on-gap?",
+        ),
+    ];
+    for (text, expected) in cases {
+        let key = text.split(" =").next().unwrap();
+        let expected = format!("mm2.properties:5: {key}: {expected}");
+        assert_eq!(errors(with(text)), [expected]);
+    }
+}
+
+#[test]
+fn mirror_makers_exactly_once_changes_nothing_and_says_so() {
+    for value in ["disabled", "preparing", "enabled", "ENABLED"] {
+        let text = format!("b.exactly.once.source.support = {value}");
+        assert_eq!(flow(&text).delivery, Delivery::ExactlyOnce);
+        assert_eq!(
+            notices(&text),
+            [
+                "mm2.properties:5: b.exactly.once.source.support: has no effect: delivery is \
+                 exactly-once, unless kmirror.delivery says otherwise"
+            ]
+        );
+        let both = format!("{text}\nkmirror.delivery = at-least-once");
+        assert_eq!(flow(&both).delivery, Delivery::AtLeastOnce);
+    }
 }
 
 #[test]
@@ -534,8 +652,7 @@ fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
 #[test]
 fn what_is_switched_off_needs_no_notice() {
     let text = "sync.topic.configs.enabled = false\nemit.heartbeats.enabled = false\n\
-                sync.topic.acls.enabled = FALSE\nb.exactly.once.source.support = disabled\n\
-                security.protocol = plaintext";
+                sync.topic.acls.enabled = FALSE\nsecurity.protocol = plaintext";
     assert_eq!(notices(text), Vec::<String>::new());
 }
 

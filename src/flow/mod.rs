@@ -334,7 +334,7 @@ impl Flow {
             timer,
             self.discovery.deadline(),
             self.positions.deadline(),
-            self.state.deadline(),
+            self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),
             self.drain.as_ref().map(|drain| drain.until),

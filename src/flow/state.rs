@@ -252,13 +252,22 @@ impl State {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When something that failed is tried again; a flow that ends reads no more.
+    pub(super) fn deadline(&self, is_ending: bool) -> Option<Instant> {
+        self.partition_count?;
+        let reads = !self.is_reading && !is_ending;
+        let writes = self.may_write();
+        let inspects = self.inspection == Inspection::Wanted;
         let waits = [
-            self.read_failures.until(),
-            self.write_failures.until(),
-            self.inspect_again.until(),
+            self.read_failures.until().filter(|_| reads),
+            self.write_failures.until().filter(|_| writes),
+            self.inspect_again.until().filter(|_| inspects),
         ];
         waits.into_iter().flatten().min()
+    }
+
+    fn may_write(&self) -> bool {
+        self.is_loaded && self.writing.is_empty() && !self.pending.is_empty()
     }
 }
 
@@ -289,8 +298,7 @@ impl Flow {
                 wait,
             });
         }
-        let may_write = state.is_loaded && state.writing.is_empty() && !state.pending.is_empty();
-        if may_write && !state.write_failures.is_waiting(now) {
+        if state.may_write() && !state.write_failures.is_waiting(now) {
             state.writing = std::mem::take(&mut state.pending).into_values().collect();
             state.next_write += 1;
             actions.push(Action::WriteState {

@@ -14,6 +14,7 @@ use crate::{
     cluster::{Cluster, RequestError, To, Topics},
     config::{Config, FlowConfig},
     flow::ClusterView,
+    offsets::state,
     policy::{Decision, SkipReason},
 };
 
@@ -50,7 +51,7 @@ pub struct ClusterFacts {
     pub broker_count: usize,
     /// Per topic the operations that are allowed, as bits; a topic without an entry was not asked.
     pub operations: BTreeMap<Arc<str>, i32>,
-    /// `cleanup.policy` of topics that hold positions.
+    /// `cleanup.policy` of topics that hold positions or state.
     pub cleanup_policies: BTreeMap<String, String>,
     /// APIs that are needed or useful and that the brokers lack.
     pub missing_apis: Vec<&'static str>,
@@ -79,18 +80,26 @@ pub async fn gather(config: &Config) -> Facts {
     let mut facts = BTreeMap::new();
     for cluster in &config.clusters {
         let connected = connect(cluster, &config.limits);
-        let offsets_topics = config
+        let stores = config
             .flows
             .iter()
             .filter(|flow| flow.target == cluster.alias)
-            .map(|flow| flow.offsets_topic.name.as_str());
-        let result = ask(&connected, offsets_topics.collect()).await;
+            .flat_map(stores);
+        let result = ask(&connected, stores.collect()).await;
         facts.insert(cluster.alias.clone(), result);
     }
     facts
 }
 
-async fn ask(cluster: &Cluster, offsets_topics: Vec<&str>) -> Result<ClusterFacts, RequestError> {
+/// The topics on the target in which a flow stores what it must not lose.
+fn stores(flow: &FlowConfig) -> [String; 2] {
+    [
+        flow.offsets_topic.name.clone(),
+        state::topic_name(&flow.source),
+    ]
+}
+
+async fn ask(cluster: &Cluster, stores: Vec<String>) -> Result<ClusterFacts, RequestError> {
     let metadata = cluster.refresh_metadata(Topics::All).await?;
     let view = topics::cluster_view(&metadata);
     let missing = [
@@ -106,19 +115,19 @@ async fn ask(cluster: &Cluster, offsets_topics: Vec<&str>) -> Result<ClusterFact
         ),
     ];
     let mut cleanup_policies = BTreeMap::new();
-    for topic in offsets_topics {
-        if !view.topics.contains_key(topic) {
+    for topic in stores {
+        if !view.topics.contains_key(topic.as_str()) {
             continue;
         }
         // What may not be described cannot be judged; `run` will say what comes of it.
-        let configs = admin::topic_configs(cluster, vec![Arc::from(topic)]).await;
+        let configs = admin::topic_configs(cluster, vec![Arc::from(topic.as_str())]).await;
         let entries = configs
             .unwrap_or_default()
             .into_iter()
             .flat_map(|config| config.entries);
         for entry in entries.filter(|entry| entry.name == "cleanup.policy") {
             let value = entry.value.unwrap_or_default();
-            cleanup_policies.insert(topic.to_owned(), value);
+            cleanup_policies.insert(topic.clone(), value);
         }
     }
     Ok(ClusterFacts {
@@ -231,12 +240,11 @@ fn examine_pair(
     select_topics(flow, source, target, outlook);
     examine_replication(flow, target, outlook);
     examine_rights(flow, source, target, outlook);
-    let name = &flow.offsets_topic.name;
-    if let Some(policy) = target
-        .cleanup_policies
-        .get(name)
-        .filter(|policy| *policy != "compact")
-    {
+    for name in stores(flow) {
+        let policy = target.cleanup_policies.get(&name);
+        let Some(policy) = policy.filter(|policy| *policy != "compact") else {
+            continue;
+        };
         outlook.findings.push(error_finding(
             format!(
                 "topic {name} on {} has cleanup.policy={policy}: positions would be lost",
@@ -280,7 +288,15 @@ fn select_topics(
 fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut Outlook) {
     let brokers = target.broker_count;
     let offsets_topic = &flow.offsets_topic;
-    let is_missing = !target.view.topics.contains_key(offsets_topic.name.as_str());
+    let is_missing = |topic: &str| !target.view.topics.contains_key(topic);
+    let offsets_factor = offsets_topic
+        .replication_factor
+        .filter(|_| is_missing(&offsets_topic.name));
+    // A factor that the state topic has from the offsets topic is named once.
+    let state_factor = flow.state_replication_factor.filter(|_| {
+        is_missing(&state::topic_name(&flow.source))
+            && flow.state_replication_factor != offsets_factor
+    });
     let asked = [
         (
             "replication.factor",
@@ -289,8 +305,13 @@ fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut O
         ),
         (
             "offset.storage.replication.factor",
-            offsets_topic.replication_factor.filter(|_| is_missing),
+            offsets_factor,
             format!("{}.offset.storage.replication.factor", flow.target),
+        ),
+        (
+            "kmirror.state.topic.replication.factor",
+            state_factor,
+            String::from("kmirror.state.topic.replication.factor"),
         ),
     ];
     for (name, factor, key) in asked {

@@ -19,6 +19,10 @@ use crate::{
     flow::{Failure, Side, StateRead, limits},
 };
 
+/// Answers without records after which a broker is not believed to have any; one that throttles
+/// gives a few (KIP-219).
+const EMPTY_ANSWERS_MAX: u32 = 100;
+
 /// Reads all records of `topic`, partition by partition in offset order. What an open transaction
 /// hides is left out.
 ///
@@ -101,10 +105,21 @@ async fn drain(
     reading: &mut Reading,
     read: &mut Vec<OwnedRecord>,
 ) -> Result<(), Failure> {
+    let mut empty_answers = 0;
     while !reading.is_done() {
         let question = reading.request(limits::FETCH_WAIT);
         let answer = ask(cluster, To::Node(node), question).await?;
-        reading.take(&decoded(&answer)?, read)?;
+        if reading.take(&decoded(&answer)?, read)? {
+            empty_answers = 0;
+            continue;
+        }
+        empty_answers += 1;
+        if empty_answers > EMPTY_ANSWERS_MAX {
+            return Err(Failure::NoAnswer(format!(
+                "broker {node} returns no records although it has some"
+            )));
+        }
+        tokio::time::sleep(limits::BACKOFF_FIRST).await;
     }
     Ok(())
 }
@@ -126,8 +141,12 @@ async fn follow(
             break;
         }
         let question = reading.request(left.min(limits::FETCH_WAIT));
+        let pause = tokio::time::sleep(limits::BACKOFF_FIRST.min(left));
         let answer = ask_on(&cluster, node, Lane::Watch, question).await?;
-        reading.take(&decoded(&answer)?, &mut read)?;
+        if !reading.take(&decoded(&answer)?, &mut read)? {
+            // Over, already, unless the broker did not wait.
+            pause.await;
+        }
     }
     Ok((reading, read))
 }

@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::{
-    convert::{ask, decoded, lost},
+    convert::{ask_on, decoded, lost},
     exchange::writing::{self, Round},
     now_ms,
 };
 use crate::{
-    cluster::{Cluster, To, Topics},
+    cluster::{Cluster, Lane, Topics},
     flow::Failure,
     offsets::source_offsets::StoredRecord,
 };
+
+/// A broker serves one request of a connection at a time, and this one until all replicas have the
+/// records: neither the records that are copied nor questions shall wait behind it.
+const LANE: Lane = Lane::Produce(1);
 
 /// Appends records in their order, and waits until all replicas in sync have them. Returns the
 /// offset of the last one by partition.
@@ -57,7 +61,7 @@ async fn append_round(
         let (cluster, topic) = (cluster.clone(), Arc::clone(topic));
         requests.spawn(async move {
             let question = writing::produce(&topic, timeout, &round);
-            let answer = ask(&cluster, To::Node(node), question).await?;
+            let answer = ask_on(&cluster, node, LANE, question).await?;
             writing::appended(&decoded(&answer)?, &round)
         });
     }

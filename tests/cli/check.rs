@@ -142,21 +142,27 @@ B.offset.storage.replication.factor to 1 or less
 ";
     let more = "replication.factor = 2\noffset.storage.replication.factor = 3";
     assert_eq!(report(more).await, (78, expected.to_owned()));
+    let (code, state_too) = report("kmirror.state.topic.replication.factor = 2\ntopics = x").await;
+    let error = "  error   kmirror.state.topic.replication.factor is 2, more than B has brokers (1); \
+                 set kmirror.state.topic.replication.factor to 1 or less\n1 error";
+    assert!(code == 78 && state_too.contains(error), "{state_too}");
 
     let delete = [("cleanup.policy", "delete")];
-    pair.target
-        .create_topic("mm2-offsets.A.internal", 1, &delete)
-        .await;
+    for topic in ["mm2-offsets.A.internal", "kmirror-state.A.internal"] {
+        pair.target.create_topic(topic, 1, &delete).await;
+    }
     let expected = "\
 cluster A at SOURCE: 1 broker, 1 topic, id source-cluster
-cluster B at TARGET: 1 broker, 1 topic, id target-cluster
+cluster B at TARGET: 1 broker, 2 topics, id target-cluster
 flow A->B
   copies 0 topics with 0 partitions; creates 0 topics on B
   leaves out 1 topic: not in topics
   warning no topic of A is selected; check topics and topics.exclude: patterns match whole names
   error   topic mm2-offsets.A.internal on B has cleanup.policy=delete: positions would be lost; \
 set cleanup.policy=compact on mm2-offsets.A.internal
-1 error stands in the way
+  error   topic kmirror-state.A.internal on B has cleanup.policy=delete: positions would be lost; \
+set cleanup.policy=compact on kmirror-state.A.internal
+2 errors stand in the way
 ";
     assert_eq!(report("topics = x").await, (78, expected.to_owned()));
 

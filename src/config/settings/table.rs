@@ -34,6 +34,7 @@ const AS_IT_IS: &str = "records are written as they were read";
 const NO_TLS: &str = "TLS and SASL are not in this version";
 const NO_GROUPS: &str = "consumer groups are not replicated in this version";
 const NO_HEARTBEATS: &str = "heartbeats are not emitted in this version";
+const DELIVERY: &str = "delivery is exactly-once, unless kmirror.delivery says otherwise";
 const OWN_CLIENT: &str = "kmirror has its own client, which tunes this itself";
 
 // One row a line: this is read down its columns.
@@ -66,6 +67,15 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.fetch.connections.per.broker", Number(1, 64), "2", "Connections that fetch from one broker; from 2 on, idle partitions hold up no busy one"),
             ("kmirror.discovery.interval.ms", Millis(100, INT_MAX), "3000", "How often new topics are looked for"),
             ("kmirror.positions.interval.ms", Millis(10, INT_MAX), "1000", "How often positions are stored"),
+            ("kmirror.delivery", OneOf(&["exactly-once", "transactional", "at-least-once"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions"),
+            ("kmirror.on-gap", OneOf(&["continue", "halt"]), "continue", "What a partition does whose source has deleted or lost records that were not copied"),
+            ("kmirror.on-recreated", OneOf(&["halt", "append"]), "halt", "What a partition does whose source topic was deleted and created again; `append` copies the new one after the old one's records"),
+            ("kmirror.adopt", OneOf(&["ask", "prove", "earliest", "latest"]), "ask", "What becomes of a remote partition whose records no stored state explains; `ask` halts it, `prove` finds its place by content"),
+            ("kmirror.state.topic.replication.factor", REPLICATION_FACTOR, "", "Of kmirror-state.A.internal; -1 leaves it to the brokers; without it offset.storage.replication.factor holds"),
+            ("kmirror.quiesce.ms", Millis(0, INT_MAX), "5000", "How long a flow whose source topic is compacted waits before it writes under a new producer epoch"),
+            ("kmirror.lease.ms", Millis(1000, INT_MAX), "10000", "After a longer pause of the process it proves its positions again before it writes"),
+            ("kmirror.anchor.interval.ms", Millis(10, INT_MAX), "5000", "How often proof of a partition's position is stored at least, while it is copied"),
+            ("kmirror.anchor.bytes", Bytes(1, INT_MAX), "8388608", "After how many bytes of a partition it is stored at the latest"),
         ],
     },
     Group {
@@ -251,7 +261,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[FlowOnly],
-        status: Unsupported("exactly-once through transactions is not in this version"),
+        status: Needless(DELIVERY),
         rows: &[
             ("exactly.once.support", OneOfAnyCase(&["requested", "required"]), "requested", "Whether exactly-once is demanded"),
             ("transaction.boundary", OneOfAnyCase(&["poll", "interval", "connector"]), "poll", "Where transactions end"),
@@ -341,7 +351,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Worker],
-        status: Unsupported("exactly-once through transactions is not in this version"),
+        status: Needless(DELIVERY),
         rows: &[("exactly.once.source.support", OneOfAnyCase(&["disabled", "preparing", "enabled"]), "disabled", "Exactly-once in Connect")],
     },
     Group {

@@ -64,6 +64,59 @@ impl MapChunk {
     }
 }
 
+/// A piece of a map in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Which of the places for chunks it takes.
+    pub(super) place: u8,
+    pub(super) level: u8,
+    pub(super) follows: Point,
+    /// In order; none only while the map is cut.
+    pub(super) runs: Vec<Run>,
+    /// Whether it is not stored as it is.
+    pub(super) is_changed: bool,
+}
+
+impl Chunk {
+    pub(super) fn stored(stored: &MapChunk) -> Self {
+        Self {
+            place: stored.chunk,
+            level: stored.level,
+            follows: stored.follows,
+            runs: stored.runs.clone(),
+            is_changed: false,
+        }
+    }
+
+    pub(super) fn to_stored(&self, topics: TopicIds, cut_count: u64) -> MapChunk {
+        MapChunk {
+            chunk: self.place,
+            cut_count,
+            topics,
+            level: self.level,
+            follows: self.follows,
+            runs: self.runs.clone(),
+        }
+    }
+
+    pub(super) fn end(&self) -> Point {
+        self.runs.last().map_or(self.follows, Run::end)
+    }
+
+    /// Merges the runs of both chunks by two.
+    pub(super) fn take_up(&mut self, newer: &Self) {
+        let runs: Vec<Run> = self.runs.iter().chain(&newer.runs).copied().collect();
+        let merged = runs.chunks(2).filter_map(|pair| match pair {
+            [older, newer] => Some(older.merged_with(newer)),
+            [single] => Some(*single),
+            _ => None,
+        });
+        self.runs = merged.collect();
+        self.level = self.level.max(newer.level).saturating_add(1);
+        self.is_changed = true;
+    }
+}
+
 /// The longest series of chunks without a gap that ends with the newest; oldest first.
 ///
 /// What a lost, an old or a foreign chunk would have to fill is not bridged: what was copied

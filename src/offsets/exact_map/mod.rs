@@ -25,6 +25,7 @@ mod run;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::chunk::Chunk;
 pub use self::{
     chunk::{CHUNK_RUNS_MAX, CHUNKS_MAX, MapChunk, TopicIds},
     run::Run,
@@ -66,15 +67,6 @@ pub struct ExactMap {
     chunks: VecDeque<Chunk>,
     /// Places whose stored chunks are to be deleted.
     obsolete: BTreeSet<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Chunk {
-    place: u8,
-    level: u8,
-    follows: Point,
-    runs: Vec<Run>,
-    is_changed: bool,
 }
 
 impl ExactMap {
@@ -207,19 +199,11 @@ impl ExactMap {
     /// What must be stored: chunks, and by `None` places whose chunk must be deleted. Once given
     /// they count as stored; if storing fails, call [`Self::store_anew`].
     pub fn changes(&mut self) -> Vec<(u8, Option<MapChunk>)> {
-        let (topics, cut_count) = (self.topics, self.cut_count);
         let obsolete = std::mem::take(&mut self.obsolete).into_iter();
         let mut changes: Vec<_> = obsolete.map(|place| (place, None)).collect();
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_changed) {
             chunk.is_changed = false;
-            let stored = MapChunk {
-                chunk: chunk.place,
-                cut_count,
-                topics,
-                level: chunk.level,
-                follows: chunk.follows,
-                runs: chunk.runs.clone(),
-            };
+            let stored = chunk.to_stored(self.topics, self.cut_count);
             changes.push((chunk.place, Some(stored)));
         }
         changes
@@ -270,7 +254,7 @@ impl ExactMap {
             }
         }
         if is_cut {
-            self.cut_count += 1;
+            self.cut_count = self.cut_count.saturating_add(1);
             for chunk in &mut self.chunks {
                 chunk.is_changed = true;
             }
@@ -331,35 +315,6 @@ impl ExactMap {
 
     fn last_run_end(&self) -> Point {
         self.chunks.back().map_or(self.start, Chunk::end)
-    }
-}
-
-impl Chunk {
-    fn stored(stored: &MapChunk) -> Self {
-        Self {
-            place: stored.chunk,
-            level: stored.level,
-            follows: stored.follows,
-            runs: stored.runs.clone(),
-            is_changed: false,
-        }
-    }
-
-    fn end(&self) -> Point {
-        self.runs.last().map_or(self.follows, Run::end)
-    }
-
-    /// Merges the runs of both chunks by two.
-    fn take_up(&mut self, newer: &Self) {
-        let runs: Vec<Run> = self.runs.iter().chain(&newer.runs).copied().collect();
-        let merged = runs.chunks(2).filter_map(|pair| match pair {
-            [older, newer] => Some(older.merged_with(newer)),
-            [single] => Some(*single),
-            _ => None,
-        });
-        self.runs = merged.collect();
-        self.level = self.level.max(newer.level).saturating_add(1);
-        self.is_changed = true;
     }
 }
 

@@ -281,6 +281,18 @@ fn a_cut_stores_every_chunk_that_remains_and_deletes_the_others() {
 }
 
 #[test]
+fn a_count_of_cuts_that_is_used_up_stays() {
+    let mut map = map_at(0, 0);
+    acknowledge_transactions(&mut map, 0..2);
+    let (_, chunk) = map.changes().pop().unwrap();
+    let mut chunk = chunk.unwrap();
+    chunk.cut_count = u64::MAX;
+    let mut map = ExactMap::load(TOPICS, [chunk], map.end);
+    map.forget_from(9);
+    assert_eq!(map.translate(10), within(9, 1));
+}
+
+#[test]
 fn chunks_that_do_not_join_are_not_believed() {
     let mut map = map_at(0, 0);
     acknowledge_transactions(&mut map, 0..100);

@@ -11,12 +11,12 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use kmirror_protocol::wire::Uuid;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     ANCHOR_SLOTS, Anchor, Claim, Entry, Gap, GapCause, Kind, Lineage, Owner, Place, RecordIdentity,
     StateKey, StateRecord, Unusable, VERSION,
+    json::{Members, ensure, parse},
 };
 use crate::offsets::{
     exact_map::{CHUNKS_MAX, MapChunk, Point, Run, TopicIds},
@@ -49,12 +49,12 @@ pub fn encode_deletion(key: &StateKey) -> StoredRecord {
 ///
 /// [`Unusable`] says why the bytes mean nothing here.
 pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(StateKey, Option<Entry>), Unusable> {
-    let state_key = decode_key(Members(&parse(key)?))?;
+    let state_key = decode_key(Members::of(&parse(key)?))?;
     if encode_key(&state_key) != key {
         return Err(Unusable::Foreign);
     }
     let entry = match value {
-        Some(value) => Some(decode_entry(state_key.kind, Members(&parse(value)?))?),
+        Some(value) => Some(decode_entry(state_key.kind, Members::of(&parse(value)?))?),
         None => None,
     };
     Ok((state_key, entry))
@@ -217,7 +217,7 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
         target_topic_id: members.id("targetTopicId")?,
         previous: match members.get("previous")? {
             Value::Null => None,
-            Value::Object(previous) => Some(decode_identity(Members(previous))?),
+            Value::Object(previous) => Some(decode_identity(Members::of(previous))?),
             _ => return Err(Unusable::Foreign),
         },
         mapping: members.number("mapping", 0)?,
@@ -305,54 +305,4 @@ fn cause_of(name: &str) -> Result<GapCause, Unusable> {
     let causes = [GapCause::Deleted, GapCause::Truncated, GapCause::Recreated];
     let named = causes.into_iter().find(|cause| cause_name(*cause) == name);
     named.ok_or(Unusable::Foreign)
-}
-
-/// Reads an object of this format version.
-fn parse(text: &[u8]) -> Result<Map<String, Value>, Unusable> {
-    let value = serde_json::from_slice(text).map_err(|_| Unusable::Foreign)?;
-    let Value::Object(members) = value else {
-        return Err(Unusable::Foreign);
-    };
-    match Members(&members).count("v")? {
-        VERSION => Ok(members),
-        newer if newer > VERSION => Err(Unusable::Newer(newer)),
-        _ => Err(Unusable::Foreign),
-    }
-}
-
-/// The members of a JSON object.
-#[derive(Clone, Copy)]
-struct Members<'a>(&'a Map<String, Value>);
-
-impl<'a> Members<'a> {
-    fn get(self, name: &str) -> Result<&'a Value, Unusable> {
-        self.0.get(name).ok_or(Unusable::Foreign)
-    }
-
-    fn text(self, name: &str) -> Result<&'a str, Unusable> {
-        self.get(name)?.as_str().ok_or(Unusable::Foreign)
-    }
-
-    fn count(self, name: &str) -> Result<u64, Unusable> {
-        self.get(name)?.as_u64().ok_or(Unusable::Foreign)
-    }
-
-    /// A whole number that is at least `min` and fits its type.
-    fn number<T: TryFrom<i64>>(self, name: &str, min: i64) -> Result<T, Unusable> {
-        let number = self.get(name)?.as_i64().filter(|number| *number >= min);
-        let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or(Unusable::Foreign)
-    }
-
-    fn id(self, name: &str) -> Result<Uuid, Unusable> {
-        Uuid::from_text(self.text(name)?).ok_or(Unusable::Foreign)
-    }
-}
-
-fn ensure(is_ours: bool) -> Result<(), Unusable> {
-    if is_ours {
-        Ok(())
-    } else {
-        Err(Unusable::Foreign)
-    }
 }

@@ -15,6 +15,7 @@
 //! Pure: no I/O, no clock.
 
 mod format;
+mod json;
 
 use std::sync::Arc;
 

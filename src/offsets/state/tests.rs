@@ -156,6 +156,7 @@ fn keys_in_other_bytes_or_of_no_sense_are_foreign() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
     let wrong = [
         (

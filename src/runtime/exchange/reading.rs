@@ -245,7 +245,7 @@ impl Reading {
         }
     }
 
-    /// Takes the records of an answer.
+    /// Takes the records of an answer; returns whether it brought any offset further.
     ///
     /// # Errors
     ///
@@ -254,23 +254,24 @@ impl Reading {
         &mut self,
         response: &FetchResponse<'_>,
         read: &mut Vec<OwnedRecord>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         refusal(response.error_code, None)?;
+        let mut is_further = false;
         for partition in response.responses.iter().flat_map(|topic| topic.partitions) {
             refusal(partition.error_code, None)?;
-            self.take_partition(partition, read)?;
+            is_further |= self.take_partition(partition, read)?;
         }
-        Ok(())
+        Ok(is_further)
     }
 
     fn take_partition(
         &mut self,
         partition: FetchResponsePartition<'_>,
         read: &mut Vec<OwnedRecord>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let index = partition.partition_index;
         let Some(progress) = self.partitions.get_mut(&index) else {
-            return Ok(());
+            return Ok(false);
         };
         let blob = partition.records.as_ref();
         let aborted = partition.aborted_transactions.into_iter().flatten();
@@ -282,13 +283,14 @@ impl Reading {
             read,
         };
         decoder.decode(blob.map_or(&[][..], |records| records.as_slice()))?;
+        let is_further = decoder.next_offset > progress.next_offset;
         progress.next_offset = decoder.next_offset;
         // The end was the high watermark of a leader: to wait for it could take for ever.
         let readable = partition.last_stable_offset.min(partition.high_watermark);
         progress.is_held_back = progress.end_offset.is_some_and(|end| {
             progress.next_offset < end && progress.next_offset >= readable.max(0)
         });
-        Ok(())
+        Ok(is_further)
     }
 }
 
@@ -436,7 +438,7 @@ mod tests {
     fn records_of_every_format_keep_their_offsets() {
         for from in [0, 3, 17, 34] {
             let (mut reading, mut read) = (reading(from, 35), Vec::new());
-            reading.take(&answer(35, 35, MIXED), &mut read).unwrap();
+            assert!(reading.take(&answer(35, 35, MIXED), &mut read).unwrap());
             let offsets: Vec<i64> = read.iter().map(|record| record.offset).collect();
             assert!(offsets.iter().copied().eq(from..35), "{offsets:?}");
             assert!(reading.is_done());
@@ -484,7 +486,7 @@ mod tests {
         for ((high_watermark, stable), is_held_back) in cases {
             let mut reading = reading(35, 40);
             let answer = answer(high_watermark, stable, &[]);
-            reading.take(&answer, &mut Vec::new()).unwrap();
+            assert!(!reading.take(&answer, &mut Vec::new()).unwrap());
             let case = format!("{high_watermark} {stable}");
             assert_eq!(reading.is_done(), is_held_back, "{case}");
             assert_eq!(reading.check_whole().is_err(), is_held_back, "{case}");

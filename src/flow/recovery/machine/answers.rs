@@ -218,7 +218,7 @@ impl Recovery {
                 opening.position.previous = Some(identity);
                 self.open(around, opening)
             }
-            Stage::Proof { .. } => self.proof_fetched(around, side, fetched),
+            Stage::Proof { .. } => self.proof_fetched(side, fetched),
             _ => Ok(false),
         }
     }

@@ -80,12 +80,7 @@ impl Recovery {
         Ok(true)
     }
 
-    pub(super) fn proof_fetched(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        side: Side,
-        fetched: FetchedRecords,
-    ) -> Step {
+    pub(super) fn proof_fetched(&mut self, side: Side, fetched: FetchedRecords) -> Step {
         let Stage::Proof { proof, .. } = &mut self.stage else {
             return Ok(false);
         };
@@ -122,6 +117,13 @@ impl Recovery {
             return Ok(false);
         };
         let basis = basis.clone();
+        if proven.is_source_short && self.attempt < limits::EVIDENCE_ATTEMPTS {
+            // A new leader of the source may not know yet how far its log is committed.
+            self.attempt += 1;
+            self.backoff.fail(around.now, around.seed);
+            self.go_to(Stage::Source);
+            return Ok(true);
+        }
         if let Basis::Hint { stored_offset, .. } = basis
             && proven.source_offset < stored_offset
             && self.facts.may_compact == Some(false)
