@@ -4,11 +4,15 @@ use std::{fs, path::PathBuf, process::ExitStatus, thread};
 
 use rustix::process::Signal;
 
-use super::REQUEST_TIMEOUT;
+use super::{LEASE, REQUEST_TIMEOUT, verdict::Expectation};
 use crate::support::{java::Installation, kmirror::Kmirror};
 
 /// A file as MM2 users have it, for one topic.
 pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16) -> String {
+    let delivery = match Expectation::chosen() {
+        Expectation::ExactlyOnce => "exactly-once",
+        Expectation::AtLeastOnce => "at-least-once",
+    };
     format!(
         "clusters = A, B\n\
          A.bootstrap.servers = {source}\n\
@@ -19,7 +23,10 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          offset.storage.replication.factor = 3\n\
          kmirror.positions.interval.ms = 100\n\
          kmirror.discovery.interval.ms = 500\n\
+         kmirror.delivery = {delivery}\n\
+         kmirror.lease.ms = {}\n\
          kmirror.request.timeout.ms = {}\n",
+        LEASE.as_millis(),
         REQUEST_TIMEOUT.as_millis(),
     )
 }
