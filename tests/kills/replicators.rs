@@ -38,6 +38,8 @@ pub(super) struct Replicators {
     started: usize,
     /// Those that ended by themselves, and how.
     pub(super) ended: Vec<(usize, ExitStatus)>,
+    /// Those that were started again because another had taken them over.
+    pub(super) taken_over: Vec<usize>,
     /// Where the logs of those that ended are kept, until the test has passed.
     logs: PathBuf,
 }
@@ -50,6 +52,7 @@ impl Replicators {
             running: Vec::new(),
             started: 0,
             ended: Vec::new(),
+            taken_over: Vec::new(),
             logs: installation.run_dir(name),
         }
     }
@@ -83,20 +86,27 @@ impl Replicators {
         self.running[0].1.signal(Signal::CONT);
     }
 
-    /// Looks whether one has ended by itself. One of two may; the last may not.
-    pub(super) fn look_for_ended(&mut self) {
+    /// Does what an operator would. One of two may end by itself, the last may not. One that
+    /// another has taken over copies nothing more, so it is started again when the other is dead.
+    pub(super) fn tend(&mut self) {
         let ended = |(_, kmirror): &mut (usize, Kmirror)| kmirror.end().is_some();
-        let Some(index) = self.running.iter_mut().position(ended) else {
-            return;
-        };
-        let (number, mut kmirror) = self.running.remove(index);
-        let (status, log) = kmirror.wait();
-        self.keep(number, &log);
-        self.ended.push((number, status));
-        assert!(
-            !self.running.is_empty(),
-            "replicator {number} ended by itself with {status}:\n{log}"
-        );
+        if let Some(index) = self.running.iter_mut().position(ended) {
+            let (number, mut kmirror) = self.running.remove(index);
+            let (status, log) = kmirror.wait();
+            self.keep(number, &log);
+            self.ended.push((number, status));
+            assert!(
+                !self.running.is_empty(),
+                "replicator {number} ended by itself with {status}:\n{log}"
+            );
+        }
+        if let [(number, last)] = &self.running[..]
+            && last.log().contains("has taken it over")
+        {
+            self.taken_over.push(*number);
+            self.stop_all();
+            self.start();
+        }
     }
 
     /// Stops all in order (SIGTERM).

@@ -103,12 +103,8 @@ impl Run {
             Moment::After(time) => thread::sleep(time),
             Moment::Copied(records) => self.wait_for_more(records),
         }
-        self.replicators.look_for_ended();
+        self.replicators.tend();
         let killed = self.replicators.kill(step.kills_older);
-        if !step.kills_older {
-            // An older one that was taken over copies nothing until it is started again.
-            self.replicators.stop_all();
-        }
         if self.replicators.count() == 0 {
             self.replicators.start();
         }
@@ -118,14 +114,15 @@ impl Run {
             journal.note("healed");
             self.catch_up();
         }
-        self.replicators.look_for_ended();
+        self.replicators.tend();
         let ends = (
             self.source.observer.ends(TOPIC),
             self.target.observer.ends(COPY),
         );
-        let by_itself = &self.replicators.ended;
+        let (ended, taken_over) = (&self.replicators.ended, &self.replicators.taken_over);
         journal.note(&format!(
-            "source and target end at {ends:?}; ended by itself: {by_itself:?}"
+            "source and target end at {ends:?}; ended by themselves: {ended:?}; taken over: \
+             {taken_over:?}"
         ));
     }
 
@@ -221,7 +218,7 @@ impl Run {
         };
         let enough: i64 = total(self) + records;
         wait_until(&format!("{records} more records"), || {
-            self.replicators.look_for_ended();
+            self.replicators.tend();
             (total(self) >= enough).then_some(())
         });
     }
@@ -231,7 +228,7 @@ impl Run {
         let goal = wait_until("the source's ends", || self.source.observer.ends(TOPIC));
         let mut seen = (None, None);
         let caught_up = wait_for(CATCH_UP_MAX, || {
-            self.replicators.look_for_ended();
+            self.replicators.tend();
             // The target first: meanwhile the source may only grow.
             seen.0 = self.target.observer.ends(COPY);
             seen.1 = self.source.observer.ends(TOPIC);
