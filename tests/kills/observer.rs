@@ -1,6 +1,6 @@
 //! Asks the brokers of one cluster what is where, past all proxies.
 
-use std::time::Duration;
+use std::{cell::RefCell, thread, time::Duration};
 
 use kmirror::cluster::{Answer, Cluster, ClusterOptions, To, Topics};
 use kmirror_protocol::{
@@ -24,6 +24,8 @@ const LATEST: i64 = -1;
 pub(super) struct Observer {
     runtime: Runtime,
     cluster: Cluster,
+    /// Of a request, whether or not later ones went well.
+    last_failure: RefCell<Option<String>>,
 }
 
 /// Who keeps a partition. Ids are sorted.
@@ -42,15 +44,15 @@ impl Observer {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             cluster: cluster(bootstrap, REQUEST_TIMEOUT),
+            last_failure: RefCell::default(),
         }
     }
 
     /// The high watermark of each partition, in order; `None` while one of them cannot be told.
     pub(super) fn ends(&self, topic: &str) -> Option<Vec<i64>> {
-        let view = self
-            .runtime
-            .block_on(self.cluster.refresh_metadata(Topics::named([topic])));
-        let view = view.ok()?;
+        let refresh = self.cluster.refresh_metadata(Topics::named([topic]));
+        let view = self.runtime.block_on(refresh);
+        let view = view.map_err(|error| self.failed(&error)).ok()?;
         let partitions = &view.topic(topic)?.partitions;
         let ends = partitions.iter().map(|partition| {
             let request = ListOffsetsRequest {
@@ -67,7 +69,8 @@ impl Observer {
             };
             let answer = self.ask(To::Node(partition.leader?.node), &request)?;
             let answered = answer.decode().ok()?.topics.first()?.partitions.first()?;
-            answered.error_code.is_ok().then_some(answered.offset)
+            let offset = answered.error_code.ok().map(|()| answered.offset);
+            offset.map_err(|error| self.failed(&error)).ok()
         });
         ends.collect()
     }
@@ -106,9 +109,23 @@ impl Observer {
     }
 
     fn ask<R: Request>(&self, to: To, request: &R) -> Option<Answer<R>> {
-        self.runtime
-            .block_on(self.cluster.request(to, request))
-            .ok()
+        let answer = self.runtime.block_on(self.cluster.request(to, request));
+        answer.map_err(|error| self.failed(&error)).ok()
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) {
+        self.last_failure.replace(Some(error.to_string()));
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        let failure = self.last_failure.take();
+        if thread::panicking()
+            && let Some(failure) = failure
+        {
+            eprintln!("the last that an observer did not learn: {failure}");
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use crate::support::{java::Installation, kmirror::Kmirror};
 
 /// A file as MM2 users have it, for one topic.
 pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16) -> String {
-    let lease = match Expectation::chosen() {
-        Expectation::ExactlyOnce => format!("kmirror.lease.ms = {}", LEASE.as_millis()),
-        Expectation::AtLeastOnce => String::new(),
+    let delivery = match Expectation::chosen() {
+        Expectation::ExactlyOnce => "exactly-once",
+        Expectation::AtLeastOnce => "at-least-once",
     };
     format!(
         "clusters = A, B\n\
@@ -23,8 +23,10 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          offset.storage.replication.factor = 3\n\
          kmirror.positions.interval.ms = 100\n\
          kmirror.discovery.interval.ms = 500\n\
-         kmirror.request.timeout.ms = {}\n\
-         {lease}\n",
+         kmirror.delivery = {delivery}\n\
+         kmirror.lease.ms = {}\n\
+         kmirror.request.timeout.ms = {}\n",
+        LEASE.as_millis(),
         REQUEST_TIMEOUT.as_millis(),
     )
 }
@@ -36,6 +38,8 @@ pub(super) struct Replicators {
     started: usize,
     /// Those that ended by themselves, and how.
     pub(super) ended: Vec<(usize, ExitStatus)>,
+    /// Those that were started again because another had taken them over.
+    pub(super) taken_over: Vec<usize>,
     /// Where the logs of those that ended are kept, until the test has passed.
     logs: PathBuf,
 }
@@ -48,6 +52,7 @@ impl Replicators {
             running: Vec::new(),
             started: 0,
             ended: Vec::new(),
+            taken_over: Vec::new(),
             logs: installation.run_dir(name),
         }
     }
@@ -81,24 +86,31 @@ impl Replicators {
         self.running[0].1.signal(Signal::CONT);
     }
 
-    /// Looks whether one has ended by itself. One of two may; the last may not.
-    pub(super) fn look_for_ended(&mut self) {
+    /// Does what an operator would. One of two may end by itself, the last may not. One that
+    /// another has taken over copies nothing more, so it is started again when the other is dead.
+    pub(super) fn tend(&mut self) {
         let ended = |(_, kmirror): &mut (usize, Kmirror)| kmirror.end().is_some();
-        let Some(index) = self.running.iter_mut().position(ended) else {
-            return;
-        };
-        let (number, mut kmirror) = self.running.remove(index);
-        let (status, log) = kmirror.wait();
-        self.keep(number, &log);
-        self.ended.push((number, status));
-        assert!(
-            !self.running.is_empty(),
-            "replicator {number} ended by itself with {status}:\n{log}"
-        );
+        if let Some(index) = self.running.iter_mut().position(ended) {
+            let (number, mut kmirror) = self.running.remove(index);
+            let (status, log) = kmirror.wait();
+            self.keep(number, &log);
+            self.ended.push((number, status));
+            assert!(
+                !self.running.is_empty(),
+                "replicator {number} ended by itself with {status}:\n{log}"
+            );
+        }
+        if let [(number, last)] = &self.running[..]
+            && last.log().contains("has taken it over")
+        {
+            self.taken_over.push(*number);
+            self.stop_all();
+            self.start();
+        }
     }
 
-    /// Stops all in order.
-    pub(super) fn stop(mut self) {
+    /// Stops all in order (SIGTERM).
+    pub(super) fn stop_all(&mut self) {
         for (number, kmirror) in std::mem::take(&mut self.running) {
             let (status, log) = kmirror.stop();
             self.keep(number, &log);

@@ -55,7 +55,7 @@ fn time_from_a_kill_to_the_first_record_that_came_after_it() {
         .collect();
     times.sort();
     load.stop();
-    replicators.stop();
+    replicators.stop_all();
     writeln!(
         std::io::stderr(),
         "from SIGKILL and restart to the first record produced since: median {:?}, least {:?}, most {:?} of {RESTARTS}",

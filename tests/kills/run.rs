@@ -1,18 +1,22 @@
 //! A seeded run: faults under load, and the comparison at its end.
 
-use std::{io::Write as _, thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use kmirror::flow::Side;
 
 use super::{
     clusters::{Network, Site},
     faults::Alone,
+    journal::{Journal, now},
     load::Load,
     plan::{Fault, Moment, Nodes, Step, plan},
     replicators::{Replicators, properties},
     verdict::{Expectation, Topic, assert_copied, has_same_last},
 };
-use crate::support::{java::Installation, kmirror::wait_until, proxy::Gate};
+use crate::support::{java::Installation, kmirror::wait_until, proxy::Gate, wait_for};
 
 const TOPIC: &str = "numbers";
 const COPY: &str = "A.numbers";
@@ -27,6 +31,9 @@ const TARGET: [(&str, &str); 3] = [
     // Leaders move when a run wants them to.
     ("auto.leader.rebalance.enable", "false"),
 ];
+
+/// How long copying may take to come as far as the source is.
+const CATCH_UP_MAX: Duration = Duration::from_secs(120);
 
 /// What a leader takes alone before it dies.
 const TAIL_RECORDS: i64 = 30;
@@ -96,7 +103,7 @@ impl Run {
             Moment::After(time) => thread::sleep(time),
             Moment::Copied(records) => self.wait_for_more(records),
         }
-        self.replicators.look_for_ended();
+        self.replicators.tend();
         let killed = self.replicators.kill(step.kills_older);
         if self.replicators.count() == 0 {
             self.replicators.start();
@@ -107,14 +114,15 @@ impl Run {
             journal.note("healed");
             self.catch_up();
         }
-        self.replicators.look_for_ended();
+        self.replicators.tend();
         let ends = (
             self.source.observer.ends(TOPIC),
             self.target.observer.ends(COPY),
         );
-        let by_itself = &self.replicators.ended;
+        let (ended, taken_over) = (&self.replicators.ended, &self.replicators.taken_over);
         journal.note(&format!(
-            "source and target end at {ends:?}; ended by itself: {by_itself:?}"
+            "source and target end at {ends:?}; ended by themselves: {ended:?}; taken over: \
+             {taken_over:?}"
         ));
     }
 
@@ -210,7 +218,7 @@ impl Run {
         };
         let enough: i64 = total(self) + records;
         wait_until(&format!("{records} more records"), || {
-            self.replicators.look_for_ended();
+            self.replicators.tend();
             (total(self) >= enough).then_some(())
         });
     }
@@ -218,21 +226,31 @@ impl Run {
     /// Waits until all is copied that is on the source now.
     fn catch_up(&mut self) {
         let goal = wait_until("the source's ends", || self.source.observer.ends(TOPIC));
-        wait_until(&format!("a target that ends at {goal:?}"), || {
-            self.replicators.look_for_ended();
-            let here = self.target.observer.ends(COPY)?;
-            let there = self.source.observer.ends(TOPIC);
-            let is_within =
-                |there: Vec<i64>| here.iter().zip(there).all(|(here, there)| *here <= there);
+        let mut seen = (None, None);
+        let caught_up = wait_for(CATCH_UP_MAX, || {
+            self.replicators.tend();
+            // The target first: meanwhile the source may only grow.
+            seen.0 = self.target.observer.ends(COPY);
+            seen.1 = self.source.observer.ends(TOPIC);
+            let here = seen.0.as_ref()?;
+            let is_within = seen
+                .1
+                .iter()
+                .flatten()
+                .zip(here)
+                .all(|(there, here)| here <= there);
             assert!(
-                self.expectation == Expectation::AtLeastOnce || there.is_none_or(is_within),
-                "records came twice: {here:?} of {goal:?} and a little more"
+                is_within || self.expectation == Expectation::AtLeastOnce,
+                "records came twice: target and source end at {seen:?}"
             );
-            here.iter()
-                .zip(&goal)
-                .all(|(here, goal)| here >= goal)
-                .then_some(())
+            let is_there = here.iter().zip(&goal).all(|(here, goal)| here >= goal);
+            is_there.then_some(())
         });
+        assert!(
+            caught_up.is_some(),
+            "waited {CATCH_UP_MAX:?} for a target that ends at {goal:?}; target and source end at \
+             {seen:?}"
+        );
     }
 }
 
@@ -257,60 +275,7 @@ impl Run {
                 has_same_last(source, copy).then_some(())
             });
         }
-        self.replicators.stop();
+        self.replicators.stop_all();
         assert_copied(source, copy, self.expectation)
     }
-}
-
-/// What has happened, told when the run fails; with `KMIRROR_KILLS`, told at once.
-struct Journal {
-    seed: u64,
-    kills: u32,
-    began_at: Instant,
-    is_loud: bool,
-    notes: Vec<String>,
-}
-
-impl Journal {
-    fn new(seed: u64, kills: u32) -> Self {
-        Self {
-            seed,
-            kills,
-            began_at: now(),
-            is_loud: std::env::var_os("KMIRROR_KILLS").is_some(),
-            notes: Vec::new(),
-        }
-    }
-
-    fn note(&mut self, text: &str) {
-        let note = format!("{:8.3} s: {text}", (now() - self.began_at).as_secs_f64());
-        if self.is_loud {
-            #[expect(
-                clippy::explicit_write,
-                reason = "what a passing test says by `eprintln` is never shown"
-            )]
-            writeln!(std::io::stderr(), "{note}").unwrap();
-        }
-        self.notes.push(note);
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let (seed, kills) = (self.seed, self.kills);
-            eprintln!(
-                "--- KMIRROR_SEED={seed} KMIRROR_KILLS={kills} fails:\n{}",
-                self.notes.join("\n")
-            );
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "other processes live in real time"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

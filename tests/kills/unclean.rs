@@ -80,10 +80,10 @@ fn lose_a_tail(
     load.stop();
     let goal = wait_until("the source's end", || observer.ends(topic));
     wait_until(&format!("{copy} to end at {goal:?}"), || {
-        replicators.look_for_ended();
+        replicators.tend();
         (target.observer.ends(copy)? == goal).then_some(())
     });
-    replicators.stop();
+    replicators.stop_all();
     let (source, copy) = (
         Topic {
             kafka: source,

@@ -21,6 +21,8 @@ use crate::{
 /// The questions of one kind to one broker, and who asked them.
 #[derive(Debug)]
 pub(in crate::flow) struct Asked {
+    side: Side,
+    node: i32,
     /// Per partition the question and the stint in which it was asked.
     partitions: BTreeMap<PartitionId, (Question, u32)>,
 }
@@ -33,6 +35,15 @@ enum Kind {
     EpochEnd(Side),
     Time,
     Window(Side),
+}
+
+impl Kind {
+    const fn side(self) -> Side {
+        match self {
+            Self::Range(side) | Self::EpochEnd(side) | Self::Window(side) => side,
+            Self::Producers | Self::Time => Side::Target,
+        }
+    }
 }
 
 /// Everything that has been asked and not yet answered.
@@ -54,8 +65,8 @@ impl Flow {
         for id in touched {
             let wanted = self.advance_recovery(now, id, actions);
             for question in wanted {
-                match kind_and_side(question) {
-                    Some((kind, side)) => match self.leader_of(id, side) {
+                match kind_of(question) {
+                    Some(kind) => match self.leader_of(id, kind.side()) {
                         Some(node) => grouped
                             .entry((node, kind))
                             .or_default()
@@ -240,9 +251,12 @@ impl Flow {
             Some((*id, (*question, recovery.stint())))
         });
         let partitions = asked.collect();
-        self.questions
-            .requests
-            .insert(request, Asked { partitions });
+        let asked = Asked {
+            side: kind.side(),
+            node,
+            partitions,
+        };
+        self.questions.requests.insert(request, asked);
         actions.push(self.action_of(request, node, kind, questions));
     }
 
@@ -352,7 +366,7 @@ impl Flow {
         result: Result<Answer, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let side = kind_and_side(question).map_or(Side::Target, |(_, side)| side);
+        let side = kind_of(question).map_or(Side::Target, Kind::side);
         self.note_failure(now, side, result.as_ref().err());
         let progress = self.with_recovery(now, id, |recovery, around| {
             if recovery.stint() == stint {
@@ -377,6 +391,7 @@ impl Flow {
         let Some(asked) = self.questions.requests.remove(&request) else {
             return;
         };
+        self.note_broker(asked.side, asked.node, result.as_ref().err(), actions);
         let ids: Vec<PartitionId> = asked.partitions.keys().copied().collect();
         for (id, result) in super::super::transfer::each_answered(&ids, result) {
             if let Some(question) = asked.partitions.get(&id) {
@@ -494,14 +509,15 @@ pub(in crate::flow) fn place(partition: &TopicPartition) -> Place {
     }
 }
 
-fn kind_and_side(question: Question) -> Option<(Kind, Side)> {
+/// The kind of request that carries a question; `None` when it goes to no leader.
+const fn kind_of(question: Question) -> Option<Kind> {
     Some(match question {
         Question::ProducerId | Question::Policy => return None,
-        Question::Range(side) => (Kind::Range(side), side),
-        Question::Producers => (Kind::Producers, Side::Target),
-        Question::EpochEnd(side, _) => (Kind::EpochEnd(side), side),
-        Question::Time(_) => (Kind::Time, Side::Target),
-        Question::Window(side, _) => (Kind::Window(side), side),
+        Question::Range(side) => Kind::Range(side),
+        Question::Producers => Kind::Producers,
+        Question::EpochEnd(side, _) => Kind::EpochEnd(side),
+        Question::Time(_) => Kind::Time,
+        Question::Window(side, _) => Kind::Window(side),
     })
 }
 

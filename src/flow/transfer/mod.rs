@@ -314,7 +314,7 @@ impl Flow {
     }
 
     /// Tells the operator, once, of a broker that answers no request for records, and of its return.
-    fn note_broker(
+    pub(super) fn note_broker(
         &mut self,
         side: Side,
         node: i32,
