@@ -114,6 +114,9 @@ impl Quotas {
 
     /// The quota that counts for somebody, and for whom together.
     fn limit(&self, direction: Direction, user: &str, client_id: &str) -> Option<(Entity, f64)> {
+        if self.entities.is_empty() {
+            return None;
+        }
         // What is set for; what it is shared by.
         let part = |kind: &str, name: Option<&str>| (kind.to_owned(), name.map(str::to_owned));
         let (of_user, of_client) = (part(USER, Some(user)), part(CLIENT_ID, Some(client_id)));

@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use kmirror::{
     flow::{Action, Event, Flow, Outgoing, PartitionId, RequestId, Side, limits},
-    offsets::source_offsets::decode_all,
+    offsets::{
+        source_offsets::decode_all,
+        state::{self, Entry},
+    },
 };
 use kmirror_protocol::records::{BatchHeader, check_outgoing};
 
@@ -17,7 +20,7 @@ use super::{
     clusters::{ClusterSide, Content, Place},
     network::InstanceId,
     options::remote,
-    plan::{Kind, Micros, Plan, SECOND},
+    plan::{Class, Kind, Micros, Plan, SECOND},
     workload::Workload,
 };
 
@@ -59,6 +62,13 @@ pub(super) struct Checks {
     seen: BTreeMap<InstanceId, Seen>,
     /// Up to where stored positions have been compared with the target.
     compared: BTreeMap<Place, i64>,
+    /// The generation under which a process last said that it owns a partition.
+    owned: BTreeMap<(InstanceId, Place), u64>,
+    /// Who has written under a generation.
+    writers: BTreeMap<(Place, u64), InstanceId>,
+    /// Lineages that are known to have a durable anchor: place, producer, epoch.
+    anchored: BTreeSet<(Place, i64, i16)>,
+    is_state_safe: bool,
     pub(super) target_losses: BTreeSet<Place>,
 }
 
@@ -66,6 +76,7 @@ impl Checks {
     pub(super) fn new(plan: &Plan, memory_bytes: usize) -> Self {
         Self {
             memory_bytes,
+            is_state_safe: !plan.has(Kind::StateLoss) && plan.class != Class::Modes,
             is_target_safe: !plan.has(Kind::Unclean)
                 && !plan.has(Kind::StateLoss)
                 && !plan.has(Kind::SourceLoss)
@@ -147,6 +158,7 @@ impl Checks {
                 }
                 for (partition, batch) in batches {
                     self.batch((now, id), *partition, batch);
+                    self.lineage((now, id), view, *partition, batch);
                 }
                 let seen = self.seen.entry(id).or_default();
                 seen.under_way
@@ -157,7 +169,72 @@ impl Checks {
                     self.position(now, view, &(topic, partition), next);
                 }
             }
+            Action::WriteState { records, .. } => {
+                for record in records {
+                    let decoded = state::decode(&record.key, record.value.as_deref());
+                    if let Ok((key, Some(entry))) = decoded {
+                        self.state((now, id), view, &key.place, &entry);
+                    }
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn state(
+        &mut self,
+        (now, id): (Micros, InstanceId),
+        view: View<'_>,
+        place: &state::Place,
+        entry: &Entry,
+    ) {
+        let place: Place = (place.topic.to_string(), place.partition);
+        match entry {
+            Entry::Owner(owner) => {
+                self.owned.insert((id, place), owner.generation);
+            }
+            // I4: an anchor says no more than is true.
+            Entry::Anchor(anchor) => self.position(now, view, &place, anchor.source_offset),
+            Entry::Claim(_) | Entry::Gap(_) | Entry::Map(_) => {}
+        }
+    }
+
+    /// I5: the lineage of a batch has a durable anchor. I14: nobody else writes as this owner.
+    fn lineage(
+        &mut self,
+        (now, id): (Micros, InstanceId),
+        view: View<'_>,
+        partition: PartitionId,
+        batch: &Outgoing,
+    ) {
+        let Some(names) = view.flow.names(partition).filter(|_| self.is_state_safe) else {
+            return;
+        };
+        let place: Place = (names.topic.to_string(), names.partition);
+        let header = BatchHeader::parse(&batch.header).unwrap();
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        let lineage = (place.clone(), producer_id, epoch);
+        if !self.anchored.contains(&lineage) {
+            if !is_anchored(view.target, &place, producer_id, epoch) {
+                let what = format!("I5: {place:?}: {producer_id}/{epoch} has no durable anchor");
+                self.violation(now, &what);
+            }
+            self.anchored.insert(lineage);
+        }
+        match self.owned.get(&(id, place.clone())) {
+            Some(generation) => {
+                let writer = self.writers.entry((place.clone(), *generation)).or_insert(id);
+                if *writer != id {
+                    let what = format!(
+                        "I14: {place:?}: processes {writer} and {id} write as owner {generation}"
+                    );
+                    self.violation(now, &what);
+                }
+            }
+            None => {
+                let what = format!("I14: {place:?}: process {id} writes and owns nothing");
+                self.violation(now, &what);
+            }
         }
     }
 
@@ -223,4 +300,18 @@ pub(super) struct View<'a> {
     pub(super) source: &'a ClusterSide,
     pub(super) target: &'a ClusterSide,
     pub(super) workload: &'a Workload,
+    /// That of the process at hand.
+    pub(super) flow: &'a Flow,
+}
+
+fn is_anchored(target: &ClusterSide, place: &Place, producer_id: i64, epoch: i16) -> bool {
+    let mut records = target.state_records();
+    records.any(|(other, entry)| match entry {
+        Entry::Anchor(anchor) => {
+            other == *place
+                && anchor.lineage.producer_id == producer_id
+                && anchor.lineage.epoch == epoch
+        }
+        _ => false,
+    })
 }

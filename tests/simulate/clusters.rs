@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, marker::PhantomData, rc::Rc};
 use bytes::Bytes;
 use kmirror::{
     flow::Failure,
+    offsets::state::{self, Entry},
     sandbox::{Cluster, ClusterOptions, Outcome, Timestamp},
 };
 use kmirror_protocol::{
@@ -23,7 +24,10 @@ use kmirror_protocol::{
     wire::Records,
 };
 
-use super::plan::{BROKERS, MS, Micros};
+use super::{
+    options::STATE_TOPIC,
+    plan::{BROKERS, MS, Micros},
+};
 
 /// When a run starts, in milliseconds since 1970.
 pub(super) const START_MS: i64 = 1_700_000_000_000;
@@ -329,6 +333,20 @@ impl ClusterSide {
             read.extend(records.cloned());
         }
         read
+    }
+
+    /// Every entry that was ever written to the state topic, in no particular order.
+    pub(super) fn state_records(&self) -> impl Iterator<Item = (Place, Entry)> {
+        let count = self.cluster.partition_count(STATE_TOPIC).unwrap_or(0);
+        let numbers = 0..i32::try_from(count).unwrap();
+        let records = numbers.flat_map(|number| self.read(STATE_TOPIC, number));
+        records.filter_map(|record| {
+            let key = record.content.key.as_deref()?;
+            let decoded = state::decode(key, record.content.value.as_deref());
+            let (key, entry) = decoded.ok()?;
+            let place = (key.place.topic.to_string(), key.place.partition);
+            Some((place, entry?))
+        })
     }
 
     /// How often each record is in a partition.

@@ -10,7 +10,7 @@ use super::{
     instance::State,
     network::InstanceId,
     options::{OFFSETS_TOPIC, STATE_TOPIC},
-    plan::{BROKERS, MS, Micros, SECOND, What, Which},
+    plan::{BROKERS, Kind, MS, Micros, SECOND, What, Which},
     world::{Phase, Step, World, trace},
 };
 
@@ -352,9 +352,12 @@ impl World {
 
     /// Leaves one process, the newest or a new one.
     pub(super) fn settle(&mut self) {
-        let newest = self.newest();
-        let survivor =
-            newest.filter(|id| self.knobs.keeps_survivor && !self.instances[*id].is_stopped);
+        // Where several processes ran, any of them may own any partition: none is the last.
+        let are_many = self.plan.has(Kind::Zombie) || self.plan.has(Kind::Overlap);
+        let newest = self
+            .newest()
+            .filter(|id| !self.instances[*id].is_stopped);
+        let survivor = newest.filter(|_| self.knobs.keeps_survivor && !are_many);
         for id in 0..self.instances.len() {
             if self.instances[id].state != State::Gone && Some(id) != survivor {
                 self.kill(id);

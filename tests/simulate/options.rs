@@ -34,6 +34,7 @@ pub(super) struct Knobs {
     lease: Duration,
     quiesce: Duration,
     state_partitions: i32,
+    adopt: Adopt,
 }
 
 impl Knobs {
@@ -58,6 +59,12 @@ impl Knobs {
             lease: Duration::from_millis(rng.u64(500..12_000)),
             quiesce: Duration::from_millis(rng.u64(0..6_000)),
             state_partitions: rng.i32(1..3),
+            // Others may have written before the flow's first record.
+            adopt: if plan.has(Kind::Foreign) {
+                Adopt::Prove
+            } else {
+                Adopt::Ask
+            },
         }
     }
 
@@ -86,7 +93,7 @@ impl Knobs {
             delivery: self.delivery,
             on_gap: OnGap::Continue,
             on_recreated: OnRecreated::Halt,
-            adopt: Adopt::Ask,
+            adopt: self.adopt,
             state_topic: OffsetsTopic {
                 name: Arc::from(STATE_TOPIC),
                 partition_count: self.state_partitions,

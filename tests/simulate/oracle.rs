@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kmirror::flow::{Notice, PartitionNotice};
+use kmirror::{
+    flow::{Delivery, Notice, PartitionNotice},
+    offsets::state::Entry,
+};
 
 use super::{
     clusters::{Content, LogRecord, Place},
@@ -25,6 +28,8 @@ pub(super) struct Outcome {
     pub(super) requests: u64,
     pub(super) requests_per_second_max: u32,
     pub(super) held_beyond_max: usize,
+    /// Lineages that were opened because the one before could not go on.
+    pub(super) lineages: u64,
     /// Virtual time, in microseconds.
     pub(super) time: u64,
     /// Of everything that happened.
@@ -49,7 +54,15 @@ impl Outcome {
         let gaps = gaps(world);
         for place in world.source_places() {
             let target = world.target.read(&remote(&place.0), place.1);
+            let before = outcome.duplicates + outcome.reordered;
             outcome.compare(world, &place, &target, &gaps);
+            let opened = lineages_opened(world, &place);
+            outcome.lineages += opened;
+            let is_repeated = outcome.duplicates + outcome.reordered > before;
+            if is_repeated && opened == 0 && world.knobs.delivery != Delivery::AtLeastOnce {
+                let what = format!("{place:?}: repeated or out of order, and nobody said why");
+                outcome.failures.push(what);
+            }
             if world.checks.target_losses.is_empty() {
                 outcome.check_sequences(world, &place, &target);
             }
@@ -180,7 +193,25 @@ fn words(content: &Content) -> String {
     )
 }
 
-/// What the operator was told that is missing.
+fn lineages_opened(world: &World, place: &Place) -> u64 {
+    let notices = world.instances.iter().flat_map(|it| &it.notices);
+    let opened = notices.filter(|(_, notice)| match notice {
+        Notice::Partition {
+            source,
+            notice: PartitionNotice::LineageOpened { because, .. },
+            ..
+        } => {
+            // The first of all lineages repeats nothing.
+            format!("{because:?}") != "First"
+                && source.partition == place.1
+                && *source.topic == *place.0
+        }
+        _ => false,
+    });
+    u64::try_from(opened.count()).unwrap_or(u64::MAX)
+}
+
+/// What is known to be missing.
 struct Gaps(BTreeMap<Place, Vec<(i64, i64)>>);
 
 impl Gaps {
@@ -192,8 +223,18 @@ impl Gaps {
     }
 }
 
+/// What is missing: as the operator was told, or for this mode as it was recorded (I9).
 fn gaps(world: &World) -> Gaps {
     let mut gaps: BTreeMap<Place, Vec<(i64, i64)>> = BTreeMap::new();
+    if world.knobs.delivery != Delivery::AtLeastOnce {
+        for (place, entry) in world.target.state_records() {
+            if let Entry::Gap(gap) = entry {
+                let ranges = gaps.entry(place).or_default();
+                ranges.push((gap.from_offset, gap.to_offset));
+            }
+        }
+        return Gaps(gaps);
+    }
     let notices = world.instances.iter().flat_map(|it| &it.notices);
     for (_, notice) in notices {
         if let Notice::Partition {

@@ -411,6 +411,7 @@ impl World {
             source: &self.source,
             target: &self.target,
             workload: &self.workload,
+            flow,
         };
         self.checks.action((self.now, id), action, view);
         if self.is_traced && !matches!(action, Action::Report(_) | Action::Stopped) {
