@@ -295,7 +295,7 @@ impl Flow {
                 Delivery::ExactlyOnce => {
                     self.producer_id_for_recovery(now, partition, result, actions);
                 }
-                Delivery::AtLeastOnce | Delivery::Transactional => {
+                Delivery::AtLeastOnce => {
                     self.producer_id(now, partition, result, actions);
                 }
             },

@@ -354,9 +354,7 @@ impl World {
     pub(super) fn settle(&mut self) {
         // Where several processes ran, any of them may own any partition: none is the last.
         let are_many = self.plan.has(Kind::Zombie) || self.plan.has(Kind::Overlap);
-        let newest = self
-            .newest()
-            .filter(|id| !self.instances[*id].is_stopped);
+        let newest = self.newest().filter(|id| !self.instances[*id].is_stopped);
         let survivor = newest.filter(|_| self.knobs.keeps_survivor && !are_many);
         for id in 0..self.instances.len() {
             if self.instances[id].state != State::Gone && Some(id) != survivor {
