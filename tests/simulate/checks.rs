@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use kmirror::{
-    flow::{Action, Event, Flow, Outgoing, PartitionId, RequestId, Side, limits},
+    flow::{
+        Action, Event, Flow, Notice, Outgoing, PartitionId, PartitionNotice, RequestId, Side,
+        limits,
+    },
     offsets::{
         source_offsets::decode_all,
         state::{self, Entry},
@@ -175,6 +178,23 @@ impl Checks {
                     if let Ok((key, Some(entry))) = decoded {
                         self.state((now, id), view, &key.place, &entry);
                     }
+                }
+            }
+            // What a proof has found needs no acknowledgement any more.
+            Action::Report(Notice::Partition {
+                source,
+                notice:
+                    PartitionNotice::LineageContinued { .. } | PartitionNotice::LineageOpened { .. },
+                ..
+            }) => {
+                let is_of = |partition: &PartitionId| {
+                    view.flow.names(*partition).is_some_and(|names| {
+                        *names.topic == source.topic && names.partition == source.partition
+                    })
+                };
+                let seen = self.seen.entry(id).or_default();
+                for partitions in seen.under_way.values_mut() {
+                    partitions.retain(|partition| !is_of(partition));
                 }
             }
             _ => {}

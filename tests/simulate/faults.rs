@@ -32,11 +32,12 @@ impl World {
         let what = self.plan.faults[index].what;
         trace!(self, "FAULT {what:?}");
         match what {
+            // While a successor is on its way there is nobody to kill.
             What::Crash { pause } => {
                 if let Some(id) = self.newest() {
                     self.kill(id);
+                    self.at(self.now + pause, Step::Start);
                 }
-                self.at(self.now + pause, Step::Start);
             }
             What::Zombie { sleep } => {
                 if let Some(id) = self.newest() {
@@ -75,6 +76,10 @@ impl World {
             What::Forget { evicted_on, pick } => self.forget_producers(evicted_on, pick),
             What::Foreign { pick, count } => self.write_foreign(pick, count),
             What::StateRubbish { pick } => self.write_rubbish(pick),
+            What::StateDeleted => {
+                let now = self.now;
+                self.target.delete_topic(now, STATE_TOPIC);
+            }
             What::Compact => {
                 let time = self.source.time(self.now);
                 for (topic, _) in self.source_places() {
@@ -321,6 +326,7 @@ impl World {
         self.stalled.clear();
         let before = self.source_contents();
         for side in [Side::Source, Side::Target] {
+            self.side(side).skew_ms = 0;
             for broker in 0..BROKERS {
                 self.side(side).cluster.start_broker(broker);
             }

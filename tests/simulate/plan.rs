@@ -235,6 +235,8 @@ pub(super) enum What {
     Recreate { pick: u32 },
     /// The wall clock of a cluster jumps, in milliseconds.
     ClockJump { side: Side, ms: i64 },
+    /// The state topic is deleted.
+    StateDeleted,
     /// kmirror's own topic gets records that it did not write.
     StateRubbish { pick: u32 },
     /// Wrong answers for a while.
@@ -316,16 +318,18 @@ impl Plan {
     }
 
     /// Lets no leader of the source be elected that lags behind: the sandbox writes markers once,
-    /// where Kafka's coordinator repeats them until they are committed.
+    /// where Kafka's coordinator repeats them until they are committed. And lets no transaction
+    /// end by a jump of the clock.
     fn keep_markers(&mut self) {
         for fault in &mut self.faults {
-            if let What::CleanMove {
-                side: Side::Source,
-                lag,
-                ..
-            } = &mut fault.what
-            {
-                *lag = 0;
+            match &mut fault.what {
+                What::CleanMove {
+                    side: Side::Source,
+                    lag,
+                    ..
+                } => *lag = 0,
+                What::ClockJump { side, .. } => *side = Side::Target,
+                _ => {}
             }
         }
     }
@@ -445,6 +449,7 @@ fn fault(rng: &mut fastrand::Rng, class: Class, kind: Kind) -> What {
             lag: rng.u64(1..1_500) * MS,
         },
         Kind::StateLoss if rng.bool() => What::StateRubbish { pick },
+        Kind::StateLoss if rng.u32(0..3) == 0 => What::StateDeleted,
         Kind::StateLoss => What::Unclean {
             side: Side::Target,
             which: Which::Own,

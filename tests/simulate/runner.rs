@@ -101,6 +101,8 @@ pub(super) fn run_all() {
     }
     let (tallies, failures, took) = run_each(&todo);
     print(&tallies, took);
+    let seeds: Vec<String> = failures.iter().map(Shrunk::seed).collect();
+    eprintln!("failing: {}", seeds.join(" "));
     let mut shown: Vec<String> = failures.iter().map(Shrunk::to_string).collect();
     shown.truncate(SHOWN_MAX);
     assert!(failures.is_empty(), "{}", shown.join("\n"));

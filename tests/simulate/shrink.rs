@@ -13,6 +13,11 @@ pub(super) struct Shrunk {
 }
 
 impl Shrunk {
+    /// How the plan is called.
+    pub(super) fn seed(&self) -> String {
+        format!("{}:{}", self.plan.class.name(), self.plan.seed)
+    }
+
     pub(super) fn unshrunk(plan: &Plan, outcome: &Outcome) -> Self {
         Self {
             plan: plan.clone(),
@@ -26,9 +31,8 @@ impl std::fmt::Display for Shrunk {
         let Self { plan, failures } = self;
         writeln!(
             f,
-            "\nKMIRROR_SEED={}:{} cargo test --test tests -- simulate::every_schedule --nocapture",
-            plan.class.name(),
-            plan.seed
+            "\nKMIRROR_SEED={} cargo test --test tests -- simulate::every_schedule --nocapture",
+            self.seed()
         )?;
         for failure in &failures[0] {
             writeln!(f, "  fails: {failure}")?;
