@@ -86,6 +86,15 @@ fn a_batch_damaged_on_the_source_is_refused_named_and_read_again() {
     bench.fetch();
     assert_eq!(bench.send(), [2, 4, 5]);
     bench.acknowledge(2);
+    // The damage may have happened on the way, so it is fetched again, and under the same numbers.
+    for _ in 0..limits::DAMAGED_FETCHES_MAX {
+        assert_eq!(bench.fail(4, refused(ErrorCode::CORRUPT_MESSAGE)), None);
+        let behind = bench.fail(5, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!(behind, None);
+        bench.now += limits::BACKOFF_MAX;
+        bench.fetch();
+        assert_eq!(bench.send(), [4, 5]);
+    }
     assert_eq!(bench.fail(4, refused(ErrorCode::CORRUPT_MESSAGE)), None);
     let reason = halted(bench.fail(5, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
     assert!(
