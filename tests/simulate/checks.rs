@@ -243,7 +243,10 @@ impl Checks {
         }
         match self.owned.get(&(id, place.clone())) {
             Some(generation) => {
-                let writer = self.writers.entry((place.clone(), *generation)).or_insert(id);
+                let writer = self
+                    .writers
+                    .entry((place.clone(), *generation))
+                    .or_insert(id);
                 if *writer != id {
                     let what = format!(
                         "I14: {place:?}: processes {writer} and {id} write as owner {generation}"

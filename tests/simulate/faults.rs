@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, id: InstanceId) {
+    pub(super) fn kill(&mut self, id: InstanceId) {
         self.instances[id].state = State::Gone;
         for connection in self.network.of_instance(id) {
             let keep = self.rng.usize(0..6);
@@ -183,6 +183,9 @@ impl World {
     }
 
     pub(super) fn elect(&mut self, side: Side, place: &Place, broker: i32, is_unclean: bool) {
+        if self.phase != Phase::Faulty {
+            return;
+        }
         let before = self.source_contents();
         let (topic, partition) = (&place.0, place.1);
         let cluster = &mut self.side(side).cluster;
@@ -360,9 +363,7 @@ impl World {
     pub(super) fn settle(&mut self) {
         // Where several processes ran, any of them may own any partition: none is the last.
         let are_many = self.plan.has(Kind::Zombie) || self.plan.has(Kind::Overlap);
-        let newest = self
-            .newest()
-            .filter(|id| !self.instances[*id].is_stopped);
+        let newest = self.newest().filter(|id| !self.instances[*id].is_stopped);
         let survivor = newest.filter(|_| self.knobs.keeps_survivor && !are_many);
         for id in 0..self.instances.len() {
             if self.instances[id].state != State::Gone && Some(id) != survivor {
