@@ -282,7 +282,6 @@ impl<'a> Layers<'a> {
     /// the default gives.
     fn delivery(&self, report: &mut Report<'_>) -> Delivery {
         match self.flow_value("kmirror.delivery", report) {
-            "transactional" => Delivery::Transactional,
             "at-least-once" => Delivery::AtLeastOnce,
             _ => Delivery::ExactlyOnce,
         }

@@ -116,8 +116,6 @@ pub struct FlowConfig {
 pub enum Delivery {
     /// Once, for every reader: the target's sequence check and proofs against its log.
     ExactlyOnce,
-    /// Once, for readers of committed records only: in transactions.
-    Transactional,
     /// Once or, after a failure, more often.
     AtLeastOnce,
 }

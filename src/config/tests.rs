@@ -236,7 +236,6 @@ fn our_settings_win_over_the_ones_they_replace() {
 fn delivery_and_what_becomes_of_doubt_are_set_per_flow_or_for_all() {
     let delivery = |value| flow(&format!("kmirror.delivery = {value}")).delivery;
     assert_eq!(delivery("exactly-once"), Delivery::ExactlyOnce);
-    assert_eq!(delivery("transactional"), Delivery::Transactional);
     assert_eq!(delivery("at-least-once"), Delivery::AtLeastOnce);
     let adopt = |value| flow(&format!("a->b.kmirror.adopt = {value}")).adopt;
     assert_eq!(adopt("ask"), Adopt::Ask);

@@ -6,8 +6,6 @@ pub enum Delivery {
     /// Each record once, for every reader, proven from the target's log; without transactions.
     #[default]
     ExactlyOnce,
-    /// Each record once for `read_committed` readers: records and positions in one transaction.
-    Transactional,
     /// Each record at least once; what was not stored as copied is copied again after a crash.
     AtLeastOnce,
 }

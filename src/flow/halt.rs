@@ -219,6 +219,20 @@ impl std::fmt::Display for HaltReason {
             Self::NotRebuilt { offset, error } => {
                 write!(f, "the batch at offset {offset} cannot be rebuilt: {error}")
             }
+            Self::FetchLimit { offset, bytes_max } => write!(
+                f,
+                "the batch at offset {offset} is larger than the {bytes_max} bytes that one \
+                 answer may have"
+            ),
+            other => other.fmt_unproven(f),
+        }
+    }
+}
+
+impl HaltReason {
+    /// The reasons that come of proving a position, and of sharing it with other processes.
+    fn fmt_unproven(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
             Self::TargetRefusesProof(failure) => write!(
                 f,
                 "the target answers {failure} when its log is to be read, and without reading it \
@@ -230,8 +244,8 @@ impl std::fmt::Display for HaltReason {
                 instance,
             } => write!(
                 f,
-                "another kmirror ({instance}, generation {generation}) has taken it over: stop one \
-                 of the two"
+                "another kmirror ({instance}, generation {generation}) has taken it over: this one \
+                 stands by, and goes on when the other falls silent"
             ),
             Self::StateNewer { version } => write!(
                 f,
@@ -267,11 +281,7 @@ impl std::fmt::Display for HaltReason {
                 "source offsets {from_offset} to {to_offset} are gone and were not copied ({cause}): \
                  set kmirror.on-gap=continue to go on behind them"
             ),
-            Self::FetchLimit { offset, bytes_max } => write!(
-                f,
-                "the batch at offset {offset} is larger than the {bytes_max} bytes that one \
-                 answer may have"
-            ),
+            _ => Ok(()),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Delivery, Failure, Flow, PartitionId, RecoveryCause, Side, TopicConfig, recovery::place,
+    Action, Delivery, Failure, Flow, Partition, PartitionId, RecoveryCause, Side, TopicConfig,
+    halt::HaltReason, limits, recovery::place,
 };
-use crate::offsets::state::Entry;
+use crate::offsets::state::{Entry, Owner};
 
 impl Flow {
     /// Notes the time. After a pause longer than the lease another process may have taken over,
@@ -43,6 +44,52 @@ impl Flow {
         let passed = now.saturating_duration_since(self.started).as_millis();
         let passed = i64::try_from(passed).unwrap_or(i64::MAX);
         self.options.started_ms.saturating_add(passed)
+    }
+
+    /// Twice in each lease, says that this process is alive, and takes up what another had taken
+    /// over and is silent about now.
+    pub(super) fn schedule_presence(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if !self.proves() || now < self.presence_at || self.drain.is_some() {
+            return;
+        }
+        self.presence_at = now + self.options.lease / 2;
+        self.say_present(now);
+        let silence = self.options.lease * limits::SILENT_LEASES;
+        let partitions = self.slots.iter().map(|slot| &slot.partition);
+        let left = partitions.filter(|partition| {
+            let reason = partition.halt_reason();
+            matches!(reason, Some(HaltReason::Superseded { instance, .. })
+                if !self.state.is_heard(now, *instance, silence))
+        });
+        let left: Vec<PartitionId> = left.map(|partition| partition.id).collect();
+        for id in left {
+            self.with_partition(now, id, actions, Partition::stand_in);
+            self.recover(now, id, RecoveryCause::OwnerSilent, actions);
+        }
+    }
+
+    /// One record tells others that its writer lives: that of the first partition it owns.
+    fn say_present(&mut self, now: Instant) {
+        let owned = self.slots.iter().find_map(|slot| {
+            let partition = &slot.partition;
+            let is_running = slot.recovery.is_none() && partition.halt_reason().is_none();
+            let generation = partition.generation().filter(|_| is_running)?;
+            Some((place(&partition.source), generation))
+        });
+        let Some((place, generation)) = owned else {
+            return;
+        };
+        let owner = Owner {
+            generation,
+            instance: self.options.instance,
+            since_ms: self.wall_ms(now),
+        };
+        self.state.put(&place, Entry::Owner(owner));
+    }
+
+    pub(super) fn presence_deadline(&self) -> Option<Instant> {
+        let is_present = self.proves() && !self.slots.is_empty() && self.drain.is_none();
+        is_present.then_some(self.presence_at)
     }
 
     pub(super) fn anchors_deadline(&self) -> Option<Instant> {

@@ -51,6 +51,12 @@ pub const METADATA_WAIT: Duration = Duration::from_millis(20);
 /// Topics described or created in one request.
 pub const TOPICS_PER_REQUEST: usize = 500;
 
+/// Leases without a sign of life after which a process that stands by takes a partition up.
+pub const SILENT_LEASES: u32 = 3;
+
+/// How often a batch that arrived damaged is fetched again before its partition halts.
+pub const DAMAGED_FETCHES_MAX: u32 = 3;
+
 /// How long the target may hold a read of the state topic while there is nothing new.
 pub const STATE_WAIT: Duration = Duration::from_secs(5);
 

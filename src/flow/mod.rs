@@ -200,6 +200,8 @@ pub struct Flow {
     /// Partitions that have moved since their newest anchor.
     unanchored: BTreeSet<PartitionId>,
     anchors_at: Instant,
+    /// When this process next says that it is alive.
+    presence_at: Instant,
     started: Instant,
     /// When the flow was last given the time.
     seen: Instant,
@@ -252,6 +254,7 @@ impl Flow {
             questions: Questions::default(),
             unanchored: BTreeSet::new(),
             anchors_at: now + options.anchor_interval,
+            presence_at: now + options.lease / 2,
             started: now,
             seen: now,
             touched: BTreeSet::new(),
@@ -295,7 +298,7 @@ impl Flow {
                 Delivery::ExactlyOnce => {
                     self.producer_id_for_recovery(now, partition, result, actions);
                 }
-                Delivery::AtLeastOnce | Delivery::Transactional => {
+                Delivery::AtLeastOnce => {
                     self.producer_id(now, partition, result, actions);
                 }
             },
@@ -318,6 +321,7 @@ impl Flow {
         self.schedule_recoveries(now, actions);
         self.schedule_transfer(now, actions);
         self.schedule_anchors(now);
+        self.schedule_presence(now, actions);
         self.schedule_state(now, actions);
         self.schedule_positions(now, actions);
         self.finish_stop(now, actions);
@@ -337,6 +341,7 @@ impl Flow {
             self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),
+            self.presence_deadline(),
             self.drain.as_ref().map(|drain| drain.until),
         ]
         .into_iter()

@@ -64,6 +64,8 @@ pub(super) struct State {
     newer: Option<u64>,
     /// Partitions that another process has taken over since they were last looked at.
     taken_over: BTreeSet<Place>,
+    /// When each other process last wrote that it owns something, by the time of reading it.
+    heard: BTreeMap<Uuid, Instant>,
 }
 
 /// What a sight of the topic in metadata means.
@@ -97,6 +99,7 @@ impl State {
             has_foreign: false,
             newer: None,
             taken_over: BTreeSet::new(),
+            heard: BTreeMap::new(),
         }
     }
 
@@ -207,11 +210,17 @@ impl State {
             .map(|(_, value)| value)
     }
 
-    fn take(&mut self, read: StateRead) -> Vec<Unusable> {
+    /// Whether another process has said within `silence` that it owns something.
+    pub(super) fn is_heard(&self, now: Instant, instance: Uuid, silence: Duration) -> bool {
+        let heard = self.heard.get(&instance);
+        heard.is_some_and(|heard| now.saturating_duration_since(*heard) < silence)
+    }
+
+    fn take(&mut self, now: Instant, read: StateRead) -> Vec<Unusable> {
         let mut unusable = Vec::new();
         for record in read.records {
             match decode(&record.key, record.value.as_deref()) {
-                Ok((key, entry)) => self.apply(key, record.offset, entry),
+                Ok((key, entry)) => self.apply(now, key, record.offset, entry),
                 Err(reason) => unusable.push(reason),
             }
         }
@@ -220,7 +229,7 @@ impl State {
         unusable
     }
 
-    fn apply(&mut self, key: StateKey, offset: i64, entry: Option<Entry>) {
+    fn apply(&mut self, now: Instant, key: StateKey, offset: i64, entry: Option<Entry>) {
         let Some(entry) = entry else {
             self.image.remove(&key);
             return;
@@ -235,6 +244,7 @@ impl State {
             && owner.instance != self.instance
         {
             self.taken_over.insert(key.place.clone());
+            self.heard.insert(owner.instance, now);
         }
         // A claim that is written twice keeps its first place.
         let offset = match (&entry, self.image.get(&key)) {
@@ -333,7 +343,7 @@ impl Flow {
             }
         };
         self.state.read_failures.succeed();
-        for reason in self.state.take(read) {
+        for reason in self.state.take(now, read) {
             match reason {
                 Unusable::Foreign if !std::mem::replace(&mut self.state.has_foreign, true) => {
                     actions.push(Action::Report(Notice::ForeignState));
@@ -536,10 +546,11 @@ mod tests {
             }
         });
         let next = entries.last().map_or(0, |(offset, _)| offset + 1);
-        let unusable = state.take(StateRead {
+        let read = StateRead {
             records: records.collect(),
             next_offsets: BTreeMap::from([(0, next)]),
-        });
+        };
+        let unusable = state.take(crate::flow::tests::epoch(), read);
         assert_eq!(unusable, []);
     }
 

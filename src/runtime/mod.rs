@@ -188,7 +188,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
             replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
         },
         delivery: match flow.delivery {
-            Delivery::ExactlyOnce | Delivery::Transactional => flow::Delivery::ExactlyOnce,
+            Delivery::ExactlyOnce => flow::Delivery::ExactlyOnce,
             Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,
         },
         on_gap: match flow.on_gap {

@@ -67,7 +67,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.fetch.connections.per.broker", Number(1, 64), "2", "Connections that fetch from one broker; from 2 on, idle partitions hold up no busy one"),
             ("kmirror.discovery.interval.ms", Millis(100, INT_MAX), "3000", "How often new topics are looked for"),
             ("kmirror.positions.interval.ms", Millis(10, INT_MAX), "1000", "How often positions are stored"),
-            ("kmirror.delivery", OneOf(&["exactly-once", "transactional", "at-least-once"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions"),
+            ("kmirror.delivery", OneOf(&["exactly-once", "at-least-once"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions"),
             ("kmirror.on-gap", OneOf(&["continue", "halt"]), "continue", "What a partition does whose source has deleted or lost records that were not copied"),
             ("kmirror.on-recreated", OneOf(&["halt", "append"]), "halt", "What a partition does whose source topic was deleted and created again; `append` copies the new one after the old one's records"),
             ("kmirror.adopt", OneOf(&["ask", "prove", "stored", "earliest", "latest"]), "ask", "What becomes of a remote partition that does not hold what is stored about it, or holds what nothing explains; `ask` halts it, `prove` finds its place by content, `stored` believes the stored position"),

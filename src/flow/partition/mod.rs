@@ -200,6 +200,8 @@ pub struct Partition {
     is_idle: bool,
     fetch_bytes_max: usize,
     fetch_backoff: Backoff,
+    /// How often in a row a fetched batch was found damaged.
+    damaged_fetches: u32,
     /// Whether its position is proven from the target's log, and nothing is sent before.
     proves: bool,
     /// Whether that is under way.
@@ -260,6 +262,7 @@ impl Partition {
             is_idle: false,
             fetch_bytes_max,
             fetch_backoff: Backoff::default(),
+            damaged_fetches: 0,
             proves: false,
             is_suspended: false,
             stint: 0,

@@ -3,7 +3,7 @@
 
 use kmirror_protocol::wire::Uuid;
 
-use super::{Partition, Producer, Run};
+use super::{Partition, PartitionNotice, Producer, Run};
 use crate::{
     flow::recovery::{RecoveryCause, Start},
     offsets::state::{Anchor, Claim, Entry, Owner, RecordIdentity},
@@ -81,6 +81,13 @@ impl Partition {
         } else {
             records.saturating_sub(u64::from(behind))
         };
+    }
+
+    /// Takes the partition up again after another process had taken it over.
+    pub fn stand_in(&mut self) -> Option<PartitionNotice> {
+        self.run = None;
+        self.halt = None;
+        Some(PartitionNotice::Resumed)
     }
 
     /// The generation under which this process has owned the partition, if it has.

@@ -151,6 +151,7 @@ impl Partition {
     /// Moves the position past every batch that has nothing unacknowledged before it.
     fn acknowledged(&mut self, now: Instant) -> Option<PartitionNotice> {
         self.produce_backoff.succeed();
+        self.damaged_fetches = 0;
         if let Some(producer) = &mut self.producer {
             producer.is_established = true;
         }
@@ -278,6 +279,12 @@ impl Partition {
         }
         while self.queue.len() > index {
             self.drop_last();
+        }
+        self.damaged_fetches += 1;
+        if self.damaged_fetches <= limits::DAMAGED_FETCHES_MAX {
+            // The damage may have happened on the way; the next copy may be sound.
+            self.fetch_backoff.fail(now, self.seed());
+            return None;
         }
         let error = String::from("its checksum is wrong");
         self.halt(now, HaltReason::Unreadable { offset, error })

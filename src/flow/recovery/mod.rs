@@ -60,6 +60,8 @@ pub enum RecoveryCause {
     Paused,
     /// The state topic is another one than before.
     StateLost,
+    /// The process that had taken it over gives no sign of life.
+    OwnerSilent,
 }
 
 impl std::fmt::Display for RecoveryCause {
@@ -84,6 +86,7 @@ impl std::fmt::Display for RecoveryCause {
             Self::SourceMoved => f.write_str("the source no longer has what was to be read next"),
             Self::Paused => f.write_str("the process was paused"),
             Self::StateLost => f.write_str("the state topic was replaced"),
+            Self::OwnerSilent => f.write_str("the kmirror that had taken it over is silent"),
         }
     }
 }

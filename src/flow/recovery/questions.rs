@@ -95,11 +95,10 @@ impl Flow {
         id: PartitionId,
         actions: &mut Vec<Action>,
     ) -> Vec<Question> {
-        let (progress, wanted) =
-            match self.with_recovery(now, id, |recovery, around| recovery.advance(around)) {
-                Some(outcome) => outcome,
-                None => return Vec::new(),
-            };
+        let outcome = self.with_recovery(now, id, |recovery, around| recovery.advance(around));
+        let Some((progress, wanted)) = outcome else {
+            return Vec::new();
+        };
         self.recovery_went(now, id, progress, actions);
         wanted
     }

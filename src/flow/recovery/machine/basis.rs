@@ -27,7 +27,7 @@ impl Recovery {
         let source_end = TailEvidence::source_end(newest, target.end_offset, &producer)?;
         let is_worth_it = is_plain && newest.target_offset < target.end_offset;
         is_worth_it.then(|| Stage::Tail {
-            anchor: Box::new(newest.clone()),
+            anchor: Box::new(*newest),
             tail: None,
             source_end,
         })

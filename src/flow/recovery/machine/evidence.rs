@@ -77,7 +77,7 @@ impl Recovery {
         };
         match anchors::first_check(anchor, target) {
             None => {
-                let anchor = anchor.clone();
+                let anchor = *anchor;
                 self.prove(around, Basis::Anchor(Box::new(anchor)));
             }
             check => self.go_to(Stage::Anchors { candidates, check }),
