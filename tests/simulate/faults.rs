@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, id: InstanceId) {
+    pub(super) fn kill(&mut self, id: InstanceId) {
         self.instances[id].state = State::Gone;
         for connection in self.network.of_instance(id) {
             let keep = self.rng.usize(0..6);
@@ -183,6 +183,9 @@ impl World {
     }
 
     pub(super) fn elect(&mut self, side: Side, place: &Place, broker: i32, is_unclean: bool) {
+        if self.phase != Phase::Faulty {
+            return;
+        }
         let before = self.source_contents();
         let (topic, partition) = (&place.0, place.1);
         let cluster = &mut self.side(side).cluster;
@@ -200,8 +203,21 @@ impl World {
             "{side} {topic}-{partition}: election of {broker}: {elected:?}, log {range:?}"
         );
         self.note_losses(&before);
+        if is_unclean && side == Side::Source {
+            self.forget_deletions(place);
+        }
         if is_unclean {
             self.checks.target_lost_records(side, place);
+        }
+    }
+
+    /// What was deleted and lies beyond the end of a log that an unclean election has shortened can
+    /// be known to nobody.
+    fn forget_deletions(&mut self, place: &Place) {
+        let end = self.source.end_offset(&place.0, place.1);
+        let ledger = self.workload.ledgers.entry(place.clone()).or_default();
+        for entry in ledger.values_mut() {
+            entry.is_lost_by_source |= entry.deleted_at.iter().any(|at| *at >= end);
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Outcome {
     pub(super) held_beyond_max: usize,
     /// Lineages that were opened because the one before could not go on.
     pub(super) lineages: u64,
+    /// See [`World::restarts`].
+    pub(super) restarts: u64,
     /// Virtual time, in microseconds.
     pub(super) time: u64,
     /// Of everything that happened.
@@ -43,6 +45,7 @@ impl Outcome {
     pub(super) fn of(world: &World) -> Self {
         let mut outcome = Self {
             requests: world.requests,
+            restarts: world.restarts,
             requests_per_second_max: world.checks.requests_max,
             held_beyond_max: world.checks.held_beyond_max,
             time: world.now,

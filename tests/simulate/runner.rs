@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How many schedules an ordinary run has.
-const SCHEDULES: u64 = 10_000;
+const SCHEDULES: u64 = 5_000;
 
 /// Failures that are shrunk and shown; more say little.
 const SHOWN_MAX: usize = 5;
@@ -38,6 +38,7 @@ struct Tally {
     written: u64,
     requests: u64,
     lineages: u64,
+    restarts: u64,
     requests_per_second_max: u32,
     held_beyond_max: usize,
     virtual_seconds: u64,
@@ -56,6 +57,7 @@ impl Tally {
         self.written += outcome.written;
         self.requests += outcome.requests;
         self.lineages += outcome.lineages;
+        self.restarts += outcome.restarts;
         let most = self.requests_per_second_max;
         self.requests_per_second_max = most.max(outcome.requests_per_second_max);
         self.held_beyond_max = self.held_beyond_max.max(outcome.held_beyond_max);
@@ -147,13 +149,13 @@ fn run_each(todo: &[(Class, u64)]) -> (BTreeMap<Class, Tally>, Vec<Shrunk>, Dura
 
 fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
     eprintln!(
-        "class schedules failed | with loss  dup  reord | records: written lost dup reord | lineages requests  per s max  held beyond | virtual s"
+        "class schedules failed | with loss  dup  reord | records: written lost dup reord | lineages restarts requests  per s max  held beyond | virtual s"
     );
     let mut schedules = 0;
     for (class, tally) in tallies {
         schedules += tally.schedules;
         eprintln!(
-            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:4} {:3} {:5} | {:8} {:8} {:10} {:12} | {:9}",
+            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:4} {:3} {:5} | {:8} {:8} {:8} {:10} {:12} | {:9}",
             class.name(),
             tally.schedules,
             tally.failed,
@@ -165,6 +167,7 @@ fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
             tally.duplicates,
             tally.reordered,
             tally.lineages,
+            tally.restarts,
             tally.requests,
             tally.requests_per_second_max,
             tally.held_beyond_max,

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use kmirror::flow::{Action, Event, Failure, Flow, FlowOptions, Side};
+use kmirror::flow::{
+    Action, Event, Failure, Flow, FlowOptions, Notice, PartitionNotice, Side, halt::HaltReason,
+};
 
 use super::{
     checks::{Checks, View},
@@ -99,6 +101,8 @@ pub(super) struct World {
     pub(super) is_traced: bool,
     pub(super) history: DefaultHasher,
     pub(super) requests: u64,
+    /// How often a process had to be started again because a dead one had taken over.
+    pub(super) restarts: u64,
     epoch: Instant,
     steps: BTreeMap<(Micros, u64), Step>,
     next_step: u64,
@@ -136,6 +140,7 @@ impl World {
             is_traced,
             history: DefaultHasher::new(),
             requests: 0,
+            restarts: 0,
             epoch: some_instant(),
             steps: BTreeMap::new(),
             next_step: 0,
@@ -531,6 +536,12 @@ impl World {
         if !matches!(self.phase, Phase::Healing { .. }) {
             return;
         }
+        if self.is_taken_over_by_the_dead(id) {
+            trace!(self, "process {id} is started again");
+            self.restarts += 1;
+            self.kill(id);
+            self.start();
+        }
         if !self.is_copied(id) {
             let again = self.now + 100 * MS;
             self.at(again, Step::Look);
@@ -541,6 +552,19 @@ impl World {
             until: self.now + 30 * SECOND,
         };
         self.tell(id, Event::Stop);
+    }
+
+    /// Whether a process has stopped copying because of another that is no longer there: what that
+    /// one had sent came late (B13), and only a restart helps.
+    fn is_taken_over_by_the_dead(&self, id: InstanceId) -> bool {
+        let mut notices = self.instances[id].notices.iter();
+        notices.any(|(_, notice)| match notice {
+            Notice::Partition {
+                notice: PartitionNotice::Halted(HaltReason::Superseded { .. }),
+                ..
+            } => true,
+            _ => false,
+        })
     }
 
     /// Whether the flow says that it has copied all that can be read.
@@ -559,7 +583,8 @@ impl World {
                 let may_stand = self
                     .knobs
                     .may_halt(&self.plan, self.recreated.contains(place));
-                status.copied_offset.unwrap_or(0) >= end && status.lag.unwrap_or(0) <= 0
+                // While a position is being proven there is no lag.
+                (status.copied_offset.unwrap_or(0) >= end && status.lag == Some(0))
                     || (may_stand && status.halted.is_some())
             })
         })
