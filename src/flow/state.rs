@@ -64,6 +64,8 @@ pub(super) struct State {
     newer: Option<u64>,
     /// Partitions that another process has taken over since they were last looked at.
     taken_over: BTreeSet<Place>,
+    /// Generations that two processes have taken: neither may write under such a one (I14).
+    contested: BTreeSet<(Place, u64)>,
     /// When each other process last wrote that it owns something, by the time of reading it.
     heard: BTreeMap<Uuid, Instant>,
 }
@@ -99,6 +101,7 @@ impl State {
             has_foreign: false,
             newer: None,
             taken_over: BTreeSet::new(),
+            contested: BTreeSet::new(),
             heard: BTreeMap::new(),
         }
     }
@@ -165,6 +168,11 @@ impl State {
             (_, Entry::Owner(owner)) => Some(owner),
             _ => None,
         }
+    }
+
+    /// Whether two processes have taken the same generation of a partition.
+    pub(super) fn is_contested(&self, place: &Place, generation: u64) -> bool {
+        self.contested.contains(&(place.clone(), generation))
     }
 
     /// The claim that counts: the newest number, and of equal ones the first in the log.
@@ -234,6 +242,12 @@ impl State {
             self.image.remove(&key);
             return;
         };
+        if let (Entry::Owner(new), Some((_, Entry::Owner(known)))) = (&entry, self.image.get(&key))
+            && new.generation == known.generation
+            && new.instance != known.instance
+        {
+            self.contested.insert((key.place.clone(), new.generation));
+        }
         // A late write of a former owner must not hide the present one.
         if let (Entry::Owner(new), Some((_, Entry::Owner(known)))) = (&entry, self.image.get(&key))
             && new.generation < known.generation

@@ -137,6 +137,7 @@ impl Partition {
         let notice = match result {
             Ok(base_offset) => {
                 batch.acknowledged_at = Some(base_offset);
+                self.check_place(index, base_offset);
                 self.acknowledged(now)
             }
             Err(failure) => self.target_failed(now, index, failure),
@@ -158,15 +159,11 @@ impl Partition {
         while let Some(batch) = self.queue.front()
             && let Some(base_offset) = batch.acknowledged_at
         {
-            // Answers may come in any order, but the log has the batches in theirs.
-            let expected_min = self.target_offset_min;
-            if self.proves && !self.is_expected(base_offset) {
-                self.want_recovery(RecoveryCause::BaseOffset {
-                    base_offset,
-                    expected: expected_min,
-                });
+            if self.recovery_cause.is_some() {
                 return None;
             }
+            // Answers may come in any order, but the log has the batches in theirs.
+            let expected_min = self.target_offset_min;
             if base_offset < expected_min {
                 return self.halt(
                     now,
@@ -191,12 +188,26 @@ impl Partition {
         None
     }
 
-    /// Whether the next acknowledgement can carry this base offset (R7).
-    fn is_expected(&self, base_offset: i64) -> bool {
-        if self.is_shared() {
-            base_offset >= self.target_offset_min
+    /// Checks the base offset of an acknowledgement (R7), at once and for every batch: one behind a
+    /// batch that was refused may have been stored in its place by a broker that has forgotten the
+    /// producer.
+    fn check_place(&mut self, index: usize, base_offset: i64) {
+        if !self.proves {
+            return;
+        }
+        let before = self.queue.iter().take(index);
+        let counts = before.map(|batch| i64::from(batch.prepared.header.record_count));
+        let expected = self.target_offset_min.saturating_add(counts.sum());
+        let is_expected = if self.is_shared() {
+            base_offset >= expected
         } else {
-            base_offset == self.target_offset_min
+            base_offset == expected
+        };
+        if !is_expected {
+            self.want_recovery(RecoveryCause::BaseOffset {
+                base_offset,
+                expected,
+            });
         }
     }
 

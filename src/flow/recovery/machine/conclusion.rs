@@ -208,9 +208,21 @@ impl Recovery {
         let reached = match basis {
             Basis::Anchor(anchor) => anchor.source_offset,
             Basis::Hint { stored_offset, .. } => *stored_offset,
+            // Nothing that was known of the source is true any more.
+            Basis::Beginning if self.has_source_diverged => 0,
             Basis::Beginning => newest.map_or(source.start_offset, |anchor| anchor.source_offset),
         };
+        // Own records count only when they are one run from the anchor on: one of them may be
+        // missing on the target as well.
+        let is_run = match basis {
+            Basis::Anchor(anchor) => {
+                let count = i32::try_from(proven.lead_in_records).unwrap_or(i32::MAX);
+                sequence_after(anchor.next_sequence, count) == proven.next_sequence
+            }
+            Basis::Hint { .. } | Basis::Beginning => false,
+        };
         let lead_in = i64::try_from(proven.lead_in_records).unwrap_or(i64::MAX);
+        let lead_in = if is_run { lead_in } else { 0 };
         let reached = reached.saturating_add(lead_in);
         let deleted = decide::deleted(reached, source, proven.proven_records > 0);
         let diverged = newest

@@ -25,9 +25,14 @@ impl Recovery {
     /// Writes the owner's record; once it has been read back, whoever took over since is known.
     pub(super) fn take_ownership(&mut self, around: &mut Surroundings<'_>) {
         let former = around.state.owner(&around.place);
-        self.generation = around
+        let generation = around
             .own_generation
             .unwrap_or_else(|| former.map_or(0, |owner| owner.generation) + 1);
+        self.take_generation(around, generation);
+    }
+
+    fn take_generation(&mut self, around: &mut Surroundings<'_>, generation: u64) {
+        self.generation = generation;
         let owner = Owner {
             generation: self.generation,
             instance: around.options.instance,
@@ -37,9 +42,14 @@ impl Recovery {
         self.go_to(Stage::Owning(ticket));
     }
 
-    pub(super) fn owned(&mut self, around: &Surroundings<'_>) -> Step {
+    pub(super) fn owned(&mut self, around: &mut Surroundings<'_>) -> Step {
         Self::refuse_others(around)?;
-        self.go_to(Stage::Source);
+        if around.state.is_contested(&around.place, self.generation) {
+            // Another process took the same one at the same time, and may not know yet.
+            self.take_generation(around, self.generation + 1);
+        } else {
+            self.go_to(Stage::Source);
+        }
         Ok(true)
     }
 
