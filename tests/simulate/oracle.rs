@@ -113,9 +113,7 @@ impl Outcome {
                 None if copies > 0 || entry.is_lost_by_source || world.plan.is_compacted => 0,
                 None => {
                     let is_known = |at: &i64| gaps.contains(place, *at);
-                    u64::from(
-                        !(!entry.deleted_at.is_empty() && entry.deleted_at.iter().all(is_known)),
-                    )
+                    u64::from(entry.deleted_at.is_empty() || !entry.deleted_at.iter().all(is_known))
                 }
             };
             if copies < wanted && !is_recreated && is_reached {

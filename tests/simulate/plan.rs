@@ -432,30 +432,9 @@ fn fault(rng: &mut fastrand::Rng, class: Class, kind: Kind) -> What {
             broker,
             time: rng.u64(50..2_500) * MS,
         },
-        Kind::CleanMove => What::CleanMove {
-            side: side(rng),
-            which: which(rng),
-            pick,
-            lag: [0, rng.u64(1..1_000) * MS][rng.usize(0..2)],
-        },
-        Kind::Unclean | Kind::SourceLoss => What::Unclean {
-            side: if kind == Kind::Unclean {
-                Side::Target
-            } else {
-                Side::Source
-            },
-            which: Which::Data,
-            pick,
-            lag: rng.u64(1..1_500) * MS,
-        },
-        Kind::StateLoss if rng.bool() => What::StateRubbish { pick },
-        Kind::StateLoss if rng.u32(0..3) == 0 => What::StateDeleted,
-        Kind::StateLoss => What::Unclean {
-            side: Side::Target,
-            which: Which::Own,
-            pick,
-            lag: rng.u64(1..3_000) * MS,
-        },
+        Kind::CleanMove | Kind::Unclean | Kind::SourceLoss | Kind::StateLoss => {
+            loss(rng, kind, pick)
+        }
         Kind::Forget => What::Forget {
             evicted_on: rng.bool().then_some(broker),
             pick,
@@ -472,11 +451,39 @@ fn fault(rng: &mut fastrand::Rng, class: Class, kind: Kind) -> What {
         Kind::Recreate => What::Recreate { pick },
         Kind::ClockJump => What::ClockJump {
             side: side(rng),
-            ms: rng.i64(-3_600_000..3_600_000),
+            ms: rng.i64(-3_600_000..0),
         },
         Kind::Inject => What::Inject {
             injection: injection(rng, class),
             time: rng.u64(50..3_000) * MS,
+        },
+    }
+}
+
+/// An election, or what else becomes of kmirror's own topics.
+fn loss(rng: &mut fastrand::Rng, kind: Kind, pick: u32) -> What {
+    match kind {
+        Kind::StateLoss if rng.bool() => What::StateRubbish { pick },
+        Kind::StateLoss if rng.u32(0..3) == 0 => What::StateDeleted,
+        Kind::CleanMove => What::CleanMove {
+            side: side(rng),
+            which: which(rng),
+            pick,
+            lag: [0, rng.u64(1..1_000) * MS][rng.usize(0..2)],
+        },
+        _ => What::Unclean {
+            side: if kind == Kind::SourceLoss {
+                Side::Source
+            } else {
+                Side::Target
+            },
+            which: if kind == Kind::StateLoss {
+                Which::Own
+            } else {
+                Which::Data
+            },
+            pick,
+            lag: rng.u64(1..1_500) * MS,
         },
     }
 }

@@ -558,12 +558,14 @@ impl World {
     /// one had sent came late (B13), and only a restart helps.
     fn is_taken_over_by_the_dead(&self, id: InstanceId) -> bool {
         let mut notices = self.instances[id].notices.iter();
-        notices.any(|(_, notice)| match notice {
-            Notice::Partition {
-                notice: PartitionNotice::Halted(HaltReason::Superseded { .. }),
-                ..
-            } => true,
-            _ => false,
+        notices.any(|(_, notice)| {
+            matches!(
+                notice,
+                Notice::Partition {
+                    notice: PartitionNotice::Halted(HaltReason::Superseded { .. }),
+                    ..
+                }
+            )
         })
     }
 
