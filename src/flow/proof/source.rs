@@ -18,6 +18,8 @@ pub(super) struct Source {
     pub(super) is_ended: bool,
     /// The leader epoch of the last batch below the held answer; -1 when unknown.
     epoch_before: i32,
+    /// Where that batch ends.
+    end_before: i64,
     /// The held answer, as it came.
     records: Bytes,
     /// What of it is live and not yet passed; the first is the current one.
@@ -36,6 +38,7 @@ impl Source {
             next_offset,
             is_ended: false,
             epoch_before: -1,
+            end_before: 0,
             records: Bytes::new(),
             batches: VecDeque::new(),
             is_checked: false,
@@ -55,6 +58,7 @@ impl Source {
             return false;
         }
         self.epoch_before = self.epoch_below(self.next_offset);
+        self.end_before = self.next_offset;
         self.records = fetched.records.clone();
         let taken = intake::take(self.next_offset, fetched, &mut Counters::default());
         self.next_offset = taken.next_offset;
@@ -173,23 +177,25 @@ impl Source {
     }
 
     /// The leader epoch of the last batch that starts below `position`, in the held answer or
-    /// before it; -1 when unknown.
+    /// before it; -1 when unknown, and when the batch does not reach up to the position: the cleaner
+    /// took out what lay between, and that may have been of a later epoch.
     pub(super) fn epoch_below(&self, position: i64) -> i32 {
-        let mut epoch = self.epoch_before;
+        let (mut epoch, mut end) = (self.epoch_before, self.end_before);
         for entry in batches(&self.records).map_while(Result::ok) {
-            let (base_offset, of_entry) = match entry {
+            let (base_offset, next_offset, of_entry) = match entry {
                 LogEntry::Batch(batch) => (
                     batch.header.base_offset,
+                    batch.header.next_offset(),
                     batch.header.partition_leader_epoch,
                 ),
-                LogEntry::Legacy(message) => (message.offset, -1),
+                LogEntry::Legacy(message) => (message.offset, message.offset, -1),
             };
             if base_offset >= position {
                 break;
             }
-            epoch = of_entry;
+            (epoch, end) = (of_entry, next_offset);
         }
-        epoch
+        if end < position { -1 } else { epoch }
     }
 }
 

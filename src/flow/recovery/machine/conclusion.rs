@@ -183,7 +183,10 @@ impl Recovery {
         };
         let unknown = (target.end_offset > 0).then(|| deleted_record(self.target_epoch));
         let source_epoch = match basis {
-            Basis::Anchor(anchor) if proven.source_epoch < 0 => anchor.source_epoch,
+            // Nothing was read below: it is as it was at the anchor.
+            Basis::Anchor(anchor) if proven.source_offset == anchor.source_offset => {
+                anchor.source_epoch
+            }
             _ => proven.source_epoch,
         };
         Position {
