@@ -140,9 +140,13 @@ impl State {
         TopicSight::Replaced
     }
 
-    /// Starts reading anew.
+    /// Starts reading anew. Gaps are known nowhere else: they are written again.
     fn forget(&mut self) {
-        self.image.clear();
+        for (key, (_, entry)) in std::mem::take(&mut self.image) {
+            if matches!(entry, Entry::Gap(_)) {
+                self.put(&key.place, entry);
+            }
+        }
         self.next_offsets.clear();
         self.is_loaded = false;
     }

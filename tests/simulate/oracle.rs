@@ -224,6 +224,31 @@ impl Gaps {
     }
 }
 
+/// Where each partition was first begun: what the source deleted before that was never to be copied.
+fn first_starts(world: &World) -> BTreeMap<Place, i64> {
+    let told = world.instances.iter().flat_map(|it| &it.notices);
+    let mut opened: Vec<_> = told
+        .filter_map(|(at, notice)| match notice {
+            Notice::Partition {
+                source,
+                notice: PartitionNotice::LineageOpened { source_offset, .. },
+                ..
+            } => Some((
+                *at,
+                (source.topic.to_string(), source.partition),
+                *source_offset,
+            )),
+            _ => None,
+        })
+        .collect();
+    opened.sort();
+    let mut starts = BTreeMap::new();
+    for (_, place, start) in opened {
+        starts.entry(place).or_insert(start);
+    }
+    starts
+}
+
 /// What is missing: as the operator was told, or for this mode as it was recorded (I9).
 fn gaps(world: &World) -> Gaps {
     let mut gaps: BTreeMap<Place, Vec<(i64, i64)>> = BTreeMap::new();
@@ -233,6 +258,9 @@ fn gaps(world: &World) -> Gaps {
                 let ranges = gaps.entry(place).or_default();
                 ranges.push((gap.from_offset, gap.to_offset));
             }
+        }
+        for (place, start) in first_starts(world) {
+            gaps.entry(place).or_default().push((0, start));
         }
         return Gaps(gaps);
     }

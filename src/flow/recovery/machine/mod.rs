@@ -255,13 +255,15 @@ impl Recovery {
 
     /// Gathers the target's evidence again when its leader is another one now (R8).
     pub(in crate::flow) fn target_moved(&mut self, epoch: i32) {
-        let depends = !matches!(
-            self.stage,
-            Stage::Own | Stage::Claiming | Stage::Owning(_) | Stage::Source | Stage::Quiet(_)
-        );
+        let depends = self.is_owned() && !matches!(self.stage, Stage::Source | Stage::Quiet(_));
         if depends && self.target_epoch != epoch {
             self.go_to(Stage::Target);
         }
+    }
+
+    /// Whether the owner's record has been written and read back.
+    const fn is_owned(&self) -> bool {
+        !matches!(self.stage, Stage::Own | Stage::Claiming | Stage::Owning(_))
     }
 
     fn go_to(&mut self, stage: Stage) {
@@ -299,6 +301,11 @@ impl Recovery {
     /// Moves from stage to stage while nothing has to be asked.
     fn step(&mut self, around: &mut Surroundings<'_>) -> Progress {
         loop {
+            if self.is_owned()
+                && let Err(End::Halt(reason)) = Self::refuse_others(around)
+            {
+                return Progress::Halted(reason);
+            }
             let moved = match &self.stage {
                 Stage::Own => self.own(around),
                 Stage::Owning(ticket) if around.state.has_settled(*ticket) => self.owned(around),
