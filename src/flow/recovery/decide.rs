@@ -240,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table of cases")]
     fn a_lineage_goes_on_only_with_complete_evidence() {
         let fresh = Evidence {
             anchored_sequence: 0,

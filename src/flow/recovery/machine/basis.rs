@@ -25,7 +25,8 @@ impl Recovery {
             );
         let producer = self.producer(newest.lineage.producer_id)?;
         let source_end = TailEvidence::source_end(newest, target.end_offset, &producer)?;
-        let is_worth_it = is_plain && newest.target_offset < target.end_offset;
+        let is_there = source_end <= source.end_offset;
+        let is_worth_it = is_plain && is_there && newest.target_offset < target.end_offset;
         is_worth_it.then(|| Stage::Tail {
             anchor: Box::new(*newest),
             tail: None,

@@ -215,12 +215,14 @@ impl Recovery {
             Basis::Beginning if self.has_source_diverged => 0,
             Basis::Beginning => newest.map_or(source.start_offset, |anchor| anchor.source_offset),
         };
-        // Own records count only when they are one run from the anchor on: one of them may be
-        // missing on the target as well.
+        // Own records count only when they are one run from the anchor on, or one of them may be
+        // missing on the target as well, and only while the source had no other leader: a new one
+        // may have put other records in the place of those that were copied.
         let is_run = match basis {
             Basis::Anchor(anchor) => {
                 let count = i32::try_from(proven.lead_in_records).unwrap_or(i32::MAX);
-                sequence_after(anchor.next_sequence, count) == proven.next_sequence
+                let is_same_log = around.source_epoch == anchor.source_epoch.max(0);
+                is_same_log && sequence_after(anchor.next_sequence, count) == proven.next_sequence
             }
             Basis::Hint { .. } | Basis::Beginning => false,
         };
