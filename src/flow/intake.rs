@@ -2,7 +2,7 @@
 //!
 //! One procedure for copying and for proving what has been copied, so that both always mean the
 //! same records: markers, aborted and empty batches are left out, old formats are converted, and
-//! what no broker would take is built anew ([`decide`], [`rebuild`]). Pure; it never sends, and
+//! what no broker would take is built anew ([`decide`], `rebuild`). Pure; it never sends, and
 //! never looks into a payload that passes as it is.
 
 use bytes::Bytes;

@@ -9,7 +9,7 @@
 //!  who writes  log range        log end (R4)      one (R10)        (R5)         new (R2 R3 R6 R12)
 //! ```
 //!
-//! * [`machine`] goes through these stages for one partition; it asks one question after another.
+//! * `machine` goes through these stages for one partition; it asks one question after another.
 //! * [`anchors`] says which anchors are worth believing, and how that is checked.
 //! * [`decide`] draws the conclusion: where copying goes on, and under which lineage.
 //! * `questions` puts the questions of many partitions into few requests.
