@@ -139,10 +139,13 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
             epoch,
             last_sequence,
         } => {
+            // A former process may still write: the log, read later, may show more than the state
+            // did, never less.
+            let remembered = kmirror_protocol::records::sequence_after(last_sequence, 1);
             let is_same = epoch == i32::from(evidence.lineage.epoch)
                 && last_sequence >= 0
-                && kmirror_protocol::records::sequence_after(last_sequence, 1)
-                    == evidence.next_sequence;
+                && distance(evidence.anchored_sequence, remembered)
+                    <= distance(evidence.anchored_sequence, evidence.next_sequence);
             if is_same {
                 goes_on(true)
             } else if attempt < limits::EVIDENCE_ATTEMPTS {
@@ -152,6 +155,11 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
             }
         }
     }
+}
+
+/// From one sequence number forward to another.
+const fn distance(from: i32, to: i32) -> i32 {
+    to.wrapping_sub(from) & i32::MAX
 }
 
 /// The epoch of the next lineage of a producer id; `None` when they are used up, so that it takes
@@ -285,8 +293,13 @@ mod tests {
                 Verdict::Again,
             ),
             (
-                "less than the log shows",
+                "the log has grown since",
                 with(known(3, 44)),
+                goes_on(50, true),
+            ),
+            (
+                "less than the anchor says",
+                with(known(3, 30)),
                 Verdict::Again,
             ),
             ("a later epoch", with(known(4, 49)), Verdict::Again),
