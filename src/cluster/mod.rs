@@ -125,6 +125,7 @@ struct Inner {
     alias: Arc<str>,
     bootstrap: Vec<Arc<Broker>>,
     metadata_max_age: Duration,
+    request_timeout: Duration,
     peers: Peers,
     view: Mutex<View>,
     refreshes: Mutex<Refreshes>,
@@ -162,6 +163,7 @@ impl Cluster {
             alias,
             bootstrap,
             metadata_max_age: options.metadata_max_age,
+            request_timeout: options.request_timeout,
             peers: Peers::new(dialer),
             view: Mutex::default(),
             refreshes: Mutex::default(),
@@ -172,6 +174,12 @@ impl Cluster {
     #[must_use]
     pub fn alias(&self) -> &Arc<str> {
         &self.0.alias
+    }
+
+    /// How long an answer is waited for: a broker must not be asked to hold a request for longer.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
     }
 
     /// What is known now; empty before the first refresh.

@@ -285,7 +285,7 @@ fn choices_that_are_none_are_refused() {
     let cases = [
         (
             "kmirror.delivery = exactly_once",
-            "\"exactly_once\" must be exactly-once or transactional or at-least-once",
+            "\"exactly_once\" must be exactly-once or at-least-once",
         ),
         (
             "a->b.kmirror.on-gap = skip",
@@ -297,7 +297,7 @@ fn choices_that_are_none_are_refused() {
         ),
         (
             "kmirror.adopt = yes",
-            "\"yes\" must be ask or prove or earliest or latest",
+            "\"yes\" must be ask or prove or stored or earliest or latest",
         ),
         (
             "kmirror.lease.ms = 1",

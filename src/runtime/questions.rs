@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    admin, convert, driver::Ends, exchange::topics, topic_reader, topic_reader::OwnedRecord,
-    topic_writer,
+    admin, convert,
+    driver::Ends,
+    exchange::topics,
+    now_ms,
+    topic_reader::{self, OwnedRecord},
+    topic_writer::{self, NO_TIMESTAMP},
 };
 use crate::{
     cluster::Topics,
@@ -45,7 +49,8 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             records,
         } => {
             let appended =
-                topic_writer::append(target, &topic, partition_count, &records, timeout).await;
+                topic_writer::append(target, &topic, partition_count, &records, now_ms(), timeout)
+                    .await;
             Event::PositionsStored(appended.map(drop))
         }
         Action::ReadState { topic, from, wait } => {
@@ -56,7 +61,15 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             partition_count,
             records,
         } => Event::StateWritten(
-            topic_writer::append(target, &topic, partition_count, &records, timeout).await,
+            topic_writer::append(
+                target,
+                &topic,
+                partition_count,
+                &records,
+                NO_TIMESTAMP,
+                timeout,
+            )
+            .await,
         ),
         Action::AskProducerId(partition) => Event::ProducerId {
             partition,

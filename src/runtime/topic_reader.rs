@@ -140,7 +140,8 @@ async fn follow(
         if left.is_zero() {
             break;
         }
-        let question = reading.request(left.min(limits::FETCH_WAIT));
+        let wait = limits::FETCH_WAIT.min(cluster.request_timeout() / 2);
+        let question = reading.request(left.min(wait));
         let pause = tokio::time::sleep(limits::BACKOFF_FIRST.min(left));
         let answer = ask_on(&cluster, node, Lane::Watch, question).await?;
         if !reading.take(&decoded(&answer)?, &mut read)? {

@@ -7,7 +7,6 @@ use tokio::task::JoinSet;
 use super::{
     convert::{ask_on, decoded, lost},
     exchange::writing::{self, Round},
-    now_ms,
 };
 use crate::{
     cluster::{Cluster, Lane, Topics},
@@ -19,9 +18,14 @@ use crate::{
 /// records: neither the records that are copied nor questions shall wait behind it.
 const LANE: Lane = Lane::Produce(1);
 
+/// A record without a timestamp (`RecordBatch.NO_TIMESTAMP`): a target whose clock is hours behind
+/// takes it all the same, where it would refuse a time in its future.
+pub const NO_TIMESTAMP: i64 = -1;
+
 /// Appends records in their order, and waits until all replicas in sync have them. Returns the
 /// offset of the last one by partition.
 ///
+/// `timestamp` is that of the records, in milliseconds since 1970, or [`NO_TIMESTAMP`].
 /// Writing a record twice does no harm there, so nothing here is idempotent: what was not answered
 /// in time may still be appended later.
 ///
@@ -33,10 +37,11 @@ pub async fn append(
     topic: &Arc<str>,
     partition_count: i32,
     records: &[StoredRecord],
+    timestamp: i64,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
     let mut last_offsets = BTreeMap::new();
-    for round in writing::rounds(partition_count, records, now_ms())? {
+    for round in writing::rounds(partition_count, records, timestamp)? {
         match append_round(cluster, topic, round, timeout).await {
             Ok(appended) => last_offsets.extend(appended),
             Err(failure) => {

@@ -17,7 +17,7 @@ use kmirror::{
             records::{FetchLimits, fetch, fetched},
         },
         topic_reader::read_from,
-        topic_writer::append,
+        topic_writer::{NO_TIMESTAMP, append},
     },
 };
 use kmirror_protocol::{
@@ -198,7 +198,7 @@ pub(super) async fn what_is_written_is_read_back_and_its_last_offsets_are_told(b
     let written: Vec<StoredRecord> = (0..1_000)
         .map(|number| record(&format!("key-{number}"), &value))
         .collect();
-    let last_offsets = append(&cluster, &topic, 3, &written, TIMEOUT)
+    let last_offsets = append(&cluster, &topic, 3, &written, NO_TIMESTAMP, TIMEOUT)
         .await
         .unwrap();
     let read = read_from(&cluster, &topic, &BTreeMap::new(), Duration::ZERO)
@@ -215,9 +215,16 @@ pub(super) async fn what_is_written_is_read_back_and_its_last_offsets_are_told(b
     keys.sort_by_key(number);
     assert!(keys.iter().map(number).eq(0..1_000));
 
-    let last = append(&cluster, &topic, 3, &[record("key-1", "new")], TIMEOUT)
-        .await
-        .unwrap();
+    let last = append(
+        &cluster,
+        &topic,
+        3,
+        &[record("key-1", "new")],
+        NO_TIMESTAMP,
+        TIMEOUT,
+    )
+    .await
+    .unwrap();
     let more = read_from(&cluster, &topic, &ends, VERY_LONG).await.unwrap();
     assert_eq!(texts(&more), [("key-1".to_owned(), "new".to_owned())]);
     let found = &more.records[0];
@@ -237,9 +244,16 @@ pub(super) async fn who_waits_for_news_hears_it_at_once(bootstrap: &str) {
     let waiting =
         tokio::spawn(async move { read_from(&waiting_cluster, name, &from, VERY_LONG).await });
     let wanted = [record("key", "news")];
-    append(&cluster, &Arc::from(topic.name), 1, &wanted, TIMEOUT)
-        .await
-        .unwrap();
+    append(
+        &cluster,
+        &Arc::from(topic.name),
+        1,
+        &wanted,
+        NO_TIMESTAMP,
+        TIMEOUT,
+    )
+    .await
+    .unwrap();
     let read = tokio::time::timeout(WAIT_MAX, waiting).await.unwrap();
     let read = read.unwrap().unwrap();
     assert_eq!(texts(&read), [("key".to_owned(), "news".to_owned())]);
@@ -300,7 +314,7 @@ pub(super) async fn a_topic_that_is_gone_or_another_is_not_read_on(bootstrap: &s
     let cluster = connect(bootstrap).await;
     let shared: Arc<str> = Arc::from(name);
     let wanted = [record("key", "old")];
-    append(&cluster, &shared, 1, &wanted, TIMEOUT)
+    append(&cluster, &shared, 1, &wanted, NO_TIMESTAMP, TIMEOUT)
         .await
         .unwrap();
 
@@ -315,7 +329,7 @@ pub(super) async fn a_topic_that_is_gone_or_another_is_not_read_on(bootstrap: &s
     let gone = code(&gone.unwrap().unwrap_err());
     // The Fetch that waits is told by id, a new question by name.
     assert!([3, 100].contains(&gone), "{gone}");
-    let unwritten = append(&cluster, &shared, 1, &wanted, TIMEOUT).await;
+    let unwritten = append(&cluster, &shared, 1, &wanted, NO_TIMESTAMP, TIMEOUT).await;
     assert!(unwritten.is_err(), "{unwritten:?}");
 
     broker.create_topic(name, &[]).await;

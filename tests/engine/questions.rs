@@ -70,7 +70,7 @@ async fn what_a_broker_lacks_is_unsupported_and_the_rest_works() {
             key: b"key".to_vec(),
             value: None,
         };
-        let appended = topic_writer::append(&cluster, &topic, 1, &[record], TIMEOUT).await;
+        let appended = topic_writer::append(&cluster, &topic, 1, &[record], 5, TIMEOUT).await;
         assert_eq!(appended, Ok(BTreeMap::from([(0, 0)])), "{profile:?}");
         let read = topic_reader::read_from(&cluster, &topic, &BTreeMap::new(), TIMEOUT).await;
         let read = read.unwrap();
@@ -115,7 +115,7 @@ async fn news_of_any_broker_end_the_waiting() {
             value: Some(Vec::new()),
         };
         let partition = murmur2::partition_of(&record.key, 2);
-        let appended = topic_writer::append(&client, &topic, 2, &[record], TIMEOUT).await;
+        let appended = topic_writer::append(&client, &topic, 2, &[record], 5, TIMEOUT).await;
         let offset = next_offsets[&partition];
         assert_eq!(appended, Ok(BTreeMap::from([(partition, offset)])));
         next_offsets.insert(partition, offset + 1);
