@@ -64,7 +64,7 @@ const TARGETS: [(&str, Check); 11] = [
 ];
 
 /// The targets whose functions are the main crate's, which tests them.
-const ELSEWHERE: [&str; 2] = ["config", "frame"];
+const ELSEWHERE: [&str; 3] = ["anchor", "config", "frame"];
 
 fn heap_max(run: &mut dyn FnMut()) -> u64 {
     allocation_counter::measure(run).bytes_max

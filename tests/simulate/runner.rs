@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How many schedules an ordinary run has.
-const SCHEDULES: u64 = 10_000;
+const SCHEDULES: u64 = 2_800;
 
 /// Failures that are shrunk and shown; more say little.
 const SHOWN_MAX: usize = 5;
