@@ -25,6 +25,9 @@ pub enum Profile {
     Redpanda,
     /// A broker with the API versions and limits of Azure Event Hubs.
     EventHubs,
+    /// Kafka 4.3 but for producer ids, and so for transactions: what services do that speak Kafka's
+    /// protocol over a log of their own.
+    NoIdempotence,
 }
 
 /// A cluster-wide feature (KIP-584).
@@ -43,7 +46,8 @@ pub struct Feature {
 /// Where a profile has no such API.
 const NONE: i16 = -1;
 
-/// The newest version of each API, in the order of [`Profile::ALL`].
+/// The newest version of each API, in the order of [`Profile::ALL`]; the last profile has none of
+/// its own.
 #[rustfmt::skip]
 const NEWEST: &[(ApiKey, [i16; 6])] = &[
     (ApiKey::Produce,                      [7,    9,    11,   13,   7,    7]),
@@ -95,6 +99,18 @@ const NEWEST: &[(ApiKey, [i16; 6])] = &[
     (ApiKey::DescribeTopicPartitions,      [NONE, NONE, 0,    0,    NONE, NONE]),
 ];
 
+/// What needs producer ids.
+const OF_PRODUCER_IDS: [ApiKey; 8] = [
+    ApiKey::InitProducerId,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
+    ApiKey::TxnOffsetCommit,
+    ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
+];
+
 /// What the cluster does of Kafka 4.3's features; groups of the new protocol are not among it.
 const FEATURES_4_3: &[Feature] = &[
     Feature {
@@ -121,13 +137,14 @@ const FEATURES_3_9: &[Feature] = &[Feature {
 
 impl Profile {
     /// Every profile.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Kafka21,
         Self::Kafka28,
         Self::Kafka39,
         Self::Kafka43,
         Self::Redpanda,
         Self::EventHubs,
+        Self::NoIdempotence,
     ];
 
     /// Its name on the command line.
@@ -140,6 +157,7 @@ impl Profile {
             Self::Kafka43 => "kafka-4.3",
             Self::Redpanda => "redpanda",
             Self::EventHubs => "event-hubs",
+            Self::NoIdempotence => "no-idempotence",
         }
     }
 
@@ -153,7 +171,18 @@ impl Profile {
     #[must_use]
     pub fn versions(self, key: ApiKey) -> Option<RangeInclusive<i16>> {
         let (_, newest) = NEWEST.iter().find(|(listed, _)| *listed == key)?;
-        let (_, newest) = Self::ALL.iter().zip(newest).find(|(it, _)| **it == self)?;
+        if self == Self::NoIdempotence && OF_PRODUCER_IDS.contains(&key) {
+            return None;
+        }
+        // What is like another profile has no column of its own.
+        let column = match self {
+            Self::NoIdempotence => Self::Kafka43,
+            other => other,
+        };
+        let (_, newest) = Self::ALL
+            .iter()
+            .zip(newest)
+            .find(|(it, _)| **it == column)?;
         let implemented = IMPLEMENTED.iter().find(|it| it.key == key)?;
         let (first, last) = implemented.versions.clone().into_inner();
         let last = last.min(*newest);
@@ -192,6 +221,13 @@ impl Profile {
     #[must_use]
     pub const fn drops_unknown_api_versions(self) -> bool {
         matches!(self, Self::EventHubs)
+    }
+
+    /// Whether a producer id, and each batch that has one, needs IdempotentWrite on the cluster;
+    /// Write on some topic is enough since Kafka 2.8 (KIP-679).
+    #[must_use]
+    pub const fn needs_idempotent_write(self) -> bool {
+        matches!(self, Self::Kafka21)
     }
 
     /// The longest request, in bytes; a longer one ends the connection.

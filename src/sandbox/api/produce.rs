@@ -15,7 +15,7 @@ use kmirror_protocol::{
             ProduceResponseRecordError, ProduceResponseTopic,
         },
     },
-    records::{Batch, LogEntry, batches},
+    records::{Batch, BatchHeader, LogEntry, batches},
     wire::Uuid,
 };
 
@@ -209,17 +209,20 @@ fn refuse_all(
     if !matches!(request.acks, -1..=1) {
         return Some(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
-    let mut partitions = request
-        .topic_data
-        .iter()
-        .flat_map(|topic| topic.partition_data);
-    let has_transactional = partitions.any(|partition| {
-        let mut entries = batches(blob(&partition));
-        entries.any(|entry| {
-            matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.attributes.is_transactional())
+    let has_any = |is_so: fn(&BatchHeader) -> bool| {
+        let topics = request.topic_data.iter();
+        let mut partitions = topics.flat_map(|topic| topic.partition_data);
+        partitions.any(|partition| {
+            let mut entries = batches(blob(&partition));
+            entries.any(|entry| matches!(entry, Ok(LogEntry::Batch(batch)) if is_so(&batch.header)))
         })
-    });
-    if !has_transactional {
+    };
+    if !has_any(|header| header.attributes.is_transactional()) {
+        let needs_right = cluster.options.profile.needs_idempotent_write();
+        if needs_right && has_any(|header| header.producer_id >= 0) {
+            let right = call.check(cluster, Operation::IdempotentWrite, Resource::Cluster);
+            return right.err().map(Rejection::from);
+        }
         return None;
     }
     let Some(id) = request.transactional_id else {

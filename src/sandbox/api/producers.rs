@@ -16,9 +16,10 @@ use crate::sandbox::{
     topic::invalid_topic_name,
 };
 
-/// Whoever may write to some topic may do so without duplicates (KIP-679).
+/// Whoever may write to some topic may do so without duplicates (KIP-679), except in old times.
 pub(super) fn may_be_idempotent(cluster: &Cluster, call: &Call<'_>) -> Result<(), ErrorCode> {
-    if cluster.may_with_any_topic(call.client, Operation::Write) {
+    let needs_right = cluster.options.profile.needs_idempotent_write();
+    if !needs_right && cluster.may_with_any_topic(call.client, Operation::Write) {
         return Ok(());
     }
     call.check(cluster, Operation::IdempotentWrite, Resource::Cluster)

@@ -53,6 +53,11 @@ fn each_profile_announces_its_own_versions() {
             [Some((0, 13)), Some((4, 17)), Some((1, 13)), Some((0, 0))],
         ),
         (
+            Profile::NoIdempotence,
+            4,
+            [Some((0, 13)), Some((4, 17)), Some((1, 13)), None],
+        ),
+        (
             Profile::Redpanda,
             3,
             [Some((0, 7)), Some((4, 11)), Some((1, 8)), Some((0, 0))],
