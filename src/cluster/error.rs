@@ -171,9 +171,10 @@ pub enum DisconnectCause {
         /// What the operating system says.
         source: Arc<io::Error>,
     },
-    /// The advertised address of a broker has never accepted a connection.
+    /// The advertised address of a broker has never accepted a connection: the broker may be down, or
+    /// the address wrong; nothing tells which.
     #[error(
-        "the broker advertises {address}, which has never been reachable from here ({reason}); if the broker is up, look at its advertised.listeners"
+        "{address}, where the broker is said to listen, has not been reachable from here so far ({reason}): the broker is down, or its advertised.listeners names an address that leads nowhere from here"
     )]
     AdvertisedAddress {
         /// Host and port as advertised.
