@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     ClusterView, Failure, FetchedRecords, LogRange, NewTopic, Outgoing, PartitionId,
-    PartitionNotice, RequestId, Side, TopicConfig, TopicPartition,
+    PartitionNotice, RequestId, Side, TopicConfig, TopicPartition, Weakness,
 };
 use crate::offsets::source_offsets::StoredRecord;
 
@@ -66,8 +66,8 @@ pub enum Event {
     TopicsInspected {
         /// Which cluster.
         side: Side,
-        /// Those of the topics that exist.
-        result: Result<Vec<TopicConfig>, Failure>,
+        /// Per topic that exists, or one failure for all.
+        result: Result<PerTopicConfig, Failure>,
     },
     /// The machine slept, or the process was stopped, for so long: what it knows may be old.
     Paused(Duration),
@@ -105,6 +105,9 @@ pub enum Event {
 
 /// What an answer says of each partition, or why there is no answer.
 pub type PerPartition<T> = Result<Vec<(PartitionId, Result<T, Failure>)>, Failure>;
+
+/// What an answer says of the configuration of each topic that exists.
+pub type PerTopicConfig = Vec<(Arc<str>, Result<TopicConfig, Failure>)>;
 
 /// Something that `runtime` must do.
 #[derive(Debug)]
@@ -465,6 +468,20 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// The guarantee has been weaker than the one asked for, for a while.
+    GuaranteeWeakened {
+        /// Why.
+        weakness: Weakness,
+        /// For how many partitions, so far.
+        weaker: usize,
+        /// Of how many.
+        partitions: usize,
+    },
+    /// No partition has a weaker guarantee for this reason any more.
+    GuaranteeRestored {
+        /// The reason that has gone.
+        weakness: Weakness,
+    },
     /// The state topic holds records that kmirror did not write; they are passed over.
     ForeignState,
     /// The state topic holds records of a newer kmirror: nothing is written before that one runs.
@@ -478,6 +495,15 @@ pub enum Notice {
         topic: Arc<str>,
         /// Its `cleanup.policy`.
         policy: String,
+    },
+    /// The state topic has fewer replicas than the target has brokers for.
+    FewReplicas {
+        /// Its name.
+        topic: Arc<str>,
+        /// The least that one of its partitions has.
+        replicas: usize,
+        /// The brokers of the target.
+        brokers: usize,
     },
     /// Both aliases name one cluster: nothing is copied.
     SameCluster {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Delivery, Failure, Flow, Partition, PartitionId, RecoveryCause, Side, TopicConfig,
-    halt::HaltReason, limits, recovery::place,
+    Action, Delivery, Failure, Flow, Partition, PartitionId, PerTopicConfig, RecoveryCause, Side,
+    TopicConfig, halt::HaltReason, limits, recovery::place,
 };
 use crate::offsets::state::{Entry, Owner};
 
@@ -130,17 +130,16 @@ impl Flow {
         &mut self,
         now: Instant,
         side: Side,
-        result: Result<Vec<TopicConfig>, Failure>,
+        result: Result<PerTopicConfig, Failure>,
         actions: &mut Vec<Action>,
     ) {
         match side {
             Side::Source => self.policies_answered(now, result, actions),
             Side::Target => {
-                let none = TopicConfig::default();
-                let config = match &result {
-                    Ok(configs) => Ok(configs.first().unwrap_or(&none)),
-                    Err(failure) => Err(failure),
-                };
+                let config = result.and_then(|configs| {
+                    let first = configs.into_iter().next();
+                    first.map_or_else(|| Ok(TopicConfig::default()), |(_, config)| config)
+                });
                 self.state_inspected(now, config, actions);
             }
         }

@@ -48,6 +48,13 @@ pub const HALT_RETRY: Duration = Duration::from_secs(30);
 /// The least time between an answer with metadata and the next question.
 pub const METADATA_WAIT: Duration = Duration::from_millis(20);
 
+/// How long a weaker guarantee must last before it is told: most new lineages are used at once.
+pub const WEAKER_TOLD_AFTER: Duration = Duration::from_secs(2);
+
+/// Replicas that the state topic should have where there are brokers for them: one broker may then
+/// be lost while another is restarted.
+pub const STATE_REPLICAS: usize = 3;
+
 /// Topics described or created in one request.
 pub const TOPICS_PER_REQUEST: usize = 500;
 

@@ -13,6 +13,7 @@
 //! * [`partition`] is the machine of one partition; [`batch`] decides about one batch.
 //! * `transfer` puts what partitions want into requests, one broker at a time, within the budget.
 //! * `positions` keeps what has been copied in MM2's own format.
+//! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
 pub mod aborted;
@@ -21,6 +22,7 @@ pub mod delivery;
 pub mod discovery;
 mod ends;
 mod event;
+pub mod guarantee;
 pub mod halt;
 pub mod intake;
 mod lease;
@@ -50,8 +52,9 @@ pub use self::{
     },
     event::{
         Action, ActiveProducer, EpochEnd, EpochQuestion, Event, FetchPartition, Notice,
-        PerPartition, StateLogRecord, StateRead,
+        PerPartition, PerTopicConfig, StateLogRecord, StateRead,
     },
+    guarantee::{Footing, Guarantee, Refusal, Weakness},
     partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice, StartAt},
     rebuild::RebuildError,
     retry::Failure,
@@ -60,6 +63,7 @@ pub use self::{
 use self::{
     discovery::Discovery,
     ends::{End, Leader},
+    guarantee::Watch,
     partition::Partition,
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
@@ -194,6 +198,7 @@ pub struct Flow {
     transfer: Transfer,
     positions: Positions,
     state: State,
+    watch: Watch,
     /// Partitions that find out where they stand.
     recovering: BTreeSet<PartitionId>,
     questions: Questions,
@@ -250,6 +255,7 @@ impl Flow {
             transfer: Transfer::default(),
             positions: Positions::new(now + options.positions_interval),
             state: State::new(options.instance),
+            watch: Watch::default(),
             recovering: BTreeSet::new(),
             questions: Questions::default(),
             unanchored: BTreeSet::new(),
@@ -322,6 +328,7 @@ impl Flow {
         self.schedule_transfer(now, actions);
         self.schedule_anchors(now);
         self.schedule_presence(now, actions);
+        self.schedule_guarantee(now, actions);
         self.schedule_state(now, actions);
         self.schedule_positions(now, actions);
         self.finish_stop(now, actions);
@@ -342,6 +349,7 @@ impl Flow {
             self.anchors_deadline(),
             self.lease_deadline(),
             self.presence_deadline(),
+            self.watch.deadline().filter(|_| self.drain.is_none()),
             self.drain.as_ref().map(|drain| drain.until),
         ]
         .into_iter()
@@ -393,11 +401,16 @@ impl Flow {
         };
         let partition = &mut slot.partition;
         let (held, copied) = (Held::of(partition), partition.copied_offset());
+        let guarantee = partition.guarantee();
         let notice = change(partition);
+        if let Some(notice) = &notice {
+            partition.count_notice(notice);
+        }
         let cause = partition.take_recovery_cause();
         let unanchored_bytes = partition.unanchored_bytes();
         let (held_after, copied_after) = (Held::of(partition), partition.copied_offset());
         let (deadline, is_drained) = (partition.deadline(now), partition.is_drained());
+        let guarantee_after = partition.guarantee();
         if let Some(notice) = notice {
             actions.push(Action::Report(Notice::Partition {
                 source: partition.source.clone(),
@@ -405,6 +418,7 @@ impl Flow {
                 notice,
             }));
         }
+        self.watch.moved(now, guarantee, guarantee_after);
         self.transfer.held.replace(held, held_after);
         if let Some(drain) = self.drain.as_mut().filter(|_| is_drained) {
             drain.waiting.remove(&id);

@@ -83,6 +83,37 @@ impl Failure {
         }
     }
 
+    /// Whether a Produce without sequence numbers that failed so may be in the log all the same, or
+    /// come to be: nothing tells the target that it has seen the batch before.
+    ///
+    /// A leader that is deposed while it waits for its followers answers so after the append
+    /// (`DelayedProduce.tryComplete`), and what the answer says depends on what it is by then. What
+    /// is refused for good is refused before the append, as are `NOT_ENOUGH_REPLICAS` and a wrong
+    /// checksum (`Partition.appendRecordsToLeader`, `LogValidator`).
+    #[must_use]
+    pub fn may_be_appended(&self) -> bool {
+        let is_before_append = matches!(
+            self,
+            Self::Refused(
+                ErrorCode::NOT_ENOUGH_REPLICAS
+                    | ErrorCode::CORRUPT_MESSAGE
+                    | ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+                _
+            )
+        );
+        self.is_ambiguous() || (self.remedy() != Remedy::Halt && !is_before_append)
+    }
+
+    /// Whether brokers before 2.8 answer so to a Produce with a producer id when the right
+    /// IdempotentWrite on the cluster is missing (KIP-679); nothing else makes them answer it.
+    #[must_use]
+    pub const fn is_idempotence_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, _)
+        )
+    }
+
     /// The remedy for this failure.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

@@ -61,6 +61,7 @@ pub(super) struct State {
     settled: u64,
     write_failures: Backoff,
     has_foreign: bool,
+    has_few_replicas: bool,
     newer: Option<u64>,
     /// Partitions that another process has taken over since they were last looked at.
     taken_over: BTreeSet<Place>,
@@ -99,6 +100,7 @@ impl State {
             settled: 0,
             write_failures: Backoff::new(),
             has_foreign: false,
+            has_few_replicas: false,
             newer: None,
             taken_over: BTreeSet::new(),
             contested: BTreeSet::new(),
@@ -138,6 +140,11 @@ impl State {
         self.forget();
         self.inspection = Inspection::Wanted;
         TopicSight::Replaced
+    }
+
+    /// Notes whether the topic has too few replicas; tells whether that is new.
+    pub(super) fn replicas_seen(&mut self, are_few: bool) -> bool {
+        !std::mem::replace(&mut self.has_few_replicas, are_few) && are_few
     }
 
     /// Starts reading anew. Gaps are known nowhere else: they are written again.
@@ -437,7 +444,7 @@ impl Flow {
     pub(super) fn state_inspected(
         &mut self,
         now: Instant,
-        result: Result<&TopicConfig, &Failure>,
+        result: Result<TopicConfig, Failure>,
         actions: &mut Vec<Action>,
     ) {
         let was = std::mem::replace(&mut self.state.inspection, Inspection::Passed);

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use kmirror_protocol::records::{BatchHeader, HEADER_LEN};
 
 use super::{
-    Flow, Side, TopicPartition,
+    Flow, Guarantee, PartitionNotice, Side, TopicPartition, Weakness,
     batch::{Decision, DropReason, RebuildReason},
+    recovery::decide::NewBecause,
 };
 
 /// What has been done for one partition, or for many together.
@@ -22,8 +23,18 @@ pub struct Counters {
     pub records: u64,
     /// Bytes of batches on the target, acknowledged, headers included.
     pub bytes: u64,
-    /// Offsets that the source no longer had when their turn came.
+    /// Offsets that the source no longer had when their turn came; of a topic that was created
+    /// again nobody knows how many, and they are not in it.
     pub gap_records: u64,
+    /// Lineages opened, by reason: each but the first marks a moment of a weaker guarantee.
+    pub lineages_opened: BTreeMap<NewBecause, u64>,
+    /// Own records found on the target behind the last proven one: they may be there twice.
+    pub unmatched_records: u64,
+    /// Records of others on the remote partitions, as far as proofs and acknowledgements have met
+    /// them; a transaction's marker between two batches counts as one.
+    pub foreign_records: u64,
+    /// Times the target had forgotten a producer, its state expired or evicted.
+    pub producers_forgotten: u64,
 }
 
 impl Counters {
@@ -40,12 +51,48 @@ impl Counters {
         self.bytes += u64::try_from(HEADER_LEN + payload_len).unwrap_or(u64::MAX);
     }
 
+    /// Counts what an operator is told of.
+    pub(super) fn noted(&mut self, notice: &PartitionNotice) {
+        match notice {
+            // `i64::MAX` stands for all that a former topic had.
+            PartitionNotice::Gap {
+                from_offset,
+                to_offset,
+                ..
+            } if *to_offset < i64::MAX => {
+                self.gap_records += to_offset.abs_diff(*from_offset);
+            }
+            PartitionNotice::LineageOpened {
+                because,
+                cause,
+                unmatched_records,
+                ..
+            } => {
+                *self.lineages_opened.entry(*because).or_default() += 1;
+                self.unmatched_records += unmatched_records;
+                let is_forgotten = *because == NewBecause::Forgotten || cause.is_forgotten();
+                self.producers_forgotten += u64::from(is_forgotten);
+            }
+            PartitionNotice::LineageContinued { cause, .. } => {
+                self.producers_forgotten += u64::from(cause.is_forgotten());
+            }
+            PartitionNotice::Gap { .. } | PartitionNotice::Halted(_) | PartitionNotice::Resumed => {
+            }
+        }
+    }
+
     /// Adds what another partition has done.
     pub fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.records += other.records;
         self.bytes += other.bytes;
         self.gap_records += other.gap_records;
+        self.unmatched_records += other.unmatched_records;
+        self.foreign_records += other.foreign_records;
+        self.producers_forgotten += other.producers_forgotten;
+        for (because, count) in &other.lineages_opened {
+            *self.lineages_opened.entry(*because).or_default() += count;
+        }
         for (reason, count) in &other.rebuilt {
             *self.rebuilt.entry(*reason).or_default() += count;
         }
@@ -68,6 +115,8 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
     /// Why it stands still, if it does.
     pub halted: Option<String>,
+    /// How sure it is that each record comes once.
+    pub guarantee: Guarantee,
 }
 
 /// Where a flow stands.
@@ -87,6 +136,20 @@ pub struct FlowStatus {
     pub queued_bytes: usize,
     /// Which clusters do not answer.
     pub unreachable: Vec<Side>,
+    /// The weakest guarantee of its partitions.
+    pub guarantee: Guarantee,
+    /// Partitions whose guarantee is weaker than the one asked for, by reason.
+    pub weaker: BTreeMap<Weakness, usize>,
+}
+
+impl FlowStatus {
+    /// Partitions that are written without sequence numbers although exactly once is asked for.
+    #[must_use]
+    pub fn forced_at_least_once(&self) -> usize {
+        let forced = self.weaker.iter();
+        let forced = forced.filter(|(weakness, _)| weakness.is_forced());
+        forced.map(|(_, partitions)| partitions).sum()
+    }
 }
 
 impl Flow {
@@ -98,6 +161,7 @@ impl Flow {
             copied_offset: slot.partition.copied_offset(),
             lag: slot.partition.lag(),
             halted: slot.partition.halt_reason().map(ToString::to_string),
+            guarantee: slot.partition.guarantee(),
         })
     }
 
@@ -107,11 +171,13 @@ impl Flow {
         let mut status = FlowStatus {
             partitions: self.slots.len(),
             queued_bytes: self.transfer.held.bytes,
+            weaker: self.watch.counts(),
             ..FlowStatus::default()
         };
         for slot in &self.slots {
             let counters = slot.partition.counters();
             status.counters.add(counters);
+            status.guarantee = status.guarantee.max(slot.partition.guarantee());
             let topic = Arc::clone(&slot.partition.source.topic);
             *status.records_by_topic.entry(topic).or_default() += counters.records;
             status.lag += slot.partition.lag().unwrap_or(0);

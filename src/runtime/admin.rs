@@ -14,10 +14,23 @@ use super::{
 use crate::{
     cluster::{Cluster, To},
     flow::{
-        ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition, Side,
-        TopicConfig,
+        ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition,
+        PerTopicConfig, Side, TopicConfig,
     },
 };
+
+/// The configuration of each topic, or why it may not be seen; those that are gone are left out.
+///
+/// # Errors
+///
+/// [`Failure`] of the whole request.
+pub async fn inspect_topics(
+    cluster: &Cluster,
+    names: &[Arc<str>],
+) -> Result<PerTopicConfig, Failure> {
+    let answer = ask(cluster, To::Any, topics::describe_configs(names)).await?;
+    Ok(topics::described_configs(&decoded(&answer)?, names))
+}
 
 /// The configuration of topics; those that are gone are left out.
 ///
@@ -26,10 +39,10 @@ use crate::{
 /// [`Failure`] of the whole request, or of the first topic that may not be described.
 pub async fn topic_configs(
     cluster: &Cluster,
-    names: Vec<Arc<str>>,
+    names: &[Arc<str>],
 ) -> Result<Vec<TopicConfig>, Failure> {
-    let answer = ask(cluster, To::Any, topics::describe_configs(&names)).await?;
-    topics::described_configs(&decoded(&answer)?, &names)
+    let inspected = inspect_topics(cluster, names).await?;
+    inspected.into_iter().map(|(_, config)| config).collect()
 }
 
 /// Creates topics; each gets its own outcome.

@@ -14,6 +14,7 @@ use crate::{
     cluster::{Cluster, RequestError, To, Topics},
     config::{Config, FlowConfig},
     flow::ClusterView,
+    observe::counted,
     offsets::state,
     policy::{Decision, SkipReason},
 };
@@ -120,7 +121,7 @@ async fn ask(cluster: &Cluster, stores: Vec<String>) -> Result<ClusterFacts, Req
             continue;
         }
         // What may not be described cannot be judged; `run` will say what comes of it.
-        let configs = admin::topic_configs(cluster, vec![Arc::from(topic.as_str())]).await;
+        let configs = admin::topic_configs(cluster, &[Arc::from(topic.as_str())]).await;
         let entries = configs
             .unwrap_or_default()
             .into_iter()
@@ -223,23 +224,25 @@ fn examine_pair(
         ));
         return;
     }
-    for (alias, facts) in [(&flow.source, source), (&flow.target, target)] {
-        for api in &facts.missing_apis {
-            let finding = if *api == "DescribeProducers" {
-                warning
-            } else {
-                error_finding
-            };
-            outlook.findings.push(finding(
-                format!("the brokers of {alias} do not offer {api}"),
-                String::from("Apache Kafka 2.8 and later offer it; kmirror needs 2.1 at least"),
-            ));
-        }
-    }
+    examine_apis((&flow.source, source), (&flow.target, target), outlook);
     outlook.is_compared = true;
     select_topics(flow, source, target, outlook);
     examine_replication(flow, target, outlook);
     examine_rights(flow, source, target, outlook);
+    let state_topic = state::topic_name(&flow.source);
+    let view = target.view.topics.get(state_topic.as_str());
+    if let Some(replicas) = view.and_then(|view| view.too_few_replicas(target.broker_count)) {
+        outlook.findings.push(warning(
+            format!(
+                "topic {state_topic} on {} has {} on {} brokers: with its broker kmirror loses what \
+                 it knows",
+                flow.target,
+                counted(replicas, "replica"),
+                target.broker_count
+            ),
+            String::from("give it more with kafka-reassign-partitions"),
+        ));
+    }
     for name in stores(flow) {
         let policy = target.cleanup_policies.get(&name);
         let Some(policy) = policy.filter(|policy| *policy != "compact") else {
@@ -253,6 +256,35 @@ fn examine_pair(
             format!("set cleanup.policy=compact on {name}"),
         ));
     }
+}
+
+/// What brokers lack; producers are asked about on the target only.
+fn examine_apis(
+    (source_alias, source): (&str, &ClusterFacts),
+    (target_alias, target): (&str, &ClusterFacts),
+    outlook: &mut Outlook,
+) {
+    let of_source = source.missing_apis.iter().map(|api| (source_alias, *api));
+    let of_source = of_source.filter(|(_, api)| matches!(*api, "Produce" | "Fetch"));
+    let of_target = target.missing_apis.iter().map(|api| (target_alias, *api));
+    let findings = of_source.chain(of_target).map(|(alias, api)| {
+        let problem = format!("the brokers of {alias} do not offer {api}");
+        match api {
+            "InitProducerId" => warning(
+                format!("{problem}: batches go without sequence numbers, and may come twice"),
+                String::from("use a target with idempotent producers for exactly once"),
+            ),
+            "DescribeProducers" => warning(
+                format!("{problem}: producers that they forget go unnoticed"),
+                String::from("Apache Kafka 2.8 and later offer it"),
+            ),
+            _ => error_finding(
+                problem,
+                String::from("kmirror needs Apache Kafka 2.1 at least"),
+            ),
+        }
+    });
+    outlook.findings.extend(findings);
 }
 
 fn select_topics(

@@ -27,10 +27,10 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
                 .map_err(|error| convert::failure(&error));
             Event::Metadata { side, result }
         }
-        Action::AskConfigs(topics) => Event::Configs(admin::topic_configs(source, topics).await),
+        Action::AskConfigs(topics) => Event::Configs(admin::topic_configs(source, &topics).await),
         Action::InspectTopics { side, topics } => Event::TopicsInspected {
             side,
-            result: admin::topic_configs(ends.side(side), topics).await,
+            result: admin::inspect_topics(ends.side(side), &topics).await,
         },
         Action::CreateTopics(topics) => {
             Event::TopicsCreated(admin::create_topics(target, &topics, timeout).await)

@@ -4,7 +4,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     flow::{
-        FlowStatus, Notice, PartitionNotice, halt::HaltReason, limits, recovery::decide::NewBecause,
+        Counters, FlowStatus, Notice, PartitionNotice, Refusal, Weakness, halt::HaltReason, limits,
+        recovery::decide::NewBecause,
     },
     observe::counted,
 };
@@ -48,7 +49,46 @@ pub fn notice(name: &str, notice: &Notice) {
             "source and target are the same cluster ({cluster_id}): copying would never end; \
              check bootstrap.servers of both"
         ),
+        Notice::GuaranteeWeakened {
+            weakness,
+            weaker,
+            partitions,
+        } => warn!(
+            flow = name,
+            "not exactly once for {weaker} of {}: {weakness}; {}",
+            counted(*partitions, "partition"),
+            consequence(*weakness)
+        ),
+        Notice::GuaranteeRestored { weakness } => info!(
+            flow = name,
+            "exactly once again where it was weaker because of this: {weakness}"
+        ),
         topics => topic(name, topics),
+    }
+}
+
+/// What a weaker guarantee means, what is done about it, and what can be done.
+fn consequence(weakness: Weakness) -> String {
+    let again = limits::HALT_RETRY.as_secs();
+    match weakness {
+        Weakness::Unremembered => String::from(
+            "records may be copied twice when the target forgets a producer (after a day without new \
+             records, by their timestamps); Kafka offers it from 2.8 on",
+        ),
+        Weakness::Unfenced(_) => String::from(
+            "until the next record is copied, one that a former connection sent may still arrive and \
+             be there twice",
+        ),
+        Weakness::NotIdempotent(Refusal::NotOffered) => format!(
+            "batches go one at a time and are looked for in the target's log when their fate is \
+             unclear: nothing is lost, what arrives late may be there twice. Asked again every \
+             {again} s; only a target with idempotent producers mends it"
+        ),
+        Weakness::NotIdempotent(Refusal::Answered(_)) => format!(
+            "batches go one at a time and are looked for in the target's log when their fate is \
+             unclear: nothing is lost, what arrives late may be there twice. Grant IdempotentWrite \
+             on the cluster (Kafka before 2.8) or Write on a topic; asked again every {again} s"
+        ),
     }
 }
 
@@ -113,6 +153,17 @@ fn topic(name: &str, notice: &Notice) {
              compact; kafka-configs --alter --entity-type topics --entity-name {topic} --add-config \
              cleanup.policy=compact"
         ),
+        Notice::FewReplicas {
+            topic,
+            replicas,
+            brokers,
+        } => warn!(
+            flow = name,
+            "{topic} has {} on {brokers} brokers: when a broker is lost, positions have to be proven \
+             without it; give it more with kafka-reassign-partitions \
+             (kmirror.state.topic.replication.factor decides only when it is created)",
+            counted(*replicas, "replica")
+        ),
         Notice::TopicSkipped { topic, reason } => {
             warn!(flow = name, "topic {topic} is not copied: {reason}");
         }
@@ -136,7 +187,8 @@ fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
             "create the topic by hand, or leave the property out with config.properties.exclude."
         }
         Refused(ErrorCode::TOPIC_ALREADY_EXISTS, _) => {
-            "it exists but is not shown to this client: grant Describe on it."
+            "it is there, but this client has not been shown it: unless it has just been created, grant \
+             Describe on it."
         }
         _ => "records of this topic wait on the source.",
     }
@@ -193,24 +245,36 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
         PartitionNotice::LineageOpened {
             because,
             cause,
+            is_sequenced,
             source_offset,
             unmatched_records: 0,
         } => info!(
             flow,
             partition,
-            "going on at source offset {source_offset} under a new producer epoch: {because} ({cause})"
+            "going on at source offset {source_offset} {}: {because} ({cause})",
+            identity(*is_sequenced)
         ),
         PartitionNotice::LineageOpened {
             because,
             cause,
+            is_sequenced,
             source_offset,
             unmatched_records,
         } => warn!(
             flow,
             partition,
-            "going on at source offset {source_offset} under a new producer epoch: {because} \
-             ({cause}); up to {unmatched_records} records may now be on the target twice"
+            "going on at source offset {source_offset} {}: {because} ({cause}); up to \
+             {unmatched_records} records may now be on the target twice",
+            identity(*is_sequenced)
         ),
+    }
+}
+
+const fn identity(is_sequenced: bool) -> &'static str {
+    if is_sequenced {
+        "under a new producer epoch"
+    } else {
+        "without a producer id"
     }
 }
 
@@ -219,12 +283,20 @@ pub fn status(name: &str, status: &FlowStatus) {
     let counters = &status.counters;
     info!(
         flow = name,
-        "{}, {} records copied, lag {} records, {} halted",
+        "{}, {} records copied, lag {} records, {} halted{}",
         counted(status.partitions, "partition"),
         counters.records,
         status.lag,
-        status.halted.len()
+        status.halted.len(),
+        exceptions(counters)
     );
+    for (weakness, partitions) in &status.weaker {
+        warn!(
+            flow = name,
+            "still not exactly once for {}: {weakness}",
+            counted(*partitions, "partition")
+        );
+    }
     for side in &status.unreachable {
         warn!(flow = name, "the {side} cluster still does not answer");
     }
@@ -234,6 +306,56 @@ pub fn status(name: &str, status: &FlowStatus) {
             flow = name,
             partition = %format_args!("{} -> {}", halted.source, halted.remote_topic),
             "still halted: {reason}"
+        );
+    }
+}
+
+/// What should not have happened, as far as it has, to follow a list of numbers.
+fn exceptions(counters: &Counters) -> String {
+    let opened = counters.lineages_opened.iter();
+    let opened = opened.filter(|(because, _)| **because != NewBecause::First);
+    let numbers = [
+        (opened.map(|(_, count)| count).sum(), "lineages opened anew"),
+        (counters.producers_forgotten, "times a producer forgotten"),
+        (counters.unmatched_records, "records perhaps twice"),
+        (counters.foreign_records, "records of others"),
+        (counters.gap_records, "records in gaps"),
+    ];
+    let numbers = numbers.iter().filter(|(count, _)| *count > 0);
+    numbers
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_status_names_only_what_is_out_of_the_ordinary() {
+        assert_eq!(exceptions(&Counters::default()), "");
+        let first = BTreeMap::from([(NewBecause::First, 7)]);
+        let ordinary = Counters {
+            lineages_opened: first,
+            records: 9,
+            ..Counters::default()
+        };
+        assert_eq!(exceptions(&ordinary), "");
+        let counters = Counters {
+            lineages_opened: BTreeMap::from([
+                (NewBecause::First, 7),
+                (NewBecause::Forgotten, 1),
+                (NewBecause::Broken, 2),
+            ]),
+            producers_forgotten: 1,
+            unmatched_records: 4,
+            ..Counters::default()
+        };
+        assert_eq!(
+            exceptions(&counters),
+            ", 3 lineages opened anew, 1 times a producer forgotten, 4 records perhaps twice"
         );
     }
 }

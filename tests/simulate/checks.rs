@@ -278,11 +278,18 @@ impl Checks {
         );
         let bytes = (batch.header, batch.payload.clone());
         let first = seen.sent.entry(key).or_insert_with(|| bytes.clone());
+        // Without sequence numbers all batches go by one name, and one by one.
+        let is_sequenced = header.producer_id >= 0;
         let is_same = *first == bytes;
-        if !is_same {
+        if is_sequenced && !is_same {
             self.violation(now, &format!("I6: another batch under {key:?}"));
         }
-        if in_flight > limits::IN_FLIGHT_PER_PARTITION_MAX {
+        let most = if is_sequenced {
+            limits::IN_FLIGHT_PER_PARTITION_MAX
+        } else {
+            1
+        };
+        if in_flight > most && (is_sequenced || self.is_state_safe) {
             self.violation(
                 now,
                 &format!("I6: {in_flight} batches of a partition under way"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kmirror::{
     flow::Failure,
     offsets::state::{self, Entry},
-    sandbox::{Cluster, ClusterOptions, Outcome, Timestamp},
+    sandbox::{Cluster, ClusterOptions, Outcome, Profile, Timestamp},
 };
 use kmirror_protocol::{
     Request, frame,
@@ -106,9 +106,10 @@ pub(super) struct ClusterSide {
 }
 
 impl ClusterSide {
-    pub(super) fn new(cluster_id: &str, seed: u64) -> Self {
+    pub(super) fn new(cluster_id: &str, seed: u64, profile: Profile) -> Self {
         let options = ClusterOptions {
             seed,
+            profile,
             ..ClusterOptions::new(cluster_id, u16::try_from(BROKERS).unwrap())
         };
         Self {

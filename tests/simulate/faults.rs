@@ -72,6 +72,7 @@ impl World {
                 self.injections.insert(index, injection);
                 self.at(self.now + time, Step::EndInjection(index));
             }
+            What::Revoke { time } => self.revoked_until = self.now + time,
             What::ClockJump { side, ms } => self.side(side).skew_ms += ms,
             What::Forget { evicted_on, pick } => self.forget_producers(evicted_on, pick),
             What::Foreign { pick, count } => self.write_foreign(pick, count),
@@ -340,6 +341,7 @@ impl World {
         trace!(self, "everything is mended");
         self.injections.clear();
         self.stalled.clear();
+        self.revoked_until = 0;
         let before = self.source_contents();
         for side in [Side::Source, Side::Target] {
             self.side(side).skew_ms = 0;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use kmirror::flow::{Action, Event, Failure, Flow, FlowOptions, Notice};
+use kmirror::{
+    flow::{Action, Event, Failure, Flow, FlowOptions, Notice},
+    sandbox::Profile,
+};
 
 use super::{
     mailbox::Sent,
@@ -49,11 +52,11 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(options: FlowOptions, now: Instant) -> Self {
+    pub(super) fn new(options: FlowOptions, target: Profile, now: Instant) -> Self {
         Self {
             flow: Flow::new(options, now),
             state: State::Running,
-            client: Client::new(Duration::from_secs(5)),
+            client: Client::new(Duration::from_secs(5), target),
             is_stopped: false,
             inbox: VecDeque::new(),
             is_touched: true,

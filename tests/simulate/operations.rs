@@ -10,7 +10,7 @@ use kmirror::{
     cluster::{Metadata, Scope},
     flow::{
         Action, Event, Failure, FetchPartition, Flow, LogRange, NewTopic, PartitionId,
-        PerPartition, Side, StateLogRecord, StateRead, limits,
+        PerPartition, PerTopicConfig, Side, StateLogRecord, StateRead, limits,
     },
     offsets::source_offsets::StoredRecord,
     runtime::exchange::{
@@ -22,6 +22,7 @@ use kmirror::{
         topics::{self, PerTopic},
         writing::{self, Round},
     },
+    sandbox::Profile,
 };
 use kmirror_protocol::{
     ErrorCode, Request,
@@ -45,6 +46,8 @@ pub(super) struct Client {
     /// How long a leader may wait for its followers.
     timeout: Duration,
     clock: Rc<RefCell<Clock>>,
+    /// Which broker the target passes for.
+    target: Profile,
 }
 
 /// The time, as an operation sees it.
@@ -57,12 +60,13 @@ pub(super) struct Clock {
 }
 
 impl Client {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration, target: Profile) -> Self {
         Self {
             mailbox: Mailbox::default(),
             metadata: Rc::default(),
             timeout,
             clock: Rc::default(),
+            target,
         }
     }
 
@@ -75,7 +79,14 @@ impl Client {
         route: (Side, To, Lane),
         question: Question<R>,
     ) -> Result<Answer<R>, Failure> {
-        let latest = *R::VERSIONS.end();
+        let profile = match route.0 {
+            Side::Source => Profile::default(),
+            Side::Target => self.target,
+        };
+        let Some(served) = profile.versions(R::KEY) else {
+            return Err(Failure::Unsupported(format!("{} is not offered", R::KEY)));
+        };
+        let latest = *served.end();
         let version = question.version_max.map_or(latest, |max| max.min(latest));
         self.mailbox.call(route, &question.request, version).await
     }
@@ -338,14 +349,10 @@ impl Client {
         added.unwrap_or_else(|failure| each(names, &failure))
     }
 
-    async fn configs(
-        &self,
-        side: Side,
-        names: &[Arc<str>],
-    ) -> Result<Vec<kmirror::flow::TopicConfig>, Failure> {
+    async fn configs(&self, side: Side, names: &[Arc<str>]) -> Result<PerTopicConfig, Failure> {
         let question = topics::describe_configs(names);
         let answer = self.ask(Self::control(side), question).await?;
-        topics::described_configs(&answer.decode()?, names)
+        Ok(topics::described_configs(&answer.decode()?, names))
     }
 }
 
@@ -527,7 +534,11 @@ fn question(client: Client, flow: &Flow, action: Action) -> Operation {
 async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
     Some(match action {
         Action::AskMetadata(side) => client.view(side).await,
-        Action::AskConfigs(topics) => Event::Configs(client.configs(Side::Source, &topics).await),
+        Action::AskConfigs(topics) => {
+            let configs = client.configs(Side::Source, &topics).await;
+            let each = |configs: PerTopicConfig| configs.into_iter().map(|(_, it)| it).collect();
+            Event::Configs(configs.and_then(each))
+        }
         Action::InspectTopics { side, topics } => Event::TopicsInspected {
             side,
             result: client.configs(side, &topics).await,

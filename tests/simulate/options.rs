@@ -158,7 +158,9 @@ impl Expected {
             // Duplicates are the price of lost evidence, never of anything else.
             _ => Self {
                 no_loss: true,
-                no_duplicates: !LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
+                // Nothing but sequence numbers keeps out what comes late (B13).
+                no_duplicates: plan.class != Class::S9
+                    && !LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
             },
         }
     }

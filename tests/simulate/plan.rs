@@ -4,7 +4,7 @@
 //! own luck, so that taking one fault out leaves the others as they were: that is what makes a
 //! failing plan shrinkable.
 
-use kmirror::flow::Side;
+use kmirror::{flow::Side, sandbox::Profile};
 use kmirror_protocol::ErrorCode;
 
 /// Microseconds of virtual time since the start of a run.
@@ -44,6 +44,10 @@ pub(super) enum Class {
     S8,
     /// S4, and others who write to the remote topics.
     S8b,
+    /// S3, and a target that gives out no producer ids, or not to everybody at all times.
+    S9,
+    /// S3, and a target that cannot tell which producers it remembers (Kafka before 2.8).
+    Old,
     /// Everything there is.
     Mixed,
     /// S3 with the other mode of delivery.
@@ -51,7 +55,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::S1,
         Self::S2,
         Self::S3,
@@ -64,6 +68,8 @@ impl Class {
         Self::S7,
         Self::S8,
         Self::S8b,
+        Self::S9,
+        Self::Old,
         Self::Mixed,
         Self::Modes,
     ];
@@ -82,6 +88,8 @@ impl Class {
             Self::S7 => "S7",
             Self::S8 => "S8",
             Self::S8b => "S8b",
+            Self::S9 => "S9",
+            Self::Old => "old",
             Self::Mixed => "mixed",
             Self::Modes => "modes",
         }
@@ -95,14 +103,15 @@ impl Class {
     fn kinds(self) -> Vec<Kind> {
         use Kind::{
             Break, CleanMove, ClockJump, Compact, Crash, Deletion, Foreign, Forget, Freeze, Inject,
-            Overlap, Recreate, SourceLoss, Stall, StateLoss, StopBroker, Unclean, Zombie,
+            Overlap, Recreate, Revoke, SourceLoss, Stall, StateLoss, StopBroker, Unclean, Zombie,
         };
         let network = [Crash, Break, Stall, StopBroker, CleanMove, Inject];
         let sleepers = [Zombie, Overlap, Freeze];
         let more: &[Kind] = match self {
             Self::S1 => return vec![Crash],
             Self::S2 => &[],
-            Self::S3 | Self::Modes => &sleepers,
+            Self::S3 | Self::Old | Self::Modes => &sleepers,
+            Self::S9 => &[Zombie, Overlap, Freeze, Revoke],
             Self::S4 => &[Zombie, Overlap, Freeze, Unclean],
             Self::S4b => &[Unclean],
             Self::S5 => &[Zombie, Overlap, Freeze, Forget],
@@ -152,6 +161,7 @@ pub(super) enum Kind {
     Recreate,
     ClockJump,
     StateLoss,
+    Revoke,
 }
 
 /// A topic to which something happens.
@@ -239,6 +249,8 @@ pub(super) enum What {
     StateDeleted,
     /// kmirror's own topic gets records that it did not write.
     StateRubbish { pick: u32 },
+    /// The target refuses producer ids, and batches that have one, for a while.
+    Revoke { time: Micros },
     /// Wrong answers for a while.
     Inject { injection: Injection, time: Micros },
 }
@@ -268,6 +280,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     /// The partition counts of the topics.
     pub(super) topics: Vec<i32>,
+    /// Which broker the target passes for.
+    pub(super) target: Profile,
     pub(super) is_compacted: bool,
     pub(super) has_transactions: bool,
     /// When faults end and everything is mended.
@@ -294,6 +308,7 @@ impl Plan {
             class,
             seed,
             topics,
+            target: target(&mut rng, class),
             is_compacted,
             has_transactions: class.has_gaps() && !is_compacted && !loses_markers && rng.bool(),
             heal_at,
@@ -403,6 +418,14 @@ fn writes(rng: &mut fastrand::Rng, heal_at: Micros) -> Vec<Write> {
     writes
 }
 
+fn target(rng: &mut fastrand::Rng, class: Class) -> Profile {
+    match class {
+        Class::S9 if rng.bool() => Profile::NoIdempotence,
+        Class::Old => Profile::Kafka21,
+        _ => Profile::default(),
+    }
+}
+
 fn side(rng: &mut fastrand::Rng) -> Side {
     if rng.u32(0..3) == 0 {
         Side::Source
@@ -449,6 +472,9 @@ fn fault(rng: &mut fastrand::Rng, class: Class, kind: Kind) -> What {
         Kind::Forget => What::Forget {
             evicted_on: rng.bool().then_some(broker),
             pick,
+        },
+        Kind::Revoke => What::Revoke {
+            time: rng.u64(100..5_000) * MS,
         },
         Kind::Compact => What::Compact,
         Kind::Foreign => What::Foreign {

@@ -10,12 +10,13 @@ use kmirror_protocol::{
     ApiKey, ErrorCode, frame,
     header::RequestHeader,
     messages::{
-        FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
-        ProduceResponse,
+        FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse,
+        ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse,
         fetch::{FetchResponsePartition, FetchResponseTopic},
         list_offsets::{ListOffsetsResponsePartition, ListOffsetsResponseTopic},
         produce::{ProduceResponsePartition, ProduceResponseTopic},
     },
+    records::{LogEntry, batches},
     wire::{Decode, Reader},
 };
 
@@ -147,11 +148,18 @@ impl World {
 
     /// The wrong answer to a request, if it gets one, and whether it is served all the same.
     fn injected(&mut self, side: Side, body: &Bytes) -> Option<(Bytes, bool)> {
-        if self.injections.is_empty() {
+        if self.injections.is_empty() && self.revoked_until <= self.now {
             return None;
         }
         let mut reader = Reader::new(body);
         let header = RequestHeader::read(&mut reader).ok()?;
+        if side == Side::Target
+            && self.revoked_until > self.now
+            && let Some(pieces) = unauthorized(reader.clone(), &header)
+        {
+            trace!(self, "{side}: sequence numbers are refused");
+            return Some((joined(&pieces), false));
+        }
         let api = match ApiKey::from_number(header.api_key)? {
             ApiKey::Produce => InjectedApi::Produce,
             ApiKey::Fetch => InjectedApi::Fetch,
@@ -189,6 +197,36 @@ where
 }
 
 const CORRELATION_ID: i32 = 7;
+
+/// What brokers before 2.8 answer to those without IdempotentWrite on the cluster (KIP-679).
+fn unauthorized(mut reader: Reader<'_>, header: &RequestHeader<'_>) -> Option<Vec<Bytes>> {
+    let (version, code) = (header.api_version, ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    match ApiKey::from_number(header.api_key)? {
+        ApiKey::InitProducerId => {
+            let response = InitProducerIdResponse {
+                error_code: code,
+                producer_id: -1,
+                producer_epoch: -1,
+                ..InitProducerIdResponse::default()
+            };
+            frame::encode_response::<InitProducerIdRequest<'_>>(&response, version, CORRELATION_ID)
+                .ok()
+        }
+        ApiKey::Produce => {
+            let asked: ProduceRequest<'_> = request(&mut reader.clone(), version)?;
+            let partitions = asked.topic_data.iter().flat_map(|it| it.partition_data);
+            let mut blobs = partitions.filter_map(|it| it.records);
+            let is_sequenced = blobs.any(|blob| {
+                let mut entries = batches(blob.as_slice());
+                entries.any(|entry| {
+                    matches!(entry, Ok(LogEntry::Batch(batch)) if batch.header.producer_id >= 0)
+                })
+            });
+            is_sequenced.then(|| refused_produce(&mut reader, version, code))?
+        }
+        _ => None,
+    }
+}
 
 fn refused_produce(reader: &mut Reader<'_>, version: i16, code: ErrorCode) -> Option<Vec<Bytes>> {
     let asked: ProduceRequest<'_> = request(reader, version)?;

@@ -9,8 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use kmirror::flow::{
-    Action, Event, Failure, Flow, FlowOptions, Notice, PartitionNotice, Side, halt::HaltReason,
+use kmirror::{
+    flow::{
+        Action, Event, Failure, Flow, FlowOptions, Guarantee, Notice, PartitionNotice, Side,
+        halt::HaltReason,
+    },
+    sandbox::Profile,
 };
 
 use super::{
@@ -97,6 +101,8 @@ pub(super) struct World {
     pub(super) injections: BTreeMap<usize, Injection>,
     /// Until when a broker does nothing.
     pub(super) stalled: BTreeMap<(Side, i32), Micros>,
+    /// Until when the target refuses producer ids.
+    pub(super) revoked_until: Micros,
     pub(super) rng: fastrand::Rng,
     pub(super) is_traced: bool,
     pub(super) history: DefaultHasher,
@@ -124,8 +130,9 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(!scatter(plan.seed, plan.class));
         let knobs = Knobs::new(&mut rng, &plan);
         let mut world = Self {
-            source: ClusterSide::new("source-id", rng.u64(..)),
-            target: ClusterSide::new("target-id", rng.u64(..)),
+            source: ClusterSide::new("source-id", rng.u64(..), Profile::default()),
+            target: ClusterSide::new("target-id", rng.u64(..), plan.target),
+            revoked_until: 0,
             now: 0,
             network: Network::default(),
             instances: Vec::new(),
@@ -306,7 +313,7 @@ impl World {
     /// Starts a process.
     pub(super) fn start(&mut self) {
         let options: FlowOptions = self.knobs.options(self.instances.len());
-        let instance = Instance::new(options, self.instant(self.now));
+        let instance = Instance::new(options, self.plan.target, self.instant(self.now));
         trace!(self, "process {} starts", self.instances.len());
         self.instances.push(instance);
     }
@@ -585,8 +592,11 @@ impl World {
                 let may_stand = self
                     .knobs
                     .may_halt(&self.plan, self.recreated.contains(place));
+                // Once the target gives out producer ids, the full guarantee returns.
+                let is_whole = self.plan.target == Profile::NoIdempotence
+                    || !matches!(status.guarantee, Guarantee::Weaker(it) if it.is_forced());
                 // While a position is being proven there is no lag.
-                (status.copied_offset.unwrap_or(0) >= end && status.lag == Some(0))
+                (is_whole && status.copied_offset.unwrap_or(0) >= end && status.lag == Some(0))
                     || (may_stand && status.halted.is_some())
             })
         })

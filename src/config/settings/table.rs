@@ -72,7 +72,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.on-recreated", OneOf(&["halt", "append"]), "halt", "What a partition does whose source topic was deleted and created again; `append` copies the new one after the old one's records"),
             ("kmirror.adopt", OneOf(&["ask", "prove", "stored", "earliest", "latest"]), "ask", "What becomes of a remote partition that does not hold what is stored about it, or holds what nothing explains; `ask` halts it, `prove` finds its place by content, `stored` believes the stored position"),
             ("kmirror.state.topic.replication.factor", REPLICATION_FACTOR, "", "Of kmirror-state.A.internal; -1 leaves it to the brokers; without it offset.storage.replication.factor holds"),
-            ("kmirror.quiesce.ms", Millis(0, INT_MAX), "5000", "How long a flow whose source topic is compacted waits before it writes under a new producer epoch"),
+            ("kmirror.quiesce.ms", Millis(0, INT_MAX), "5000", "How long a partition whose source topic is compacted, or whose target gives out no producer ids, waits for late batches before its position is proven"),
             ("kmirror.lease.ms", Millis(1000, INT_MAX), "10000", "After a longer pause of the process it proves its positions again before it writes"),
             ("kmirror.anchor.interval.ms", Millis(10, INT_MAX), "5000", "How often proof of a partition's position is stored at least, while it is copied"),
             ("kmirror.anchor.bytes", Bytes(1, INT_MAX), "8388608", "After how many bytes of a partition it is stored at the latest"),

@@ -368,6 +368,12 @@ impl Flow {
             let Some(news) = creation.answered(now, wait, result) else {
                 continue;
             };
+            // Another process was faster, and metadata has been, too.
+            let target = self.discovery.target.view.as_ref();
+            let is_there = target.is_some_and(|view| view.topics.contains_key(&remote_topic));
+            if is_there && news.is_err() {
+                continue;
+            }
             actions.push(Action::Report(match news {
                 Ok(()) => Notice::TopicCreated {
                     remote_topic,

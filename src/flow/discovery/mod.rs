@@ -203,7 +203,7 @@ impl Flow {
             return;
         }
         self.find_offsets_topic();
-        self.find_state_topic();
+        self.find_state_topic(actions);
         let wanted = self.wanted_topics(actions);
         self.request_missing(now, &wanted, actions);
         self.add_partitions(now, &wanted, actions);
@@ -223,7 +223,7 @@ impl Flow {
         }
     }
 
-    fn find_state_topic(&mut self) {
+    fn find_state_topic(&mut self, actions: &mut Vec<Action>) {
         let Some(target) = self
             .discovery
             .target
@@ -233,7 +233,19 @@ impl Flow {
         else {
             return;
         };
-        let topic = target.topics.get(&self.options.state_topic.name);
+        let brokers = target.broker_count;
+        let name = &self.options.state_topic.name;
+        let topic = target.topics.get(name);
+        let few = topic.and_then(|topic| topic.too_few_replicas(brokers));
+        if self.state.replicas_seen(few.is_some())
+            && let Some(replicas) = few
+        {
+            actions.push(Action::Report(Notice::FewReplicas {
+                topic: Arc::clone(name),
+                replicas,
+                brokers,
+            }));
+        }
         let seen = topic.map(|topic| {
             let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             (topic.topic_id, count)

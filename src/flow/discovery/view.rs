@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kmirror_protocol::wire::Uuid;
 
+use crate::flow::limits;
+
 /// A cluster's topics, as one broker sees them.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterView {
     /// The id of the cluster, when it has one.
     pub cluster_id: Option<String>,
+    /// How many brokers it has.
+    pub broker_count: usize,
     /// Its topics by name.
     pub topics: BTreeMap<Arc<str>, TopicView>,
 }
@@ -20,6 +24,17 @@ pub struct TopicView {
     pub topic_id: Uuid,
     /// Its partitions by number.
     pub partitions: BTreeMap<i32, PartitionView>,
+}
+
+impl TopicView {
+    /// The replicas of the topic, if a cluster of so many brokers should keep more of what must not
+    /// get lost: fewer than its brokers, and than [`limits::STATE_REPLICAS`].
+    #[must_use]
+    pub fn too_few_replicas(&self, broker_count: usize) -> Option<usize> {
+        let counts = self.partitions.values().map(|it| it.replica_count);
+        let wanted = limits::STATE_REPLICAS.min(broker_count);
+        counts.min().filter(|replicas| *replicas < wanted)
+    }
 }
 
 /// One partition.

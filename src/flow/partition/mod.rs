@@ -25,7 +25,7 @@ use bytes::Bytes;
 use kmirror_protocol::{messages::fetch::FetchResponseAbortedTransaction, records::HEADER_LEN};
 
 use super::{
-    Counters, EpochEnd, PartitionId, Side, TopicPartition,
+    Counters, EpochEnd, Guarantee, PartitionId, Side, TopicPartition,
     halt::HaltReason,
     intake::Prepared,
     limits,
@@ -113,6 +113,8 @@ pub enum PartitionNotice {
         because: NewBecause,
         /// Why the position had to be proven.
         cause: RecoveryCause,
+        /// Whether it has a producer id and sequence numbers.
+        is_sequenced: bool,
         /// Where copying goes on.
         source_offset: i64,
         /// Own records on the target behind the last proven one: they may be there twice now.
@@ -321,6 +323,35 @@ impl Partition {
         &self.counters
     }
 
+    /// Counts what an operator is told of.
+    pub(in crate::flow) fn count_notice(&mut self, notice: &PartitionNotice) {
+        self.counters.noted(notice);
+    }
+
+    /// How sure it is that each record comes once. While a position is being proven nothing is
+    /// written, and what held before holds.
+    #[must_use]
+    pub fn guarantee(&self) -> Guarantee {
+        if !self.proves {
+            return Guarantee::AtLeastOnce;
+        }
+        let is_established = self.producer.is_some_and(|it| it.is_established);
+        let footing = self.run.map(|run| run.start.footing);
+        footing.map_or(Guarantee::ExactlyOnce, |it| it.guarantee(is_established))
+    }
+
+    /// Whether it is written without sequence numbers although exactly once is asked for.
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        matches!(self.guarantee(), Guarantee::Weaker(weakness) if weakness.is_forced())
+    }
+
+    /// Whether what it sends has sequence numbers.
+    #[must_use]
+    pub fn is_sequenced(&self) -> bool {
+        self.producer.is_some_and(|it| it.lineage.is_sequenced())
+    }
+
     /// Batches sent and not yet answered.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
@@ -432,7 +463,15 @@ impl Partition {
 
     /// Goes on after a halt, with what was sent and is not acknowledged under its old numbers.
     fn resume(&mut self) -> Option<PartitionNotice> {
-        self.halt = None;
+        // Without sequence numbers nothing tells the target that it has seen a batch before.
+        if let Some(halt) = self.halt.take()
+            && let HaltReason::TargetRefuses(failure) = halt.reason
+            && self.proves
+            && self.producer.is_some()
+            && !self.is_sequenced()
+        {
+            self.want_recovery(RecoveryCause::Ambiguous(failure));
+        }
         self.fetch_backoff.succeed();
         self.produce_backoff.succeed();
         Some(PartitionNotice::Resumed)

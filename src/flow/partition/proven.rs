@@ -51,6 +51,7 @@ impl Partition {
         self.produce_backoff.succeed();
         let was_shared = self.is_shared();
         self.count_proven(&anchor);
+        self.counters.foreign_records += start.foreign_records;
         self.run = Some(Run {
             start: Start {
                 is_shared: start.is_shared || was_shared,
@@ -69,7 +70,7 @@ impl Partition {
             (run.start.anchor.lineage, run.start.anchor.next_sequence),
             |acknowledged| (acknowledged.lineage, acknowledged.next_sequence),
         );
-        if lineage != anchor.lineage {
+        if lineage != anchor.lineage || !lineage.is_sequenced() {
             return;
         }
         let ahead = (anchor.next_sequence.wrapping_sub(sequence) & i32::MAX).unsigned_abs();
@@ -100,6 +101,12 @@ impl Partition {
     #[must_use]
     pub fn next_fetch_offset(&self) -> Option<i64> {
         self.fetch_offset.or(self.copied_offset)
+    }
+
+    /// Up to where this process knows the target's log; 0 before the first proof.
+    #[must_use]
+    pub fn known_target_offset(&self) -> i64 {
+        self.run.map_or(0, |_| self.target_offset_min)
     }
 
     /// Whether others write to the remote partition too, as far as has been seen.
@@ -139,18 +146,23 @@ impl Partition {
         run.anchor_counter += 1;
         // The record before this point is our own, and the leader took it under the epoch of the
         // last proof: if it did not, the anchor will not be believed (R10).
+        let is_sequenced = acknowledged.lineage.is_sequenced();
         let last_sequence = acknowledged.next_sequence.wrapping_sub(1) & i32::MAX;
         let previous = RecordIdentity {
             producer_id: acknowledged.lineage.producer_id,
             producer_epoch: acknowledged.lineage.epoch,
-            sequence: last_sequence,
+            sequence: if is_sequenced { last_sequence } else { -1 },
             leader_epoch: run.start.target_epoch,
         };
         Some(Anchor {
             counter: run.anchor_counter,
             generation: run.start.anchor.generation,
             lineage: acknowledged.lineage,
-            next_sequence: acknowledged.next_sequence,
+            next_sequence: if is_sequenced {
+                acknowledged.next_sequence
+            } else {
+                0
+            },
             source_offset,
             source_epoch: if is_all {
                 fetch_epoch
@@ -172,10 +184,11 @@ impl Partition {
             return Vec::new();
         };
         let start = run.start;
-        let claim = Claim {
+        let lineage = start.anchor.lineage;
+        let claim = lineage.is_sequenced().then_some(Claim {
             number: 0,
-            producer_id: start.anchor.lineage.producer_id,
-        };
+            producer_id: lineage.producer_id,
+        });
         let owner = Owner {
             generation: start.anchor.generation,
             instance,
@@ -183,10 +196,9 @@ impl Partition {
         };
         run.unanchored_bytes.get_or_insert(0);
         let anchor = self.take_anchor(topic_ids).unwrap_or(start.anchor);
-        vec![
-            Entry::Claim(claim),
-            Entry::Owner(owner),
-            Entry::Anchor(anchor),
-        ]
+        let claim = claim.map(Entry::Claim).into_iter();
+        claim
+            .chain([Entry::Owner(owner), Entry::Anchor(anchor)])
+            .collect()
     }
 }

@@ -60,7 +60,6 @@ impl Partition {
         if next_offset >= range.start_offset {
             return None;
         }
-        self.counters.gap_records += range.start_offset.abs_diff(next_offset);
         self.fetch_offset = Some(range.start_offset);
         if self.queue.is_empty() {
             self.copied_offset = Some(range.start_offset);

@@ -54,12 +54,18 @@ impl Partition {
                 });
                 None
             }
-            Err(failure) => {
+            // Batches without sequence numbers may come twice, which is what this mode allows.
+            Err(failure) if failure.remedy() == Remedy::Halt => {
+                self.producer = Some(Producer {
+                    lineage: Lineage::UNSEQUENCED,
+                    next_sequence: 0,
+                    is_established: false,
+                });
+                None
+            }
+            Err(_) => {
                 self.produce_backoff.fail(now, self.seed());
-                match failure.remedy() {
-                    Remedy::Halt => self.halt(now, HaltReason::TargetRefuses(failure)),
-                    _ => None,
-                }
+                None
             }
         }
     }
@@ -85,7 +91,8 @@ impl Partition {
             return None;
         }
         self.is_resending = false;
-        let window = if producer.is_established {
+        // Without sequence numbers nothing keeps a later batch out of an earlier one's place.
+        let window = if producer.is_established && producer.lineage.is_sequenced() {
             limits::IN_FLIGHT_PER_PARTITION_MAX
         } else {
             1
@@ -101,10 +108,15 @@ impl Partition {
                 sequence_after(base_sequence, batch.prepared.header.record_count);
             base_sequence
         });
+        let lineage = producer.lineage;
         let header = batch.prepared.header.readdressed(BatchProducer {
-            producer_id: producer.lineage.producer_id,
-            producer_epoch: producer.lineage.epoch,
-            base_sequence,
+            producer_id: lineage.producer_id,
+            producer_epoch: lineage.epoch,
+            base_sequence: if lineage.is_sequenced() {
+                base_sequence
+            } else {
+                BatchProducer::NONE.base_sequence
+            },
         });
         batch.is_in_flight = true;
         self.in_flight += 1;
@@ -174,6 +186,9 @@ impl Partition {
                 );
             }
             let count = i64::from(batch.prepared.header.record_count);
+            if self.proves {
+                self.counters.foreign_records += base_offset.abs_diff(expected_min);
+            }
             self.target_offset_min = base_offset.saturating_add(count);
             self.queued_bytes -= batch.size();
             self.copied_offset = Some(batch.prepared.next_offset);
@@ -224,8 +239,15 @@ impl Partition {
         if is_sequence && index > 0 {
             return None;
         }
-        if self.proves && (is_sequence || failure.is_ambiguous()) {
-            self.want_recovery(if is_sequence {
+        let is_sequenced = self.is_sequenced();
+        let is_refused = is_sequenced && failure.is_idempotence_refused();
+        let is_open = if is_sequenced {
+            failure.is_ambiguous()
+        } else {
+            failure.may_be_appended()
+        };
+        if self.proves && (is_sequence || is_refused || is_open) {
+            self.want_recovery(if is_sequence || is_refused {
                 RecoveryCause::Refused(failure)
             } else {
                 RecoveryCause::Ambiguous(failure)

@@ -39,7 +39,9 @@ use self::{
 };
 pub use tail::{TailEvidence, tail_proves};
 
-use kmirror_protocol::records::sequence_after;
+use std::collections::BTreeSet;
+
+use kmirror_protocol::records::{BatchHeader, sequence_after};
 
 use super::{FetchedRecords, Side, halt::HaltReason};
 use crate::offsets::state::{Lineage, RecordIdentity};
@@ -139,6 +141,16 @@ pub struct Proof {
     is_void: bool,
     is_source_short: bool,
     wants: Wants,
+    others: Others,
+}
+
+/// Records that are nobody's of this flow, for the operator.
+#[derive(Debug, Default)]
+struct Others {
+    /// Below, all has been counted before.
+    from_offset: i64,
+    own_producers: BTreeSet<i64>,
+    records: u64,
 }
 
 /// Source records to be passed by counting, because the target has deleted their copies.
@@ -148,6 +160,16 @@ enum Skip {
     /// As many as the sequence number of the window's first own batch says.
     ToFirstOwn,
     Records(u64),
+}
+
+impl Others {
+    fn meet(&mut self, header: &BatchHeader, left: u32) {
+        let is_new = header.base_offset >= self.from_offset;
+        let is_own = self.own_producers.contains(&header.producer_id);
+        if is_new && !is_own && !header.attributes.is_control() {
+            self.records = self.records.saturating_add(u64::from(left));
+        }
+    }
 }
 
 impl Proof {
@@ -162,6 +184,7 @@ impl Proof {
             is_void: false,
             is_source_short: false,
             wants: Wants::Nothing,
+            others: Others::default(),
             start,
         };
         if start.is_target_cut {
@@ -169,6 +192,22 @@ impl Proof {
         }
         proof.wants = proof.first_wants();
         proof
+    }
+
+    /// Counts records of other producers than these from a target offset on; see
+    /// [`Proof::others_records`].
+    pub fn count_others(&mut self, from_offset: i64, own_producers: BTreeSet<i64>) {
+        self.others = Others {
+            from_offset,
+            own_producers,
+            records: 0,
+        };
+    }
+
+    /// How many records of others the window had, transactions included and markers not.
+    #[must_use]
+    pub const fn others_records(&self) -> u64 {
+        self.others.records
     }
 
     /// What must be fetched next.
@@ -387,6 +426,7 @@ impl Proof {
         if writer == Writer::Own {
             self.tally.follow(&header, is_whole);
         }
+        self.others.meet(&header, left);
         if left == 0 || writer == Writer::Transactional || self.skip == Skip::ToFirstOwn {
             self.pass_target();
         }

@@ -62,6 +62,8 @@ pub struct Evidence {
     /// Equal sequence numbers mean equal source records: nothing was compacted, filtered
     /// differently, or lost since the anchor.
     pub is_deterministic: bool,
+    /// The target has just refused sequence numbers from this client.
+    pub is_refused: bool,
 }
 
 /// What to do about the lineage.
@@ -95,6 +97,24 @@ pub enum NewBecause {
     Contradiction,
     /// Source records are gone, so that what follows is other than what may be on its way (B3).
     Gap,
+    /// The batches before had no sequence numbers, or the target does not take them any more.
+    Unsequenced,
+}
+
+impl NewBecause {
+    /// Its name as the label of a metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Nondeterministic => "nondeterministic",
+            Self::Broken => "broken",
+            Self::Forgotten => "forgotten",
+            Self::Contradiction => "contradiction",
+            Self::Gap => "gap",
+            Self::Unsequenced => "unsequenced",
+        }
+    }
 }
 
 impl std::fmt::Display for NewBecause {
@@ -106,6 +126,7 @@ impl std::fmt::Display for NewBecause {
             Self::Forgotten => "the target has forgotten the producer",
             Self::Contradiction => "the target's memory of the producer contradicts its log",
             Self::Gap => "source records are gone",
+            Self::Unsequenced => "the target takes or took no sequence numbers",
         })
     }
 }
@@ -113,6 +134,9 @@ impl std::fmt::Display for NewBecause {
 /// Decides about the lineage (R2, R6, R12).
 #[must_use]
 pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
+    if evidence.is_refused || (evidence.is_newest && !evidence.lineage.is_sequenced()) {
+        return Verdict::New(NewBecause::Unsequenced);
+    }
     if !evidence.is_deterministic {
         return Verdict::New(NewBecause::Nondeterministic);
     }
@@ -231,6 +255,7 @@ mod tests {
         next_sequence: 50,
         state: known(3, 49),
         is_deterministic: true,
+        is_refused: false,
     };
 
     const fn known(epoch: i32, last_sequence: i32) -> ProducerState {
@@ -312,6 +337,22 @@ mod tests {
                 "forgotten",
                 with(ProducerState::Forgotten),
                 new(NewBecause::Forgotten),
+            ),
+            (
+                "the target refuses sequence numbers",
+                Evidence {
+                    is_refused: true,
+                    ..SOUND
+                },
+                new(NewBecause::Unsequenced),
+            ),
+            (
+                "written without sequence numbers",
+                Evidence {
+                    lineage: Lineage::UNSEQUENCED,
+                    ..SOUND
+                },
+                new(NewBecause::Unsequenced),
             ),
             (
                 "not one run",

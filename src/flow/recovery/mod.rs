@@ -25,9 +25,9 @@ mod questions;
 
 use std::time::Instant;
 
-use kmirror_protocol::wire::Uuid;
+use kmirror_protocol::{ErrorCode, wire::Uuid};
 
-use super::{FlowOptions, state::State};
+use super::{Failure, FlowOptions, Footing, state::State};
 use crate::offsets::state::{Anchor, Place};
 
 pub(in crate::flow) use self::{
@@ -42,9 +42,9 @@ pub enum RecoveryCause {
     Started,
     /// It is not known whether the target has what was sent (R11 is not enough when the target may
     /// have forgotten the producer).
-    Ambiguous(super::Failure),
+    Ambiguous(Failure),
     /// The target refuses the sequence or the epoch (R9).
-    Refused(super::Failure),
+    Refused(Failure),
     /// An acknowledgement came for another place in the log than the one expected (R7).
     BaseOffset {
         /// The base offset in the acknowledgement.
@@ -62,6 +62,31 @@ pub enum RecoveryCause {
     StateLost,
     /// The process that had taken it over gives no sign of life.
     OwnerSilent,
+    /// The target gives out producer ids after all.
+    ProducerIdsOffered,
+}
+
+impl RecoveryCause {
+    /// Whether the target says that it has forgotten the producer (brokers before 2.5, KIP-360).
+    #[must_use]
+    pub const fn is_forgotten(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Failure::Refused(
+                ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_ID_MAPPING,
+                _,
+            ))
+        )
+    }
+
+    /// Whether the target takes no batches with sequence numbers from this client.
+    #[must_use]
+    pub const fn is_idempotence_refused(&self) -> bool {
+        match self {
+            Self::Refused(failure) => failure.is_idempotence_refused(),
+            _ => false,
+        }
+    }
 }
 
 impl std::fmt::Display for RecoveryCause {
@@ -87,6 +112,7 @@ impl std::fmt::Display for RecoveryCause {
             Self::Paused => f.write_str("the process was paused"),
             Self::StateLost => f.write_str("the state topic was replaced"),
             Self::OwnerSilent => f.write_str("the kmirror that had taken it over is silent"),
+            Self::ProducerIdsOffered => f.write_str("the target gives out producer ids now"),
         }
     }
 }
@@ -102,6 +128,10 @@ pub struct Start {
     pub is_established: bool,
     /// Whether others write to the remote partition too.
     pub is_shared: bool,
+    /// What the guarantee rests on.
+    pub footing: Footing,
+    /// Records of others that the proof met for the first time.
+    pub foreign_records: u64,
 }
 
 /// What a recovery may look at.
@@ -129,6 +159,8 @@ pub(super) struct Surroundings<'a> {
     pub target_epoch: i32,
     /// The generation under which this process has owned the partition, if it has.
     pub own_generation: Option<u64>,
+    /// Up to where this process knows the target's log; 0 when it has not proven anything yet.
+    pub known_target_offset: i64,
     /// The next offset by MM2's positions.
     pub stored_offset: Option<i64>,
     /// Whether the partition appeared in a topic that was copied already.

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     flow::{
         Action, ActiveProducer, EpochQuestion, Event, Failure, FetchPartition, FetchedRecords,
-        Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition, RequestId, Side,
-        TopicConfig, TopicPartition, limits,
+        Flow, LogRange, Notice, PartitionId, PartitionNotice, PerPartition, PerTopicConfig,
+        RequestId, Side, TopicConfig, TopicPartition, limits,
     },
     offsets::state::Place,
 };
@@ -132,6 +132,7 @@ impl Flow {
             source_epoch: epoch(&slot.source),
             target_epoch: epoch(&slot.target),
             own_generation: partition.generation(),
+            known_target_offset: partition.known_target_offset(),
             is_growth: slot.is_growth,
         };
         Some(change(recovery, &mut around))
@@ -159,8 +160,9 @@ impl Flow {
                     slot.proven_under = slot.target.leader;
                 }
                 self.recovering.remove(&id);
-                self.report_partition(id, notices, actions);
+                self.report_partition(id, &notices, actions);
                 self.with_partition(now, id, actions, |partition| {
+                    notices.iter().for_each(|told| partition.count_notice(told));
                     partition.start(start);
                     None
                 });
@@ -180,15 +182,15 @@ impl Flow {
     fn report_partition(
         &self,
         id: PartitionId,
-        notices: Vec<PartitionNotice>,
+        notices: &[PartitionNotice],
         actions: &mut Vec<Action>,
     ) {
         let Some(slot) = self.slot(id) else { return };
-        actions.extend(notices.into_iter().map(|notice| {
+        actions.extend(notices.iter().map(|notice| {
             Action::Report(Notice::Partition {
                 source: slot.partition.source.clone(),
                 remote_topic: Arc::clone(&slot.partition.remote_topic),
-                notice,
+                notice: notice.clone(),
             })
         }));
     }
@@ -442,27 +444,29 @@ impl Flow {
         result: Result<(i64, i16), Failure>,
         actions: &mut Vec<Action>,
     ) {
-        if let Some(stint) = self.questions.producer_ids.remove(&id) {
-            let result = result.map(|(producer_id, _)| Answer::ProducerId(producer_id));
-            self.answer_recovery(now, id, (Question::ProducerId, stint), result, actions);
-        }
+        let Some(stint) = self.questions.producer_ids.remove(&id) else {
+            return self.producer_ids_offered(now, id, result.is_ok(), actions);
+        };
+        let result = result.map(|(producer_id, _)| Answer::ProducerId(producer_id));
+        self.answer_recovery(now, id, (Question::ProducerId, stint), result, actions);
     }
 
     /// Takes the configuration of source topics that recoveries asked for.
     pub(in crate::flow) fn policies_answered(
         &mut self,
         now: Instant,
-        result: Result<Vec<TopicConfig>, Failure>,
+        result: Result<PerTopicConfig, Failure>,
         actions: &mut Vec<Action>,
     ) {
         let asked = std::mem::take(&mut self.questions.policies);
         for (topic, partitions) in asked {
             let may_compact = match &result {
                 // A topic that is not there any more is noticed by other means.
-                Ok(configs) => Ok(configs
-                    .iter()
-                    .find(|config| config.topic == topic)
-                    .is_some_and(may_compact)),
+                Ok(configs) => match configs.iter().find(|(name, _)| *name == topic) {
+                    Some((_, Ok(config))) => Ok(may_compact(config)),
+                    Some((_, Err(failure))) => Err(failure.clone()),
+                    None => Ok(false),
+                },
                 Err(failure) => Err(failure.clone()),
             };
             for (id, stint) in partitions {

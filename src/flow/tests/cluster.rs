@@ -119,6 +119,7 @@ impl Cluster {
         });
         ClusterView {
             cluster_id: Some(self.id.clone()),
+            broker_count: 3,
             topics: topics.collect(),
         }
     }

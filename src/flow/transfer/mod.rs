@@ -162,7 +162,9 @@ impl Flow {
     ) {
         let mut candidates: Vec<PartitionId> = touched.iter().copied().collect();
         while !candidates.is_empty() {
-            let mut by_node: BTreeMap<i32, Vec<(PartitionId, Outgoing)>> = BTreeMap::new();
+            // Brokers before 2.8 refuse a request as a whole when one of its batches has sequence
+            // numbers that this client may not use: those without travel apart (KIP-679).
+            let mut grouped: BTreeMap<(i32, bool), Vec<(PartitionId, Outgoing)>> = BTreeMap::new();
             candidates.retain(|id| {
                 let Some(slot) = self.slot_mut(*id) else {
                     return false;
@@ -180,10 +182,11 @@ impl Flow {
                     return false;
                 };
                 slot.sent_to = Some(leader.node);
-                by_node.entry(leader.node).or_default().push((*id, batch));
+                let group = (leader.node, slot.partition.is_sequenced());
+                grouped.entry(group).or_default().push((*id, batch));
                 true
             });
-            for (node, batches) in by_node {
+            for ((node, _), batches) in grouped {
                 self.send_batches(node, batches, actions);
             }
         }

@@ -202,13 +202,15 @@ fn encode_anchor(anchor: &Anchor) -> String {
 }
 
 fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
+    let lineage = Lineage {
+        producer_id: members.number("producerId", -1)?,
+        epoch: members.number("producerEpoch", -1)?,
+    };
+    ensure(lineage.is_sequenced() == (lineage.epoch >= 0))?;
     Ok(Anchor {
         counter: members.count("counter")?,
         generation: members.count("generation")?,
-        lineage: Lineage {
-            producer_id: members.number("producerId", 0)?,
-            epoch: members.number("producerEpoch", 0)?,
-        },
+        lineage,
         next_sequence: members.number("nextSequence", 0)?,
         source_offset: members.number("sourceOffset", 0)?,
         source_epoch: members.number("sourceEpoch", -1)?,

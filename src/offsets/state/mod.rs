@@ -89,13 +89,28 @@ pub struct Owner {
     pub since_ms: i64,
 }
 
-/// An identity under which a run of batches was written; the sequence starts at 0 in each.
+/// An identity under which a run of batches was written; the sequence starts at 0 in each. Without
+/// a producer id (both are -1) batches have no sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lineage {
     /// The producer id.
     pub producer_id: i64,
     /// Its epoch.
     pub epoch: i16,
+}
+
+impl Lineage {
+    /// That of a target that gives out no producer ids.
+    pub const UNSEQUENCED: Self = Self {
+        producer_id: -1,
+        epoch: -1,
+    };
+
+    /// Whether its batches have sequence numbers, so that the target takes each of them once.
+    #[must_use]
+    pub const fn is_sequenced(self) -> bool {
+        self.producer_id >= 0
+    }
 }
 
 /// Which record of the target's log comes before a point.
@@ -120,7 +135,7 @@ pub struct Anchor {
     pub generation: u64,
     /// The lineage that goes on from here.
     pub lineage: Lineage,
-    /// The sequence number of its next record.
+    /// The sequence number of its next record; 0 without sequence numbers.
     pub next_sequence: i32,
     /// Every source record below is on the target below `target_offset`, or in a gap.
     pub source_offset: i64,

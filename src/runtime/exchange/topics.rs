@@ -19,8 +19,8 @@ use super::{Question, millis, refusal};
 use crate::{
     cluster::Metadata,
     flow::{
-        ClusterView, ConfigEntry, ConfigOrigin, Failure, NewTopic, PartitionView, TopicConfig,
-        TopicView,
+        ClusterView, ConfigEntry, ConfigOrigin, Failure, NewTopic, PartitionView, PerTopicConfig,
+        TopicConfig, TopicView,
     },
 };
 
@@ -50,6 +50,7 @@ pub fn cluster_view(metadata: &Metadata) -> ClusterView {
     });
     ClusterView {
         cluster_id: metadata.cluster_id().map(ToString::to_string),
+        broker_count: metadata.brokers().len(),
         topics: topics.collect(),
     }
 }
@@ -68,31 +69,26 @@ pub fn describe_configs(topics: &[Arc<str>]) -> Question<DescribeConfigsRequest<
     })
 }
 
-/// The configuration of `topics`; those that are gone are left out.
-///
-/// # Errors
-///
-/// The refusal of the first topic that may not be described.
+/// The configuration of each of `topics`, or why it may not be seen; those that are gone are left
+/// out, and those that the broker leaves out as well.
+#[must_use]
 pub fn described_configs(
     response: &DescribeConfigsResponse<'_>,
     topics: &[Arc<str>],
-) -> Result<Vec<TopicConfig>, Failure> {
+) -> PerTopicConfig {
     let asked: BTreeSet<Arc<str>> = topics.iter().map(Arc::clone).collect();
-    let mut configs = Vec::with_capacity(asked.len());
-    for result in &response.results {
-        let Some(topic) = asked.get::<str>(result.resource_name) else {
-            continue;
-        };
-        match refusal(result.error_code, result.error_message) {
-            Ok(()) => configs.push(TopicConfig {
-                topic: Arc::clone(topic),
-                entries: result.configs.iter().map(config_entry).collect(),
-            }),
-            Err(failure) if failure.is_missing_topic() => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(configs)
+    let results = response.results.iter().filter_map(|result| {
+        let topic = asked.get::<str>(result.resource_name)?;
+        let described = refusal(result.error_code, result.error_message).map(|()| TopicConfig {
+            topic: Arc::clone(topic),
+            entries: result.configs.iter().map(config_entry).collect(),
+        });
+        Some((Arc::clone(topic), described))
+    });
+    let is_gone = |failure: &Failure| failure.is_missing_topic();
+    results
+        .filter(|(_, described)| !described.as_ref().is_err_and(is_gone))
+        .collect()
 }
 
 fn config_entry(entry: DescribeConfigsResourceResult<'_>) -> ConfigEntry {
@@ -194,9 +190,11 @@ fn per_topic<'a>(
 
 #[cfg(test)]
 mod tests {
+    use kmirror_protocol::ErrorCode;
     use kmirror_protocol::{
         messages::{
             MetadataResponse,
+            describe_configs::DescribeConfigsResult,
             metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
         },
         wire::{Array, Uuid},
@@ -235,11 +233,38 @@ mod tests {
         metadata.merge(&response, Scope::All).unwrap();
         let view = cluster_view(&metadata);
         assert_eq!(view.cluster_id.as_deref(), Some("c"));
+        assert_eq!(view.broker_count, 1);
         let topic = &view.topics["t"];
         assert_eq!(topic.topic_id, Uuid([3; 16]));
         let partitions = topic.partitions.values();
         let found = partitions.map(|it| (it.leader, it.leader_epoch, it.replica_count));
         assert!(found.eq([(Some(1), 4, 3), (None, 4, 1)]));
+    }
+
+    #[test]
+    fn of_topics_described_together_only_the_secret_one_is_refused() {
+        let describe = |resource_name, error_code| DescribeConfigsResult {
+            error_code,
+            resource_type: TOPIC_RESOURCE,
+            resource_name,
+            ..DescribeConfigsResult::default()
+        };
+        let response = DescribeConfigsResponse {
+            results: vec![
+                describe("a", ErrorCode::NONE),
+                describe("secret", ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+                describe("gone", ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                describe("unasked", ErrorCode::NONE),
+                describe("b", ErrorCode::NONE),
+            ]
+            .into(),
+            ..DescribeConfigsResponse::default()
+        };
+        let asked = ["a", "b", "gone", "secret", "silent"].map(Arc::from);
+        let described = described_configs(&response, &asked);
+        let found = described.iter();
+        let found: Vec<_> = found.map(|(name, it)| (&**name, it.is_ok())).collect();
+        assert_eq!(found, [("a", true), ("secret", false), ("b", true)]);
     }
 
     #[test]

@@ -93,6 +93,27 @@ impl Recovery {
         }
     }
 
+    /// The target gives out no producer ids: batches go without sequence numbers, and nothing but a
+    /// proof by content tells what became of them.
+    pub(super) fn producer_refused(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        refusal: Refusal,
+    ) -> Step {
+        self.refusal = Some(refusal);
+        match std::mem::replace(&mut self.stage, Stage::Own) {
+            Stage::Claiming => self.take_ownership(around),
+            Stage::NewProducer(opening) => {
+                self.write_opening(around, &opening, Lineage::UNSEQUENCED);
+            }
+            other => {
+                self.stage = other;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(super) fn epoch_checked(
         &mut self,
         around: &Surroundings<'_>,
@@ -236,6 +257,9 @@ impl Recovery {
             Question::Producers if matches!(failure, Failure::Unsupported(_)) => {
                 self.facts.producers = Some(None);
                 return Ok(true);
+            }
+            Question::ProducerId if is_hopeless => {
+                return self.producer_refused(around, Refusal::of(&failure));
             }
             // Without the right to look, the cleaner must be expected.
             Question::Policy if is_hopeless => {

@@ -19,6 +19,7 @@ impl Recovery {
             && newest.mapping == self.mapping(around)
             && newest.source_offset >= source.start_offset
             && !self.has_source_diverged
+            && !self.cause.is_idempotence_refused()
             && !matches!(
                 self.cause,
                 RecoveryCause::BaseOffset { .. } | RecoveryCause::SourceMoved
@@ -54,13 +55,10 @@ impl Recovery {
         let (Some(source), Some(target)) = (self.facts.source, self.facts.target) else {
             return self.go_to(Stage::Source);
         };
-        let lineage = Self::newest_lineage(around).unwrap_or(Lineage {
-            producer_id: -1,
-            epoch: -1,
-        });
+        let lineage = Self::newest_lineage(around).unwrap_or(Lineage::UNSEQUENCED);
         let (source_offset, target_offset, next_sequence) = match &basis {
             Basis::Anchor(anchor) => {
-                let is_newest = anchor.lineage == lineage;
+                let is_newest = anchor.lineage == lineage && lineage.is_sequenced();
                 let sequence = is_newest.then_some(anchor.next_sequence);
                 (anchor.source_offset, anchor.target_offset, sequence)
             }
@@ -75,7 +73,7 @@ impl Recovery {
             source_offset < source.start_offset || matches!(basis, Basis::Beginning);
         let is_target_cut = target_offset < target.start_offset;
         let remembered = self.producer(lineage.producer_id);
-        let proof = Proof::new(ProofStart {
+        let mut proof = Proof::new(ProofStart {
             source_offset: source_offset.max(source.start_offset),
             target_offset: target_offset.max(target.start_offset),
             target_end: target.end_offset,
@@ -87,6 +85,7 @@ impl Recovery {
                 .filter(|producer| is_target_cut && producer.last_sequence >= 0)
                 .map(|producer| producer.last_sequence),
         });
+        proof.count_others(around.known_target_offset, Self::own_producers(around));
         self.go_to(Stage::Proof {
             basis,
             proof: Box::new(proof),

@@ -117,6 +117,7 @@ impl Recovery {
             return Ok(false);
         };
         let basis = basis.clone();
+        self.foreign_records = proof.others_records();
         if proven.is_source_short && self.attempt < limits::EVIDENCE_ATTEMPTS {
             // A new leader of the source may not know yet how far its log is committed.
             self.attempt += 1;
@@ -155,6 +156,7 @@ impl Recovery {
             is_deterministic: self.facts.may_compact == Some(false)
                 && anchor.mapping == self.mapping(around)
                 && !self.has_source_diverged,
+            is_refused: self.cause.is_idempotence_refused(),
         };
         match decide::decide(&evidence, self.attempt) {
             Verdict::Continue {
@@ -181,6 +183,10 @@ impl Recovery {
             Basis::Anchor(anchor) if anchor.target_offset == target.end_offset => anchor.previous,
             _ => None,
         };
+        let is_sequenced = match basis {
+            Basis::Anchor(anchor) => anchor.lineage.is_sequenced(),
+            Basis::Hint { .. } | Basis::Beginning => true,
+        };
         let unknown = (target.end_offset > 0).then(|| deleted_record(self.target_epoch));
         let source_epoch = match basis {
             // Nothing was read below: it is as it was at the anchor.
@@ -194,7 +200,9 @@ impl Recovery {
             source_epoch,
             target_offset: target.end_offset,
             previous: proven.tail.or(known).or(unknown),
-            is_shared: proven.foreign_records > 0,
+            // Without sequence numbers what does not match may be anybody's.
+            is_shared: proven.foreign_records > 0
+                || (!is_sequenced && proven.unmatched_own_records > 0),
             unmatched_records: proven.unmatched_own_records,
         }
     }

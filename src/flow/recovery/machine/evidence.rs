@@ -15,7 +15,9 @@ impl Recovery {
         {
             return Err(End::Halt(HaltReason::TopicRecreated));
         }
-        if may_compact && newest.is_some() {
+        // Without sequence numbers, too, nothing but time keeps late batches out (B13).
+        let is_unfenced = newest.is_some_and(|newest| !newest.lineage.is_sequenced());
+        if (may_compact && newest.is_some()) || is_unfenced {
             let until = around.now + around.options.quiesce;
             self.go_to(Stage::Quiet(until));
         } else {

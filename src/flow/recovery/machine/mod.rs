@@ -10,7 +10,7 @@ mod evidence;
 mod opening;
 mod own;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use bytes::Bytes;
 use kmirror_protocol::{
@@ -20,8 +20,8 @@ use kmirror_protocol::{
 
 use super::{
     super::{
-        ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, LogRange, PartitionNotice,
-        Side, StartAt,
+        ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, Footing, LogRange,
+        PartitionNotice, Refusal, Side, StartAt,
         delivery::{Adopt, OnGap, OnRecreated},
         halt::HaltReason,
         intake, limits,
@@ -187,6 +187,10 @@ pub(in crate::flow) struct Recovery {
     target_epoch: i32,
     /// The next source offset that was to be read when this began.
     former_offset: Option<i64>,
+    /// Why the target gives out no producer id, if it has said so.
+    refusal: Option<Refusal>,
+    /// Records of others that the proof met for the first time.
+    foreign_records: u64,
     /// The newest anchor was not true of the source any more.
     has_source_diverged: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
@@ -209,6 +213,8 @@ impl Recovery {
             generation: 0,
             target_epoch: -1,
             former_offset,
+            refusal: None,
+            foreign_records: 0,
             has_source_diverged: false,
             bytes_factor: 1,
         }

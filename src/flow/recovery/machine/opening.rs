@@ -1,5 +1,7 @@
 //! The lineage under which copying goes on: a new one, or the newest.
 
+use kmirror_protocol::ErrorCode;
+
 use super::*;
 
 /// Opening a lineage, or going on with one.
@@ -31,12 +33,20 @@ impl Recovery {
                 cause: missing.cause,
             }));
         }
+        if self.cause.is_idempotence_refused() {
+            // A producer id would be refused as well. It is asked for again later.
+            self.refusal = Some(Refusal::Answered(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+            self.write_opening(around, &opening, Lineage::UNSEQUENCED);
+            return Ok(true);
+        }
         let claimed = around
             .state
             .claim(&around.place)
             .map(|claim| claim.producer_id);
-        let anchored = Self::newest_lineage(around).map(|lineage| lineage.producer_id);
-        let Some(producer_id) = anchored.or(claimed) else {
+        let newest = Self::newest_lineage(around).map(|lineage| lineage.producer_id);
+        // An id from before a time without any is not taken up again: its epochs may be in no
+        // anchor any more.
+        let Some(producer_id) = newest.or(claimed).filter(|id| *id >= 0) else {
             self.go_to(Stage::NewProducer(Box::new(opening)));
             return Ok(true);
         };
@@ -66,7 +76,9 @@ impl Recovery {
             .anchors(&around.place)
             .map(|anchor| anchor.counter);
         let counter = counters.max().map_or(1, |counter| counter + 1);
-        let start = self.start(around, position, lineage, (0, false), counter);
+        let mut start = self.start(around, position, lineage, (0, false), counter);
+        start.footing.opened = Some(opening.because);
+        start.footing.refusal = self.refusal.filter(|_| !lineage.is_sequenced());
         let mut notices = Vec::new();
         if let Some((missing, source_topic_id)) = opening.missing {
             let gap = Gap {
@@ -93,6 +105,7 @@ impl Recovery {
         notices.push(PartitionNotice::LineageOpened {
             because: opening.because,
             cause: self.cause.clone(),
+            is_sequenced: lineage.is_sequenced(),
             source_offset: position.source_offset,
             unmatched_records: position.unmatched_records,
         });
@@ -159,6 +172,11 @@ impl Recovery {
             target_epoch: self.target_epoch,
             is_established,
             is_shared: position.is_shared,
+            footing: Footing {
+                is_blind: matches!(self.facts.producers, Some(None)),
+                ..Footing::default()
+            },
+            foreign_records: self.foreign_records,
         }
     }
 }

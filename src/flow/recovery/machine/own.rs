@@ -73,6 +73,17 @@ impl Recovery {
         }
     }
 
+    /// Every producer id under which the partition is known to have been written; -1 among them when
+    /// that was without any.
+    pub(super) fn own_producers(around: &Surroundings<'_>) -> BTreeSet<i64> {
+        let anchors = around.state.anchors(&around.place);
+        let anchored = anchors.map(|anchor| anchor.lineage.producer_id);
+        let claim = around.state.claim(&around.place);
+        anchored
+            .chain(claim.map(|claim| claim.producer_id))
+            .collect()
+    }
+
     /// The lineage written last, or the one that the claimed producer id starts with.
     pub(super) fn newest_lineage(around: &Surroundings<'_>) -> Option<Lineage> {
         let newest = anchors::newest(around.state.anchors(&around.place));
