@@ -264,3 +264,102 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORCED: Weakness = Weakness::NotIdempotent(Refusal::NotOffered);
+
+    #[test]
+    fn the_guarantee_follows_from_what_the_proof_found_and_from_the_first_batch_since() {
+        use Guarantee::{ExactlyOnce, Weaker};
+        let sound = Footing::default();
+        let opened = |because| Footing {
+            opened: Some(because),
+            ..sound
+        };
+        let forgotten = Weaker(Weakness::Unfenced(NewBecause::Forgotten));
+        let blind = Footing {
+            is_blind: true,
+            ..sound
+        };
+        let refused = Refusal::Answered(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+        let without = |refusal| Footing {
+            refusal: Some(refusal),
+            ..opened(NewBecause::Unsequenced)
+        };
+        let unremembered = Weaker(Weakness::Unremembered);
+        let cases = [
+            ("goes on", sound, ExactlyOnce, ExactlyOnce),
+            (
+                "the first",
+                opened(NewBecause::First),
+                ExactlyOnce,
+                ExactlyOnce,
+            ),
+            (
+                "forgotten",
+                opened(NewBecause::Forgotten),
+                forgotten,
+                ExactlyOnce,
+            ),
+            ("blind", blind, unremembered, unremembered),
+            (
+                "not offered",
+                without(Refusal::NotOffered),
+                Weaker(FORCED),
+                Weaker(FORCED),
+            ),
+            (
+                "refused",
+                without(refused),
+                Weaker(Weakness::NotIdempotent(refused)),
+                Weaker(Weakness::NotIdempotent(refused)),
+            ),
+        ];
+        for (case, footing, before, after) in cases {
+            assert_eq!(footing.guarantee(false), before, "{case}");
+            assert_eq!(footing.guarantee(true), after, "{case}, used");
+        }
+    }
+
+    #[test]
+    fn a_weakness_is_told_once_it_lasts_and_once_it_is_over() {
+        let start = super::super::tests::epoch();
+        let later = start + limits::WEAKER_TOLD_AFTER;
+        let (weak, sound) = (Guarantee::Weaker(FORCED), Guarantee::ExactlyOnce);
+        let mut watch = Watch::default();
+        watch.moved(start, sound, weak);
+        watch.moved(start, sound, weak);
+        assert_eq!(watch.news(start, 3), []);
+        assert_eq!(watch.deadline(), Some(later));
+        let told = Notice::GuaranteeWeakened {
+            weakness: FORCED,
+            weaker: 2,
+            partitions: 3,
+        };
+        assert_eq!(watch.news(later, 3), [told]);
+        assert_eq!(watch.news(later, 3), []);
+        assert_eq!(watch.counts(), BTreeMap::from([(FORCED, 2)]));
+        watch.moved(later, weak, sound);
+        assert_eq!(watch.news(later, 3), [], "one is still weak");
+        assert!(watch.ask_at.is_some());
+        watch.moved(later, weak, sound);
+        let over = Notice::GuaranteeRestored { weakness: FORCED };
+        assert_eq!(watch.news(later, 3), [over]);
+        assert_eq!(watch.deadline(), None, "nothing is asked for any more");
+    }
+
+    #[test]
+    fn what_is_over_within_moments_is_not_told() {
+        let start = super::super::tests::epoch();
+        let weak = Guarantee::Weaker(Weakness::Unfenced(NewBecause::Broken));
+        let mut watch = Watch::default();
+        watch.moved(start, Guarantee::ExactlyOnce, weak);
+        watch.moved(start, weak, Guarantee::ExactlyOnce);
+        let later = start + 2 * limits::WEAKER_TOLD_AFTER;
+        assert_eq!(watch.news(later, 1), []);
+        assert_eq!(watch.deadline(), None);
+    }
+}

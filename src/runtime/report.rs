@@ -1,5 +1,6 @@
 //! What operators read: a line for each notice of a flow, and for where it stands.
 
+use kmirror_protocol::ErrorCode;
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -79,15 +80,18 @@ fn consequence(weakness: Weakness) -> String {
             "until the next record is copied, one that a former connection sent may still arrive and \
              be there twice",
         ),
-        Weakness::NotIdempotent(Refusal::NotOffered) => format!(
+        Weakness::NotIdempotent(refusal) => format!(
             "batches go one at a time and are looked for in the target's log when their fate is \
              unclear: nothing is lost, what arrives late may be there twice. Asked again every \
-             {again} s; only a target with idempotent producers mends it"
-        ),
-        Weakness::NotIdempotent(Refusal::Answered(_)) => format!(
-            "batches go one at a time and are looked for in the target's log when their fate is \
-             unclear: nothing is lost, what arrives late may be there twice. Grant IdempotentWrite \
-             on the cluster (Kafka before 2.8) or Write on a topic; asked again every {again} s"
+             {again} s; {}",
+            match refusal {
+                Refusal::Answered(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) => {
+                    "grant IdempotentWrite on the cluster (Kafka before 2.8) or Write on a topic"
+                }
+                Refusal::Answered(_) | Refusal::NotOffered => {
+                    "only a target with idempotent producers mends it"
+                }
+            }
         ),
     }
 }
@@ -173,7 +177,6 @@ fn topic(name: &str, notice: &Notice) {
 
 fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
     use crate::flow::Failure::Refused;
-    use kmirror_protocol::ErrorCode;
     match failure {
         Refused(ErrorCode::INVALID_REPLICATION_FACTOR, _) => {
             "the target has fewer brokers than replicas are asked for: set replication.factor (for \

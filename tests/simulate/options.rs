@@ -159,7 +159,7 @@ impl Expected {
             _ => Self {
                 no_loss: true,
                 // Nothing but sequence numbers keeps out what comes late (B13).
-                no_duplicates: plan.class != Class::S9
+                no_duplicates: !matches!(plan.class, Class::S9 | Class::S9b)
                     && !LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
             },
         }

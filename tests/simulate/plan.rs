@@ -46,6 +46,8 @@ pub(super) enum Class {
     S8b,
     /// S3, and a target that gives out no producer ids, or not to everybody at all times.
     S9,
+    /// The same, and unclean elections on the target, and others who write to the remote topics.
+    S9b,
     /// S3, and a target that cannot tell which producers it remembers (Kafka before 2.8).
     Old,
     /// Everything there is.
@@ -55,7 +57,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::S1,
         Self::S2,
         Self::S3,
@@ -69,6 +71,7 @@ impl Class {
         Self::S8,
         Self::S8b,
         Self::S9,
+        Self::S9b,
         Self::Old,
         Self::Mixed,
         Self::Modes,
@@ -89,6 +92,7 @@ impl Class {
             Self::S8 => "S8",
             Self::S8b => "S8b",
             Self::S9 => "S9",
+            Self::S9b => "S9b",
             Self::Old => "old",
             Self::Mixed => "mixed",
             Self::Modes => "modes",
@@ -112,6 +116,7 @@ impl Class {
             Self::S2 => &[],
             Self::S3 | Self::Old | Self::Modes => &sleepers,
             Self::S9 => &[Zombie, Overlap, Freeze, Revoke],
+            Self::S9b => &[Zombie, Overlap, Freeze, Revoke, Unclean, Foreign],
             Self::S4 => &[Zombie, Overlap, Freeze, Unclean],
             Self::S4b => &[Unclean],
             Self::S5 => &[Zombie, Overlap, Freeze, Forget],
@@ -420,7 +425,7 @@ fn writes(rng: &mut fastrand::Rng, heal_at: Micros) -> Vec<Write> {
 
 fn target(rng: &mut fastrand::Rng, class: Class) -> Profile {
     match class {
-        Class::S9 if rng.bool() => Profile::NoIdempotence,
+        Class::S9 | Class::S9b if rng.bool() => Profile::NoIdempotence,
         Class::Old => Profile::Kafka21,
         _ => Profile::default(),
     }

@@ -42,11 +42,16 @@ pub(crate) struct Side {
 impl Side {
     /// Starts a cluster of `broker_count` brokers.
     pub(crate) async fn start(cluster_id: &str, broker_count: u16) -> Self {
-        let options = sandbox::ClusterOptions::new(cluster_id, broker_count);
+        Self::start_with(sandbox::ClusterOptions::new(cluster_id, broker_count)).await
+    }
+
+    /// Starts a cluster that is made so.
+    pub(crate) async fn start_with(options: sandbox::ClusterOptions) -> Self {
+        let cluster_id = options.cluster_id.clone();
         let server = Server::start(options, Timestamp(now_ms())).await.unwrap();
         let addresses = server.addresses();
         let bootstrap = addresses.map(|it| (it.ip().to_string(), it.port()));
-        let client = Cluster::new(ClusterOptions::new(cluster_id, bootstrap.collect()));
+        let client = Cluster::new(ClusterOptions::new(&cluster_id, bootstrap.collect()));
         client.refresh_metadata(Topics::All).await.unwrap();
         Self { server, client }
     }

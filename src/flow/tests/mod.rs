@@ -5,6 +5,7 @@ mod checks;
 mod cluster;
 mod discovery;
 mod ends;
+mod failures;
 mod halting;
 mod old_formats;
 mod partition;
@@ -34,7 +35,7 @@ pub(super) fn epoch() -> Instant {
 }
 
 /// A flow `A->B` of all topics that begin with `t`.
-fn options() -> FlowOptions {
+pub(super) fn options() -> FlowOptions {
     let none: [&str; 0] = [];
     FlowOptions {
         source_alias: String::from("A"),

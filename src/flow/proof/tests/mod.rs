@@ -6,6 +6,7 @@ mod oracle;
 mod random;
 mod rules;
 mod tail;
+mod unsequenced;
 
 use self::logs::{SourceLog, TargetLog};
 use super::{Progress, Proof, ProofStart, Verdict, Wants};

@@ -399,3 +399,6 @@ enum End {
 
 /// Whether a step has led to another stage.
 type Step = Result<bool, End>;
+
+#[cfg(test)]
+mod tests;
