@@ -142,6 +142,16 @@ fn topic(name: &str, notice: &Notice) {
                 counted(*partition_count, "partition")
             );
         }
+        Notice::TopicSkipped { topic, reason } => {
+            warn!(flow = name, "topic {topic} is not copied: {reason}");
+        }
+        of_state => state_topic(name, of_state),
+    }
+}
+
+/// Logs a notice about the state topic.
+fn state_topic(name: &str, notice: &Notice) {
+    match notice {
         Notice::ForeignState => warn!(
             flow = name,
             "the state topic holds records that kmirror did not write; they are passed over"
@@ -168,9 +178,6 @@ fn topic(name: &str, notice: &Notice) {
              (kmirror.state.topic.replication.factor decides only when it is created)",
             counted(*replicas, "replica")
         ),
-        Notice::TopicSkipped { topic, reason } => {
-            warn!(flow = name, "topic {topic} is not copied: {reason}");
-        }
         _ => {}
     }
 }
@@ -232,6 +239,13 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
             to_offset - 1,
             to_offset - from_offset
         ),
+        of_lineage => lineage(flow, partition, of_lineage),
+    }
+}
+
+/// Logs under which lineage a partition goes on.
+fn lineage(flow: &str, partition: &str, notice: &PartitionNotice) {
+    match notice {
         PartitionNotice::LineageContinued {
             cause,
             source_offset,
@@ -270,6 +284,7 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
              {unmatched_records} records may now be on the target twice",
             identity(*is_sequenced)
         ),
+        _ => {}
     }
 }
 
