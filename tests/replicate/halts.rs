@@ -86,8 +86,8 @@ fn missing_rights_on_a_topic_stop_that_topic_alone() {
     );
     kmirror.wait_for_log(
         "cannot create topic A.rights.describe on the target: TOPIC_ALREADY_EXISTS: Topic \
-         'A.rights.describe' already exists.; it exists but is not shown to this client: grant \
-         Describe on it",
+         'A.rights.describe' already exists.; it is there, but this client has not been shown it: \
+         unless it has just been created, grant Describe on it",
     );
     assert_copied(
         &mut kmirror,
