@@ -3,7 +3,7 @@
 use kmirror_protocol::wire::Uuid;
 
 use super::{rebuild::RebuildError, retry::Failure};
-use crate::offsets::state::GapCause;
+use crate::offsets::state::{GapCause, Owner};
 
 /// The cause of a halt. Nothing is skipped while a partition is halted; the others go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,15 @@ pub enum HaltReason {
 }
 
 impl HaltReason {
+    /// Another process owns the partition.
+    #[must_use]
+    pub const fn superseded_by(owner: &Owner) -> Self {
+        Self::Superseded {
+            generation: owner.generation,
+            instance: owner.instance,
+        }
+    }
+
     /// Whether looking again later can find the cause gone.
     #[must_use]
     pub const fn may_pass(&self) -> bool {

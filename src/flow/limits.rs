@@ -77,6 +77,11 @@ pub const WINDOW_BYTES_MAX: usize = 2 << 20;
 /// Of one partition, in bytes.
 pub const WINDOW_PARTITION_BYTES_MAX: usize = 1 << 20;
 
+/// How long after its acknowledgement a write to the state topic may stay out of sight. It is there
+/// at once, unless a leader was elected that does not have it, or learns late how far its log is
+/// committed.
+pub const STATE_SETTLES_WITHIN: Duration = Duration::from_secs(10);
+
 /// How often evidence that contradicts itself is gathered again before a new lineage is opened:
 /// batches of a former process may still be on their way (B13).
 pub const EVIDENCE_ATTEMPTS: u32 = 3;

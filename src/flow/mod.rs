@@ -18,6 +18,7 @@
 
 pub mod aborted;
 pub mod batch;
+mod carrying;
 pub mod delivery;
 pub mod discovery;
 mod ends;
@@ -67,9 +68,10 @@ use self::{
     partition::Partition,
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
-    state::State,
+    state::{State, Ticket},
     transfer::{Held, Transfer},
 };
+use crate::offsets::state::Anchor;
 use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
 
 /// One of a flow's two clusters.
@@ -202,6 +204,8 @@ pub struct Flow {
     /// Partitions that find out where they stand.
     recovering: BTreeSet<PartitionId>,
     questions: Questions,
+    /// Partitions of which a lineage waits for the anchor that names what it carries.
+    carrying: BTreeSet<PartitionId>,
     /// Partitions that have moved since their newest anchor.
     unanchored: BTreeSet<PartitionId>,
     anchors_at: Instant,
@@ -237,6 +241,8 @@ struct Slot {
     sent_to: Option<i32>,
     /// How it finds out where it stands, while it does.
     recovery: Option<Box<Recovery>>,
+    /// The anchor that names what its lineage carries, while that is being written.
+    carrying: Option<(Ticket, Anchor)>,
     /// The target's leader when the position was proven.
     proven_under: Option<Leader>,
     /// Whether the partition appeared in a topic that was copied already.
@@ -258,6 +264,7 @@ impl Flow {
             watch: Watch::default(),
             recovering: BTreeSet::new(),
             questions: Questions::default(),
+            carrying: BTreeSet::new(),
             unanchored: BTreeSet::new(),
             anchors_at: now + options.anchor_interval,
             presence_at: now + options.lease / 2,
@@ -325,6 +332,7 @@ impl Flow {
         self.deadline_reached(now, actions);
         self.schedule_discovery(now, actions);
         self.schedule_recoveries(now, actions);
+        self.schedule_carrying(now, actions);
         self.schedule_transfer(now, actions);
         self.schedule_anchors(now);
         self.schedule_presence(now, actions);

@@ -54,10 +54,12 @@ pub(super) struct State {
     read_failures: Backoff,
     pending: BTreeMap<StateKey, StateRecord>,
     writing: Vec<StateRecord>,
+    /// Whether the topic was lost since the write under way was begun.
+    is_write_void: bool,
     /// The write that takes what is pending.
     next_write: u64,
-    /// Writes that are acknowledged and not yet read back, with the last offset of each partition.
-    unsettled: VecDeque<(u64, BTreeMap<i32, i64>)>,
+    /// Writes that are acknowledged and not yet read back.
+    unsettled: VecDeque<Unsettled>,
     settled: u64,
     write_failures: Backoff,
     has_foreign: bool,
@@ -69,6 +71,15 @@ pub(super) struct State {
     contested: BTreeSet<(Place, u64)>,
     /// When each other process last wrote that it owns something, by the time of reading it.
     heard: BTreeMap<Uuid, Instant>,
+}
+
+/// An acknowledged write.
+#[derive(Debug)]
+struct Unsettled {
+    number: u64,
+    /// The last offset of each partition.
+    last_offsets: BTreeMap<i32, i64>,
+    acknowledged: Instant,
 }
 
 /// What a sight of the topic in metadata means.
@@ -95,6 +106,7 @@ impl State {
             read_failures: Backoff::new(),
             pending: BTreeMap::new(),
             writing: Vec::new(),
+            is_write_void: false,
             next_write: 0,
             unsettled: VecDeque::new(),
             settled: 0,
@@ -155,6 +167,9 @@ impl State {
             }
         }
         self.next_offsets.clear();
+        // What was written and not read back may be gone with the rest.
+        self.unsettled.clear();
+        self.is_write_void = !self.writing.is_empty();
         self.is_loaded = false;
     }
 
@@ -179,6 +194,13 @@ impl State {
             (_, Entry::Owner(owner)) => Some(owner),
             _ => None,
         }
+    }
+
+    /// The other process that owns a partition which this one has owned under `generation`. An
+    /// older generation is what a state topic shows that has lost its end.
+    pub(super) fn successor(&self, place: &Place, generation: u64) -> Option<&Owner> {
+        self.owner(place)
+            .filter(|owner| owner.instance != self.instance && owner.generation >= generation)
     }
 
     /// Whether two processes have taken the same generation of a partition.
@@ -259,10 +281,15 @@ impl State {
         {
             self.contested.insert((key.place.clone(), new.generation));
         }
-        // A late write of a former owner must not hide the present one.
-        if let (Entry::Owner(new), Some((_, Entry::Owner(known)))) = (&entry, self.image.get(&key))
-            && new.generation < known.generation
+        // A late write of a former owner must not hide the present one, nor the lineage that this
+        // one has opened meanwhile: an epoch must not be taken twice (B3).
+        if let Some((_, known)) = self.image.get(&key)
+            && generation(&entry) < generation(known)
         {
+            let known = known.clone();
+            if self.owns(&key.place) {
+                self.put(&key.place, known);
+            }
             return;
         }
         if let Entry::Owner(owner) = &entry
@@ -279,17 +306,29 @@ impl State {
         self.image.insert(key, (offset, entry));
     }
 
+    fn owns(&self, place: &Place) -> bool {
+        self.owner(place)
+            .is_some_and(|owner| owner.instance == self.instance)
+    }
+
     fn settle(&mut self) {
-        while let Some((number, last_offsets)) = self.unsettled.front()
-            && last_offsets.iter().all(|(partition, last)| {
+        while let Some(write) = self.unsettled.front()
+            && write.last_offsets.iter().all(|(partition, last)| {
                 self.next_offsets
                     .get(partition)
                     .is_some_and(|next| next > last)
             })
         {
-            self.settled = number + 1;
+            self.settled = write.number + 1;
             self.unsettled.pop_front();
         }
+    }
+
+    /// Whether the topic has lost what it had acknowledged: reading goes on and does not bring it.
+    fn has_lost_its_end(&self, now: Instant) -> bool {
+        self.unsettled.front().is_some_and(|write| {
+            now.saturating_duration_since(write.acknowledged) > limits::STATE_SETTLES_WITHIN
+        })
     }
 
     /// When something that failed is tried again; a flow that ends reads no more.
@@ -308,6 +347,15 @@ impl State {
 
     fn may_write(&self) -> bool {
         self.is_loaded && self.writing.is_empty() && !self.pending.is_empty()
+    }
+}
+
+/// The generation of the owner that wrote a record, where records name it.
+const fn generation(entry: &Entry) -> Option<u64> {
+    match entry {
+        Entry::Owner(owner) => Some(owner.generation),
+        Entry::Anchor(anchor) => Some(anchor.generation),
+        Entry::Claim(_) | Entry::Gap(_) | Entry::Map(_) => None,
     }
 }
 
@@ -382,6 +430,11 @@ impl Flow {
             }
         }
         let is_first = !std::mem::replace(&mut self.state.is_loaded, true);
+        if self.state.has_lost_its_end(now) {
+            self.state.forget();
+            self.rewrite_state();
+            return;
+        }
         if is_first {
             self.compare(now, actions);
             self.look_again(now);
@@ -397,11 +450,21 @@ impl Flow {
     ) {
         let state = &mut self.state;
         let written = std::mem::take(&mut state.writing);
+        let is_void = std::mem::take(&mut state.is_write_void);
         match result {
+            Ok(_) if is_void => {
+                for record in written {
+                    state.pending.entry(record.key()).or_insert(record);
+                }
+            }
             Ok(last_offsets) => {
                 state.write_failures.succeed();
                 let number = state.next_write.saturating_sub(1);
-                state.unsettled.push_back((number, last_offsets));
+                state.unsettled.push_back(Unsettled {
+                    number,
+                    last_offsets,
+                    acknowledged: now,
+                });
                 state.settle();
             }
             Err(failure) => {
@@ -483,22 +546,16 @@ impl Flow {
     /// Stops writing partitions that another process has taken over (R9).
     fn check_ownership(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for place in std::mem::take(&mut self.state.taken_over) {
-            let Some(owner) = self.state.owner(&place) else {
-                continue;
-            };
-            let reason = HaltReason::Superseded {
-                generation: owner.generation,
-                instance: owner.instance,
-            };
-            let is_other = owner.instance != self.options.instance;
             let source = TopicPartition {
                 topic: Arc::clone(&place.topic),
                 partition: place.partition,
             };
-            let id = self.by_source.get(&source).copied();
-            let slot = id.and_then(|id| self.slot(id));
-            let is_owned = slot.is_some_and(|slot| slot.partition.generation().is_some());
-            if let Some(id) = id.filter(|_| is_other && is_owned) {
+            let Some(id) = self.by_source.get(&source).copied() else {
+                continue;
+            };
+            let generation = self.slot(id).and_then(|slot| slot.partition.generation());
+            let successor = generation.and_then(|own| self.state.successor(&place, own));
+            if let Some(reason) = successor.map(HaltReason::superseded_by) {
                 self.with_partition(now, id, actions, |partition| {
                     partition.suspend();
                     partition.halt(now, reason)
@@ -516,6 +573,9 @@ impl Flow {
             for entry in slot.partition.known_state(ids, self.options.instance) {
                 entries.push((place.clone(), entry));
             }
+            if slot.carrying.take().is_some() {
+                self.touched.insert(slot.partition.id);
+            }
             if let Some(recovery) = &mut slot.recovery {
                 recovery.restart(RecoveryCause::StateLost);
             }
@@ -529,7 +589,7 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::StateLogRecord;
+    use crate::{flow::StateLogRecord, offsets::state::Lineage};
 
     const HERE: Uuid = Uuid([1; 16]);
     const THERE: Uuid = Uuid([2; 16]);
@@ -634,7 +694,15 @@ mod tests {
         state.next_write += 1;
         let later = state.put(&at(), owner(1, HERE));
         assert!(later > ticket && !state.has_settled(ticket));
-        state.unsettled.push_back((0, BTreeMap::from([(0, 5)])));
+        let acknowledged = crate::flow::tests::epoch();
+        state.unsettled.push_back(Unsettled {
+            number: 0,
+            last_offsets: BTreeMap::from([(0, 5)]),
+            acknowledged,
+        });
+        let within = acknowledged + limits::STATE_SETTLES_WITHIN;
+        assert!(!state.has_lost_its_end(within));
+        assert!(state.has_lost_its_end(within + Duration::from_millis(1)));
         read(&mut state, &[(4, owner(1, THERE))]);
         assert!(
             !state.has_settled(ticket),
@@ -642,6 +710,52 @@ mod tests {
         );
         read(&mut state, &[(5, owner(1, HERE))]);
         assert!(state.has_settled(ticket) && !state.has_settled(later));
+    }
+
+    #[test]
+    fn an_older_generation_takes_nothing_over() {
+        let mut state = State::new(HERE);
+        read(&mut state, &[(0, owner(3, THERE))]);
+        let successor = |generation| state.successor(&at(), generation).is_some();
+        assert!(successor(2) && successor(3) && !successor(4));
+        let other = State::new(THERE);
+        assert!(other.successor(&at(), 0).is_none());
+    }
+
+    #[test]
+    fn an_anchor_of_a_former_owner_does_not_hide_the_lineage_of_the_present_one() {
+        let anchor = |generation, epoch| {
+            Entry::Anchor(Anchor {
+                counter: 2,
+                generation,
+                lineage: Lineage {
+                    producer_id: 7,
+                    epoch,
+                },
+                next_sequence: 0,
+                source_offset: 0,
+                source_epoch: -1,
+                source_topic_id: Uuid::ZERO,
+                target_offset: 0,
+                target_topic_id: Uuid::ZERO,
+                previous: None,
+                mapping: 0,
+                carried_epoch: -1,
+            })
+        };
+        let cases = [("owned here", HERE, 1), ("owned elsewhere", THERE, 0)];
+        for (case, instance, written_again) in cases {
+            let mut state = State::new(HERE);
+            let late = [
+                (0, owner(2, instance)),
+                (1, anchor(2, 1)),
+                (2, anchor(1, 0)),
+            ];
+            read(&mut state, &late);
+            let epochs: Vec<i16> = state.anchors(&at()).map(|it| it.lineage.epoch).collect();
+            assert_eq!(epochs, [1], "{case}");
+            assert_eq!(state.pending.len(), written_again, "{case}");
+        }
     }
 
     #[test]

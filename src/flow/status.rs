@@ -76,8 +76,10 @@ impl Counters {
             PartitionNotice::LineageContinued { cause, .. } => {
                 self.producers_forgotten += u64::from(cause.is_forgotten());
             }
-            PartitionNotice::Gap { .. } | PartitionNotice::Halted(_) | PartitionNotice::Resumed => {
-            }
+            PartitionNotice::Gap { .. }
+            | PartitionNotice::StoredElsewhere { .. }
+            | PartitionNotice::Halted(_)
+            | PartitionNotice::Resumed => {}
         }
     }
 

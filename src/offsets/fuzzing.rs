@@ -124,6 +124,7 @@ pub(super) fn examples() -> Vec<Entry> {
                 leader_epoch: 9,
             }),
             mapping: 4_000_000_007,
+            carried_epoch: 3,
         }),
         Entry::Gap(Gap {
             from_offset: 300,

@@ -239,6 +239,16 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
             to_offset - 1,
             to_offset - from_offset
         ),
+        PartitionNotice::StoredElsewhere {
+            base_offset,
+            expected,
+        } => warn!(
+            flow,
+            partition,
+            "the target stored a batch at offset {base_offset} where {expected} was expected: others \
+             write to this remote partition too, or the batch is there twice; proving what is there \
+             before anything else is written"
+        ),
         of_lineage => lineage(flow, partition, of_lineage),
     }
 }

@@ -384,6 +384,7 @@ impl Flow {
             target: target_end,
             sent_to: None,
             recovery: None,
+            carrying: None,
             proven_under: None,
             is_growth,
         });

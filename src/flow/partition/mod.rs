@@ -98,6 +98,14 @@ pub enum PartitionNotice {
         /// Why.
         cause: GapCause,
     },
+    /// The target stored a batch at another place than the one expected (R7): others write there
+    /// too, or the batch is there twice. The position is proven before anything else is sent.
+    StoredElsewhere {
+        /// Where the target stored it.
+        base_offset: i64,
+        /// Where it was expected.
+        expected: i64,
+    },
     /// Its position is proven, and it goes on as it was.
     LineageContinued {
         /// Why it had to be proven.
@@ -307,9 +315,13 @@ impl Partition {
         self.halt.as_ref().map(|halt| &halt.reason)
     }
 
-    /// Records on the source that are not yet on the target, once that is known.
+    /// Records on the source that are not yet on the target; `None` while that is not known, above
+    /// all while the position is being proven.
     #[must_use]
     pub fn lag(&self) -> Option<i64> {
+        if self.is_suspended {
+            return None;
+        }
         Some(
             self.high_watermark?
                 .saturating_sub(self.copied_offset?)
@@ -370,8 +382,10 @@ impl Partition {
     /// A stalled partition neither fetches nor keeps what it has not sent, so that the byte budget
     /// goes to those that move.
     #[must_use]
-    pub const fn is_stalled(&self) -> bool {
-        !self.has_target || self.produce_backoff.attempt() >= limits::STALLED_AFTER
+    pub fn is_stalled(&self) -> bool {
+        !self.has_target
+            || self.produce_backoff.attempt() >= limits::STALLED_AFTER
+            || self.is_barred()
     }
 
     /// Stops fetching, and forgets what has not been sent: it is fetched again after a restart.

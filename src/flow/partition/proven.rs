@@ -6,7 +6,7 @@ use kmirror_protocol::wire::Uuid;
 use super::{Partition, PartitionNotice, Producer, Run};
 use crate::{
     flow::recovery::{RecoveryCause, Start},
-    offsets::state::{Anchor, Claim, Entry, Owner, RecordIdentity},
+    offsets::state::{Anchor, Claim, Entry, Lineage, Owner, RecordIdentity},
 };
 
 impl Partition {
@@ -32,6 +32,10 @@ impl Partition {
         self.fetch_offset = None;
         self.is_idle = false;
         self.recovery_cause = None;
+        // Where it stands is an open question.
+        if let Some(run) = &mut self.run {
+            run.unanchored_bytes = None;
+        }
     }
 
     /// Goes on at a proven position.
@@ -132,18 +136,29 @@ impl Partition {
 
     /// The point up to which everything is acknowledged, for the ring of anchors (I4), if it has
     /// moved since the last one.
-    pub fn take_anchor(
-        &mut self,
-        (source_topic_id, target_topic_id): (Uuid, Uuid),
-    ) -> Option<Anchor> {
-        let source_offset = self.copied_offset?;
-        let target_offset = self.target_offset_min;
-        let is_all = self.queue.is_empty();
-        let fetch_epoch = self.fetch_epoch;
+    pub fn take_anchor(&mut self, topic_ids: (Uuid, Uuid)) -> Option<Anchor> {
         let run = self.run.as_mut()?;
         run.unanchored_bytes.take()?;
-        let acknowledged = run.acknowledged?;
+        run.acknowledged?;
+        self.next_anchor(topic_ids)
+    }
+
+    /// The point up to which everything is acknowledged, as the next anchor.
+    fn next_anchor(&mut self, (source_topic_id, target_topic_id): (Uuid, Uuid)) -> Option<Anchor> {
+        let source_offset = self.copied_offset?;
+        let run = self.run.as_mut()?;
         run.anchor_counter += 1;
+        let start = run.start;
+        let still = Anchor {
+            counter: run.anchor_counter,
+            source_offset,
+            source_topic_id,
+            target_topic_id,
+            ..start.anchor
+        };
+        let Some(acknowledged) = run.acknowledged else {
+            return Some(still);
+        };
         // The record before this point is our own, and the leader took it under the epoch of the
         // last proof: if it did not, the anchor will not be believed (R10).
         let is_sequenced = acknowledged.lineage.is_sequenced();
@@ -152,29 +167,96 @@ impl Partition {
             producer_id: acknowledged.lineage.producer_id,
             producer_epoch: acknowledged.lineage.epoch,
             sequence: if is_sequenced { last_sequence } else { -1 },
-            leader_epoch: run.start.target_epoch,
+            leader_epoch: start.target_epoch,
+        };
+        let source_epoch = if self.queue.is_empty() {
+            self.fetch_epoch
+        } else {
+            acknowledged.source_epoch
         };
         Some(Anchor {
-            counter: run.anchor_counter,
-            generation: run.start.anchor.generation,
             lineage: acknowledged.lineage,
             next_sequence: if is_sequenced {
                 acknowledged.next_sequence
             } else {
                 0
             },
-            source_offset,
-            source_epoch: if is_all {
-                fetch_epoch
-            } else {
-                acknowledged.source_epoch
-            },
-            source_topic_id,
-            target_offset,
-            target_topic_id,
+            source_epoch,
+            target_offset: self.target_offset_min,
             previous: Some(previous),
-            mapping: run.start.anchor.mapping,
+            ..still
         })
+    }
+
+    /// The source's leader epoch of the records that come next, when the lineage may not carry them
+    /// yet.
+    ///
+    /// Equal sequence numbers must mean equal records, or the target takes a late batch of a
+    /// process that is gone for the one that was sent in its place (B3). Offset and leader epoch
+    /// make a source record what it is; the offset alone does not, once the source has lost its
+    /// end. So each lineage carries records of one leader epoch, which a durable anchor names
+    /// before the first of them is sent. Without sequence numbers there is nothing to mistake.
+    #[must_use]
+    pub fn wants_to_carry(&self) -> Option<i32> {
+        let run = self.run.filter(|_| self.proves && !self.is_suspended)?;
+        let first = self.queue.front().filter(|_| !self.is_barred())?;
+        let epoch = first.prepared.source_epoch;
+        let is_sequenced = self.producer?.lineage.is_sequenced();
+        (is_sequenced && first.base_sequence.is_none() && epoch != run.start.anchor.carried_epoch)
+            .then_some(epoch)
+    }
+
+    /// The anchor from which records of another source epoch are carried: by the same lineage if
+    /// it has carried nothing yet, else by one of the epoch that `next_epoch` names.
+    pub fn carry(
+        &mut self,
+        carried_epoch: i32,
+        topic_ids: (Uuid, Uuid),
+        next_epoch: impl FnOnce(Lineage) -> Option<i16>,
+    ) -> Option<Anchor> {
+        let run = self.run?;
+        let lineage = run
+            .acknowledged
+            .map_or(run.start.anchor.lineage, |acknowledged| {
+                acknowledged.lineage
+            });
+        let is_fresh = run.start.anchor.carried_epoch < 0;
+        let epoch = if is_fresh {
+            lineage.epoch
+        } else if let Some(epoch) = next_epoch(lineage) {
+            epoch
+        } else {
+            self.want_recovery(RecoveryCause::EpochsUsedUp);
+            return None;
+        };
+        let anchor = self.next_anchor(topic_ids)?;
+        Some(Anchor {
+            lineage: Lineage { epoch, ..lineage },
+            next_sequence: if is_fresh { anchor.next_sequence } else { 0 },
+            carried_epoch,
+            ..anchor
+        })
+    }
+
+    /// Goes on from an anchor that is durable now; tells whether under another lineage.
+    pub fn carries(&mut self, anchor: Anchor) -> bool {
+        let Some(run) = &mut self.run else {
+            return false;
+        };
+        let is_other = run
+            .acknowledged
+            .map_or(run.start.anchor.lineage, |it| it.lineage)
+            != anchor.lineage;
+        run.start.anchor = anchor;
+        run.acknowledged = None;
+        if is_other {
+            self.producer = Some(Producer {
+                lineage: anchor.lineage,
+                next_sequence: anchor.next_sequence,
+                is_established: false,
+            });
+        }
+        is_other
     }
 
     /// What a new state topic has to know of this partition: its producer id, its owner, and where

@@ -86,6 +86,7 @@ impl Partition {
         if self.is_barred() || self.produce_backoff.is_waiting(now) {
             return None;
         }
+        let carried_epoch = self.run.map_or(-1, |run| run.start.anchor.carried_epoch);
         let producer = self.producer.as_mut()?;
         if self.is_resending && self.in_flight > 0 {
             return None;
@@ -102,6 +103,11 @@ impl Partition {
             .iter_mut()
             .take(window)
             .find(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none())?;
+        let is_carried = batch.prepared.source_epoch == carried_epoch;
+        let is_sequenced = producer.lineage.is_sequenced();
+        if self.proves && is_sequenced && batch.base_sequence.is_none() && !is_carried {
+            return None;
+        }
         let base_sequence = *batch.base_sequence.get_or_insert_with(|| {
             let base_sequence = producer.next_sequence;
             producer.next_sequence =

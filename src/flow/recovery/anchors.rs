@@ -14,7 +14,10 @@ use crate::offsets::state::{Anchor, RecordIdentity};
 
 /// The anchors that may be true, the one that spares most first.
 ///
-/// Left out are those of other topics of the same name, and those beyond the end of a log.
+/// Left out are those of other topics of the same name, and those beyond the end of a log. What a
+/// consumer sees as the end of the source may be behind: a new leader learns late how far its log
+/// is committed, and another process may have copied more meanwhile. Where the epoch can tell, it
+/// does ([`Check::SourceEpoch`]).
 #[must_use]
 pub fn candidates<'a>(
     anchors: impl Iterator<Item = &'a Anchor>,
@@ -26,7 +29,7 @@ pub fn candidates<'a>(
     let mut possible: Vec<Anchor> = anchors
         .filter(|anchor| is_same(anchor.source_topic_id, source_topic_id))
         .filter(|anchor| is_same(anchor.target_topic_id, target_topic_id))
-        .filter(|anchor| anchor.source_offset <= source.end_offset)
+        .filter(|anchor| has_source_epoch(anchor) || anchor.source_offset <= source.end_offset)
         .filter(|anchor| anchor.target_offset <= target.end_offset)
         .cloned()
         .collect();
@@ -57,10 +60,16 @@ pub enum Check {
 /// The first check of an anchor, if it needs any.
 #[must_use]
 pub fn first_check(anchor: &Anchor, target: LogRange) -> Option<Check> {
-    if anchor.source_epoch >= 0 && anchor.source_offset > 0 {
+    if has_source_epoch(anchor) {
         return Some(Check::SourceEpoch(anchor.source_epoch));
     }
     target_check(anchor, target)
+}
+
+/// Whether the source can be asked for the epoch of the last batch below an anchor.
+#[must_use]
+pub const fn has_source_epoch(anchor: &Anchor) -> bool {
+    anchor.source_epoch >= 0 && anchor.source_offset > 0
 }
 
 /// The check on the target's side, if it needs one.
@@ -149,6 +158,7 @@ mod tests {
             target_topic_id: Uuid([2; 16]),
             previous: Some(PREVIOUS),
             mapping: 0,
+            carried_epoch: -1,
         }
     }
 
@@ -167,6 +177,10 @@ mod tests {
             target_topic_id: Uuid::ZERO,
             ..anchor(4, 50, 50)
         };
+        let beyond_without_epoch = Anchor {
+            source_epoch: -1,
+            ..anchor(8, 101, 50)
+        };
         let all = [
             anchor(1, 20, 20),
             anchor(2, 40, 41),
@@ -175,13 +189,14 @@ mod tests {
             anchor(5, 101, 50),
             anchor(6, 50, 101),
             anchor(7, 100, 100),
+            beyond_without_epoch,
             other_source,
             other_target,
         ];
         let ids = (Uuid([1; 16]), Uuid([2; 16]));
         let order = candidates(all.iter(), ids, RANGE, RANGE);
         let counters: Vec<u64> = order.iter().map(|anchor| anchor.counter).collect();
-        assert_eq!(counters, [7, 4, 3, 2, 1]);
+        assert_eq!(counters, [5, 7, 4, 3, 2, 1]);
     }
 
     #[test]

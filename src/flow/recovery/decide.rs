@@ -95,6 +95,8 @@ pub enum NewBecause {
     Forgotten,
     /// The target knows another state of the producer than its log shows.
     Contradiction,
+    /// The source has a new leader, and with it perhaps other records than those on their way (B3).
+    SourceLed,
     /// Source records are gone, so that what follows is other than what may be on its way (B3).
     Gap,
     /// The batches before had no sequence numbers, or the target does not take them any more.
@@ -111,6 +113,7 @@ impl NewBecause {
             Self::Broken => "broken",
             Self::Forgotten => "forgotten",
             Self::Contradiction => "contradiction",
+            Self::SourceLed => "source-led",
             Self::Gap => "gap",
             Self::Unsequenced => "unsequenced",
         }
@@ -125,6 +128,7 @@ impl std::fmt::Display for NewBecause {
             Self::Broken => "the target does not hold one unbroken run of what was sent",
             Self::Forgotten => "the target has forgotten the producer",
             Self::Contradiction => "the target's memory of the producer contradicts its log",
+            Self::SourceLed => "the source has a new leader",
             Self::Gap => "source records are gone",
             Self::Unsequenced => "the target takes or took no sequence numbers",
         })
@@ -411,6 +415,7 @@ mod tests {
             target_topic_id: Uuid::ZERO,
             previous: None,
             mapping: 0,
+            carried_epoch: -1,
         }
     }
 

@@ -56,6 +56,8 @@ pub enum RecoveryCause {
     LeaderMoved,
     /// The source no longer has the position, or has another record there.
     SourceMoved,
+    /// The source has a new leader, and the epochs of the producer id are used up.
+    EpochsUsedUp,
     /// The process was paused for longer than its lease (R13).
     Paused,
     /// The state topic is another one than before.
@@ -109,6 +111,7 @@ impl std::fmt::Display for RecoveryCause {
             ),
             Self::LeaderMoved => f.write_str("the target has a new leader"),
             Self::SourceMoved => f.write_str("the source no longer has what was to be read next"),
+            Self::EpochsUsedUp => f.write_str("the epochs of the producer id are used up"),
             Self::Paused => f.write_str("the process was paused"),
             Self::StateLost => f.write_str("the state topic was replaced"),
             Self::OwnerSilent => f.write_str("the kmirror that had taken it over is silent"),

@@ -486,9 +486,20 @@ impl Flow {
         cause: RecoveryCause,
         actions: &mut Vec<Action>,
     ) {
+        let notice = match cause {
+            RecoveryCause::BaseOffset {
+                base_offset,
+                expected,
+            } => Some(PartitionNotice::StoredElsewhere {
+                base_offset,
+                expected,
+            }),
+            _ => None,
+        };
         let Some(slot) = self.slot_mut(id) else {
             return;
         };
+        slot.carrying = None;
         match &mut slot.recovery {
             Some(recovery) => recovery.restart(cause),
             None => {
@@ -499,7 +510,7 @@ impl Flow {
         self.recovering.insert(id);
         self.with_partition(now, id, actions, |partition| {
             partition.suspend();
-            None
+            notice
         });
     }
 }

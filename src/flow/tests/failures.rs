@@ -326,6 +326,7 @@ fn start(lineage: Lineage) -> Start {
             target_topic_id: Uuid::ZERO,
             previous: None,
             mapping: 0,
+            carried_epoch: 0,
         },
         target_epoch: 0,
         is_established: false,

@@ -6,15 +6,21 @@ use bytes::Bytes;
 use kmirror_protocol::{
     ErrorCode,
     records::{BatchHeader, Compression},
+    wire::Uuid,
 };
 
 use super::{brokers::refused, cluster::Log, epoch, values};
 use crate::{
     flow::{
         Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
-        TopicPartition, halt::HaltReason, limits, partition::Partition,
+        TopicPartition,
+        guarantee::Footing,
+        halt::HaltReason,
+        limits,
+        partition::Partition,
+        recovery::{RecoveryCause, Start},
     },
-    offsets::state::GapCause,
+    offsets::state::{Anchor, GapCause, Lineage},
 };
 
 /// A partition that goes on at 0, with a producer id, and what the source has for it.
@@ -456,5 +462,92 @@ fn what_the_source_answers_decides_what_happens_next() {
         };
         assert_eq!(next, expected, "{failure}");
         assert_eq!(notice.is_some(), expected == Next::Halt, "{failure}");
+    }
+}
+
+#[test]
+fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
+    let ids = (Uuid([1; 16]), Uuid([2; 16]));
+    let no_epoch = |_| panic!("a fresh lineage goes on");
+    let mut bench = Bench::new(0);
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"old")]);
+    bench.log.epoch = 4;
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"new")]);
+    bench.partition = partition(None, StartAt::Earliest).proving();
+    bench.partition.start(proven_at_start());
+    bench.fetch();
+    assert_eq!(bench.send(), [0; 0], "no anchor names what it carries");
+    assert_eq!(bench.partition.wants_to_carry(), Some(0));
+    let anchor = bench.partition.carry(0, ids, no_epoch).unwrap();
+    assert_eq!((anchor.lineage.epoch, anchor.carried_epoch), (2, 0));
+    assert_eq!(bench.send(), [0; 0], "it is not durable");
+    assert!(!bench.partition.carries(anchor), "the lineage is the same");
+    assert_eq!(bench.partition.wants_to_carry(), None);
+    assert_eq!(bench.send(), [0], "the second batch is of another epoch");
+    bench.acknowledge(0);
+    assert_eq!(bench.partition.wants_to_carry(), Some(4));
+    let anchor = bench
+        .partition
+        .carry(4, ids, |former| Some(former.epoch + 1));
+    let anchor = anchor.unwrap();
+    let point = (
+        anchor.source_offset,
+        anchor.target_offset,
+        anchor.next_sequence,
+    );
+    assert_eq!((anchor.lineage.epoch, point), (3, (1, 1, 0)));
+    assert!(bench.partition.carries(anchor));
+    let sent = bench.send_batches();
+    let header = BatchHeader::parse(&sent[0].header).unwrap();
+    assert_eq!((header.producer_epoch, header.base_sequence), (3, 0));
+}
+
+#[test]
+fn a_lineage_that_has_no_further_epoch_leaves_its_successor_to_a_proof() {
+    let ids = (Uuid([1; 16]), Uuid([2; 16]));
+    let mut bench = Bench::new(0);
+    bench.log.epoch = 4;
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"new")]);
+    bench.partition = partition(None, StartAt::Earliest).proving();
+    let mut start = proven_at_start();
+    start.anchor.carried_epoch = 3;
+    bench.partition.start(start);
+    bench.fetch();
+    assert!(bench.partition.carry(4, ids, |_| None).is_none());
+    let cause = bench.partition.take_recovery_cause();
+    assert_eq!(cause, Some(RecoveryCause::EpochsUsedUp));
+}
+
+/// Nothing is on the target, and nothing has been sent under the lineage.
+fn proven_at_start() -> Start {
+    Start {
+        anchor: Anchor {
+            counter: 1,
+            generation: 1,
+            lineage: Lineage {
+                producer_id: 7,
+                epoch: 2,
+            },
+            next_sequence: 0,
+            source_offset: 0,
+            source_epoch: -1,
+            source_topic_id: Uuid([1; 16]),
+            target_offset: 0,
+            target_topic_id: Uuid([2; 16]),
+            previous: None,
+            mapping: 0,
+            carried_epoch: -1,
+        },
+        target_epoch: 0,
+        is_established: false,
+        is_shared: false,
+        footing: Footing::default(),
+        foreign_records: 0,
     }
 }

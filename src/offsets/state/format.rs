@@ -184,7 +184,7 @@ fn encode_anchor(anchor: &Anchor) -> String {
         concat!(
             r#"{{"v":{},"counter":{},"generation":{},{},"nextSequence":{},"#,
             r#""sourceOffset":{},"sourceEpoch":{},"sourceTopicId":"{}","#,
-            r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{}}}"#,
+            r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{},"carriedEpoch":{}}}"#,
         ),
         VERSION,
         anchor.counter,
@@ -198,6 +198,7 @@ fn encode_anchor(anchor: &Anchor) -> String {
         anchor.target_topic_id,
         previous,
         anchor.mapping,
+        anchor.carried_epoch,
     )
 }
 
@@ -223,6 +224,11 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
             _ => return Err(Unusable::Foreign),
         },
         mapping: members.number("mapping", 0)?,
+        // Anchors of the first builds do not name it.
+        carried_epoch: match members.get("carriedEpoch") {
+            Ok(_) => members.number("carriedEpoch", -1)?,
+            Err(_) => -1,
+        },
     })
 }
 

@@ -151,6 +151,9 @@ pub struct Anchor {
     pub previous: Option<RecordIdentity>,
     /// What decides which source records are copied; equal values mean equal decisions.
     pub mapping: u32,
+    /// The leader epoch of the source records that the lineage carries, all of the same; -1 while
+    /// it has carried none.
+    pub carried_epoch: i32,
 }
 
 impl Anchor {

@@ -32,7 +32,8 @@ const GOLDEN: [[&str; 2]; 5] = [
             r#""nextSequence":120,"sourceOffset":1120,"sourceEpoch":5,"#,
             r#""sourceTopicId":"c291cmNlLXRvcGljLWlkLg","targetOffset":640,"#,
             r#""targetTopicId":"dGFyZ2V0LXRvcGljLWlkLg","previous":{"producerId":4001,"#,
-            r#""producerEpoch":2,"sequence":119,"leaderEpoch":9},"mapping":4000000007}"#,
+            r#""producerEpoch":2,"sequence":119,"leaderEpoch":9},"mapping":4000000007,"#,
+            r#""carriedEpoch":3}"#,
         ),
     ],
     [
@@ -196,6 +197,11 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
             "mapping",
             [json!(-1), json!(4_294_967_296_i64), json!(null)],
         ),
+        (
+            2,
+            "carriedEpoch",
+            [json!(-2), json!(2_147_483_648_i64), json!(null)],
+        ),
         (3, "toOffset", [json!(300), json!(299), json!(-1)]),
         (3, "cause", [json!("other"), json!("Deleted"), json!(null)]),
         (3, "sourceTopicId", [json!("x"), json!(null), json!(0)]),
@@ -231,7 +237,11 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
             refused(&value);
         }
         value.as_object_mut().unwrap().remove(member).unwrap();
-        refused(&value);
+        if member == "carriedEpoch" {
+            assert!(decode(key.as_bytes(), Some(value.to_string().as_bytes())).is_ok());
+        } else {
+            refused(&value);
+        }
         members_seen += 1;
     }
     let members = |[_, value]: [&str; 2]| {
@@ -383,6 +393,7 @@ prop_compose! {
         ids: [[u8; 16]; 2],
         previous in option::of(identities()),
         mapping: u32,
+        carried_epoch in -1..=i32::MAX,
     ) -> Anchor {
         Anchor {
             counter,
@@ -396,6 +407,7 @@ prop_compose! {
             target_topic_id: Uuid(ids[1]),
             previous,
             mapping,
+            carried_epoch,
         }
     }
 }

@@ -89,6 +89,7 @@ fn proven() -> Case {
             target_topic_id: Uuid::ZERO,
             previous: None,
             mapping: 0,
+            carried_epoch: -1,
         },
         target_end: 45,
         producer: ActiveProducer {

@@ -121,27 +121,38 @@ impl Recovery {
         epoch: i32,
         end: EpochEnd,
     ) -> Step {
-        let Some(target) = self.facts.target else {
-            return Ok(false);
-        };
-        let Stage::Anchors { candidates, .. } = &mut self.stage else {
+        match side {
+            Side::Source => self.source_checked(around, |anchor| {
+                anchors::agrees(epoch, end, anchor.source_offset)
+            }),
+            Side::Target => {
+                let Stage::Anchors { candidates, .. } = &self.stage else {
+                    return Ok(false);
+                };
+                let is_true = candidates
+                    .first()
+                    .is_some_and(|anchor| anchors::agrees(epoch, end, anchor.target_offset));
+                self.checked(around, is_true, None)
+            }
+        }
+    }
+
+    /// Takes what the source says of the anchor in question; the target's side comes next.
+    fn source_checked(
+        &mut self,
+        around: &Surroundings<'_>,
+        holds: impl FnOnce(&Anchor) -> bool,
+    ) -> Step {
+        let (Some(target), Stage::Anchors { candidates, .. }) = (self.facts.target, &self.stage)
+        else {
             return Ok(false);
         };
         let Some(anchor) = candidates.first() else {
             return Ok(false);
         };
-        let offset = match side {
-            Side::Source => anchor.source_offset,
-            Side::Target => anchor.target_offset,
-        };
-        let is_true = anchors::agrees(epoch, end, offset);
-        let next = match side {
-            Side::Source => anchors::target_check(anchor, target),
-            Side::Target => None,
-        };
-        if side == Side::Source && !is_true {
-            self.has_source_diverged = true;
-        }
+        let is_true = holds(anchor);
+        let next = anchors::target_check(anchor, target);
+        self.has_source_diverged |= !is_true;
         self.checked(around, is_true, next)
     }
 
@@ -226,9 +237,12 @@ impl Recovery {
                 let is_true = found.is_none() || found == previous;
                 self.checked(around, is_true, next)
             }
-            Stage::Hint { stored_offset } => {
-                let stored_offset = *stored_offset;
-                self.hinted(around, stored_offset, fetched);
+            Stage::Hint {
+                stored_offset,
+                asked_offset,
+            } => {
+                let offsets = (*stored_offset, *asked_offset);
+                self.hinted(around, offsets, fetched);
                 Ok(true)
             }
             Stage::Last(opening) => {
@@ -266,17 +280,10 @@ impl Recovery {
                 self.facts.may_compact = Some(true);
                 return Ok(true);
             }
+            // Without epochs, a log that ends before the anchor is all that tells.
             Question::EpochEnd(Side::Source, _) if matches!(failure, Failure::Unsupported(_)) => {
-                let Some(target) = self.facts.target else {
-                    return Ok(false);
-                };
-                let next = match &self.stage {
-                    Stage::Anchors { candidates, .. } => candidates
-                        .first()
-                        .and_then(|anchor| anchors::target_check(anchor, target)),
-                    _ => None,
-                };
-                return self.checked(around, true, next);
+                let source_end = self.facts.source.map_or(0, |range| range.end_offset);
+                return self.source_checked(around, |anchor| anchor.source_offset <= source_end);
             }
             Question::EpochEnd(Side::Target, _) if matches!(failure, Failure::Unsupported(_)) => {
                 return self.checked(around, false, None);

@@ -19,6 +19,7 @@ impl Recovery {
             && newest.mapping == self.mapping(around)
             && newest.source_offset >= source.start_offset
             && !self.has_source_diverged
+            && !self.is_lineage_over
             && !self.cause.is_idempotence_refused()
             && !matches!(
                 self.cause,
@@ -114,7 +115,10 @@ impl Recovery {
             };
             return self.adopt(around, source, target, halt);
         }
-        self.go_to(Stage::Hint { stored_offset });
+        self.go_to(Stage::Hint {
+            stored_offset,
+            asked_offset: stored_offset.saturating_sub(1).max(source.start_offset),
+        });
         Ok(true)
     }
 
@@ -123,10 +127,9 @@ impl Recovery {
     pub(super) fn hinted(
         &mut self,
         around: &Surroundings<'_>,
-        stored_offset: i64,
+        (stored_offset, asked): (i64, i64),
         fetched: FetchedRecords,
     ) {
-        let asked = stored_offset.saturating_sub(1).max(0);
         if fetched.records.is_empty() && fetched.high_watermark > asked {
             // An open transaction hides it, or others filled the answer.
             return;

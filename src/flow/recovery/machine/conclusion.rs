@@ -51,6 +51,9 @@ impl Recovery {
             target: target_batch,
             source: source_batch,
         };
+        if self.look_again_if_stale(around) {
+            return Ok(true);
+        }
         let Some(source_offset) = tail_proves(&evidence) else {
             return self.leave_cheap_path(around, target);
         };
@@ -108,6 +111,9 @@ impl Recovery {
 
     /// Draws the conclusion once the proof has its verdict.
     pub(super) fn conclude(&mut self, around: &mut Surroundings<'_>) -> Step {
+        if self.look_again_if_stale(around) {
+            return Ok(true);
+        }
         let Stage::Proof { basis, proof } = &self.stage else {
             return Ok(false);
         };
@@ -127,7 +133,6 @@ impl Recovery {
         }
         if let Basis::Hint { stored_offset, .. } = basis
             && proven.source_offset < stored_offset
-            && self.facts.may_compact == Some(false)
         {
             let halt = HaltReason::Unproven {
                 stored_offset,
@@ -155,7 +160,8 @@ impl Recovery {
             state: ProducerState::of(producers, anchor.lineage.producer_id),
             is_deterministic: self.facts.may_compact == Some(false)
                 && anchor.mapping == self.mapping(around)
-                && !self.has_source_diverged,
+                && !self.has_source_diverged
+                && !self.is_lineage_over,
             is_refused: self.cause.is_idempotence_refused(),
         };
         match decide::decide(&evidence, self.attempt) {
@@ -217,11 +223,19 @@ impl Recovery {
     ) -> Option<(Missing, Uuid)> {
         let newest = anchors::newest(around.state.anchors(&around.place));
         let reached = match basis {
+            // The source lost records, and what is left of it tells nothing of those below: which
+            // of them took the place of others is not known.
+            Basis::Anchor(anchor)
+                if self.has_source_diverged && anchor.source_offset <= source.start_offset =>
+            {
+                0
+            }
             Basis::Anchor(anchor) => anchor.source_offset,
             Basis::Hint { stored_offset, .. } => *stored_offset,
             // Nothing that was known of the source is true any more.
             Basis::Beginning if self.has_source_diverged => 0,
-            Basis::Beginning => newest.map_or(source.start_offset, |anchor| anchor.source_offset),
+            // Without any note, whatever the source had before may be missing.
+            Basis::Beginning => newest.map_or(0, |anchor| anchor.source_offset),
         };
         // Own records count only when they are one run from the anchor on, or one of them may be
         // missing on the target as well, and only while the source had no other leader: a new one

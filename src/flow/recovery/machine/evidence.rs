@@ -37,6 +37,9 @@ impl Recovery {
 
     pub(super) fn target_known(&mut self, around: &mut Surroundings<'_>) -> Step {
         self.target_epoch = around.target_epoch;
+        if self.facts.producers.is_none() {
+            self.facts.newest = Self::newest_anchor(around);
+        }
         let (Some(source), Some(target)) = (self.facts.source, self.facts.target) else {
             return Ok(false);
         };
@@ -58,13 +61,29 @@ impl Recovery {
         let topic_ids = (around.source_topic_id, around.target_topic_id);
         let anchors = around.state.anchors(&around.place);
         let candidates = anchors::candidates(anchors, topic_ids, source, target);
-        self.has_source_diverged = newest.source_offset > source.end_offset;
+        self.has_source_diverged =
+            !anchors::has_source_epoch(&newest) && newest.source_offset > source.end_offset;
         if let Some(stage) = self.cheap_path(around, &newest, candidates.first(), source, target) {
             self.go_to(stage);
             return Ok(true);
         }
         self.try_anchors(around, candidates, target);
         Ok(true)
+    }
+
+    fn newest_anchor(around: &Surroundings<'_>) -> Option<(u64, u64)> {
+        let newest = anchors::newest(around.state.anchors(&around.place));
+        newest.map(|anchor| (anchor.generation, anchor.counter))
+    }
+
+    /// Looks at the target again when a former process, which does not know yet that it is one, has
+    /// written an anchor since: what is known of the log is older than what the state says of it.
+    pub(super) fn look_again_if_stale(&mut self, around: &Surroundings<'_>) -> bool {
+        let is_stale = self.facts.newest != Self::newest_anchor(around);
+        if is_stale {
+            self.go_to(Stage::Target);
+        }
+        is_stale
     }
 
     /// Goes on with the next anchor that may be true, or from the beginning when none is left.

@@ -85,6 +85,8 @@ struct Facts {
     may_compact: Option<bool>,
     source: Option<LogRange>,
     target: Option<LogRange>,
+    /// The newest anchor when the target was asked: generation and counter.
+    newest: Option<(u64, u64)>,
     /// `Some(None)`: the target cannot tell.
     producers: Option<Option<Vec<ActiveProducer>>>,
 }
@@ -133,6 +135,8 @@ enum Stage {
     /// A position of MM2's: which record comes before it.
     Hint {
         stored_offset: i64,
+        /// From where on the source is read: the record itself may be gone.
+        asked_offset: i64,
     },
     /// And where on the target it can be at the earliest.
     HintTime {
@@ -193,6 +197,8 @@ pub(in crate::flow) struct Recovery {
     foreign_records: u64,
     /// The newest anchor was not true of the source any more.
     has_source_diverged: bool,
+    /// The lineage must not carry what comes next (B3).
+    is_lineage_over: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
     bytes_factor: usize,
 }
@@ -203,6 +209,7 @@ impl Recovery {
     #[must_use]
     pub(in crate::flow) fn new(cause: RecoveryCause, former_offset: Option<i64>) -> Self {
         Self {
+            is_lineage_over: cause == RecoveryCause::EpochsUsedUp,
             cause,
             stage: Stage::Own,
             facts: Facts::default(),
@@ -254,6 +261,7 @@ impl Recovery {
 
     /// Starts over, because something else has become known.
     pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
+        self.is_lineage_over |= cause == RecoveryCause::EpochsUsedUp;
         self.cause = cause;
         self.attempt = 0;
         self.go_to(Stage::Own);
@@ -308,7 +316,7 @@ impl Recovery {
     fn step(&mut self, around: &mut Surroundings<'_>) -> Progress {
         loop {
             if self.is_owned()
-                && let Err(End::Halt(reason)) = Self::refuse_others(around)
+                && let Err(End::Halt(reason)) = Self::refuse_others(around, self.generation)
             {
                 return Progress::Halted(reason);
             }
@@ -322,9 +330,7 @@ impl Recovery {
                 }
                 Stage::Target => self.target_known(around),
                 Stage::Proof { proof, .. } if proof.verdict().is_some() => self.conclude(around),
-                Stage::Opening(ticket, ..) if around.state.has_settled(*ticket) => {
-                    self.opened(around)
-                }
+                Stage::Opening(ticket, ..) if around.state.has_settled(*ticket) => self.opened(),
                 _ => Ok(false),
             };
             match moved {
@@ -370,11 +376,8 @@ impl Recovery {
                     _ => Vec::new(),
                 }
             }
-            Stage::Hint { stored_offset } => {
-                vec![Question::Window(
-                    Side::Source,
-                    stored_offset.saturating_sub(1).max(0),
-                )]
+            Stage::Hint { asked_offset, .. } => {
+                vec![Question::Window(Side::Source, *asked_offset)]
             }
             Stage::HintTime { timestamp, .. } => vec![Question::Time(*timestamp)],
             Stage::Proof { proof, .. } => match proof.wants() {

@@ -113,8 +113,7 @@ impl Recovery {
         self.go_to(Stage::Opening(ticket, Box::new(start), notices));
     }
 
-    pub(super) fn opened(&mut self, around: &Surroundings<'_>) -> Step {
-        Self::refuse_others(around)?;
+    pub(super) fn opened(&mut self) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Own) {
             Stage::Opening(_, start, notices) => Err(End::Done(start, notices)),
             other => {
@@ -155,6 +154,8 @@ impl Recovery {
         (next_sequence, is_established): (i32, bool),
         counter: u64,
     ) -> Start {
+        let newest = anchors::newest(around.state.anchors(&around.place));
+        let carried = newest.filter(|newest| newest.lineage == lineage);
         Start {
             anchor: Anchor {
                 counter,
@@ -168,6 +169,7 @@ impl Recovery {
                 target_topic_id: around.target_topic_id,
                 previous: position.previous,
                 mapping: self.mapping(around),
+                carried_epoch: carried.map_or(-1, |newest| newest.carried_epoch),
             },
             target_epoch: self.target_epoch,
             is_established,

@@ -43,7 +43,7 @@ impl Recovery {
     }
 
     pub(super) fn owned(&mut self, around: &mut Surroundings<'_>) -> Step {
-        Self::refuse_others(around)?;
+        Self::refuse_others(around, self.generation)?;
         if around.state.is_contested(&around.place, self.generation) {
             // Another process took the same one at the same time, and may not know yet.
             self.take_generation(around, self.generation + 1);
@@ -55,22 +55,17 @@ impl Recovery {
 
     /// A process that has owned the partition stops when another has taken it over (R9).
     pub(super) fn refuse_superseded(around: &Surroundings<'_>) -> Result<(), End> {
-        if around.own_generation.is_some() {
-            Self::refuse_others(around)?;
+        match around.own_generation {
+            Some(generation) => Self::refuse_others(around, generation),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    pub(super) fn refuse_others(around: &Surroundings<'_>) -> Result<(), End> {
-        match around.state.owner(&around.place) {
-            Some(owner) if owner.instance != around.options.instance => {
-                Err(End::Halt(HaltReason::Superseded {
-                    generation: owner.generation,
-                    instance: owner.instance,
-                }))
-            }
-            _ => Ok(()),
-        }
+    pub(super) fn refuse_others(around: &Surroundings<'_>, generation: u64) -> Result<(), End> {
+        let successor = around.state.successor(&around.place, generation);
+        successor.map_or(Ok(()), |owner| {
+            Err(End::Halt(HaltReason::superseded_by(owner)))
+        })
     }
 
     /// Every producer id under which the partition is known to have been written; -1 among them when

@@ -45,6 +45,7 @@ fn anchor() -> Anchor {
         target_topic_id: Uuid::ZERO,
         previous: Some(deleted()),
         mapping: 0,
+        carried_epoch: -1,
     }
 }
 
@@ -69,7 +70,10 @@ fn stage_of(question: Question) -> Stage {
             source_offset: 2,
             timestamp,
         },
-        Question::Window(Side::Source, _) => Stage::Hint { stored_offset: 3 },
+        Question::Window(Side::Source, _) => Stage::Hint {
+            stored_offset: 3,
+            asked_offset: 2,
+        },
         Question::Window(Side::Target, offset) => anchors(Check::Previous(offset)),
     }
 }
