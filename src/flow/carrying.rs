@@ -14,7 +14,7 @@ use crate::offsets::state::{Anchor, Entry};
 
 impl Flow {
     /// Lets no record go out under a lineage before a durable anchor names the source epoch that it
-    /// carries (R2, B3); see [`Partition::wants_to_carry`].
+    /// carries (R2, B3); see [`super::partition::Partition::wants_to_carry`].
     pub(super) fn schedule_carrying(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if !self.proves() {
             return;

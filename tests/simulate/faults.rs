@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use kmirror::flow::Side;
+use kmirror::{
+    flow::{Flow, Side},
+    offsets::state::Entry,
+};
 use kmirror_protocol::records::{BatchBuilder, BatchProducer, BuiltBatch, Compression, NewRecord};
 
 use super::{
@@ -206,6 +209,7 @@ impl World {
         self.note_losses(&before);
         if is_unclean && side == Side::Source {
             self.forget_deletions(place);
+            self.shortened.insert(place.clone());
         }
         if is_unclean {
             self.checks.target_lost_records(side, place);
@@ -282,6 +286,7 @@ impl World {
             return;
         };
         let before = self.source_contents();
+        let reached = self.reached(place);
         let len = range.end - range.start;
         let offset = range.start + len * i64::from(per_mille) / 1_000;
         self.source.delete_records(self.now, place, offset);
@@ -295,6 +300,32 @@ impl World {
                 entry.deleted_at.push(*offset);
             }
         }
+        if !self.shortened.contains(place) || start < reached {
+            return;
+        }
+        // What took the place of records that were copied and then lost, and was deleted before it
+        // was seen, is known to nobody: nothing of its epoch is left below the position.
+        for entry in ledger.values_mut() {
+            entry.is_lost_by_source |= entry.deleted_at.iter().any(|at| *at < reached);
+        }
+    }
+
+    /// The highest position of a partition that any process has or has noted.
+    fn reached(&self, (topic, partition): &Place) -> i64 {
+        let noted = self.target.state_records();
+        let noted = noted.filter_map(|(place, entry)| match entry {
+            Entry::Anchor(anchor) if place.0 == *topic && place.1 == *partition => {
+                Some(anchor.source_offset)
+            }
+            _ => None,
+        });
+        let statuses = self.instances.iter().map(|it| &it.flow);
+        let statuses = statuses.flat_map(Flow::partition_statuses);
+        let held = statuses.filter_map(|status| {
+            let is_here = *status.source.topic == **topic && status.source.partition == *partition;
+            status.copied_offset.filter(|_| is_here)
+        });
+        noted.chain(held).max().unwrap_or(0)
     }
 
     fn recreate(&mut self, luck: u32) {

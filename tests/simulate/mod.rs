@@ -12,8 +12,8 @@
 //! * [`checks`] looks at every step, [`oracle`] at the end.
 //! * [`shrink`] makes a failing plan small.
 //!
-//! `KMIRROR_SCHEDULES` sets how many schedules run, all classes together; `KMIRROR_CLASS` leaves
-//! only one class; `KMIRROR_SEED=class:seed` repeats one with everything that happens on stderr,
+//! `KMIRROR_SCHEDULES` sets how many schedules run, all classes together, from
+//! `KMIRROR_FIRST_SEED` on; `KMIRROR_CLASS` leaves only one class; `KMIRROR_SEED=class:seed` repeats one with everything that happens on stderr,
 //! with `KMIRROR_SHRINK` set only what is left of it when it has been made small.
 
 mod checks;

@@ -390,17 +390,6 @@ fn swarm(rng: &mut fastrand::Rng, class: Class) -> Vec<Kind> {
     if kinds.is_empty() {
         kinds.push(all[rng.usize(0..all.len())]);
     }
-    // What these do together is not settled yet: records that took the place of lost ones and were
-    // deleted at once, and a topic created again under a producer that the target forgot.
-    let apart = [
-        (Kind::SourceLoss, Kind::Deletion),
-        (Kind::Recreate, Kind::Forget),
-    ];
-    for (first, second) in apart {
-        if kinds.contains(&first) {
-            kinds.retain(|kind| *kind != second);
-        }
-    }
     kinds
 }
 

@@ -96,6 +96,8 @@ pub(super) struct World {
     pub(super) foreign: BTreeSet<Content>,
     /// Partitions of topics that were deleted and created again.
     pub(super) recreated: BTreeSet<Place>,
+    /// Source partitions that an unclean election has shortened.
+    pub(super) shortened: BTreeSet<Place>,
     pub(super) checks: Checks,
     pub(super) phase: Phase,
     pub(super) injections: BTreeMap<usize, Injection>,
@@ -139,6 +141,7 @@ impl World {
             workload: Workload::default(),
             foreign: BTreeSet::new(),
             recreated: BTreeSet::new(),
+            shortened: BTreeSet::new(),
             checks: Checks::new(&plan, knobs.memory_bytes),
             phase: Phase::Faulty,
             injections: BTreeMap::new(),
@@ -548,6 +551,9 @@ impl World {
             self.restarts += 1;
             self.kill(id);
             self.start();
+            let again = self.now + 100 * MS;
+            self.at(again, Step::Look);
+            return;
         }
         if !self.is_copied(id) {
             let again = self.now + 100 * MS;
