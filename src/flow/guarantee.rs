@@ -233,15 +233,19 @@ impl Flow {
             return;
         }
         self.watch.ask_at = Some(now + limits::HALT_RETRY);
-        let forced = self.slots.iter().map(|slot| &slot.partition);
-        let forced = forced
-            .filter(|partition| partition.is_forced())
-            .map(|it| it.id);
         // One answer speaks for all: the right is one of the cluster, not of a topic.
-        if let Some(id) = forced.min() {
+        if let Some(id) = self.forced().min() {
             self.watch.asked = Some(id);
             actions.push(Action::AskProducerId(id));
         }
+    }
+
+    /// The partitions that do without producer ids.
+    fn forced(&self) -> impl Iterator<Item = PartitionId> {
+        let partitions = self.slots.iter().map(|slot| &slot.partition);
+        partitions
+            .filter(|partition| partition.is_forced())
+            .map(|partition| partition.id)
     }
 
     /// Takes a producer id that no recovery asked for: the target gives them out again, and every
@@ -256,9 +260,7 @@ impl Flow {
         if self.watch.asked.take_if(|asked| *asked == id).is_none() || !is_granted {
             return;
         }
-        let forced = self.slots.iter().map(|slot| &slot.partition);
-        let forced = forced.filter(|partition| partition.is_forced());
-        let forced: Vec<PartitionId> = forced.map(|partition| partition.id).collect();
+        let forced: Vec<PartitionId> = self.forced().collect();
         for id in forced {
             self.recover(now, id, RecoveryCause::ProducerIdsOffered, actions);
         }

@@ -186,7 +186,6 @@ struct Run {
 struct Acknowledged {
     lineage: Lineage,
     next_sequence: i32,
-    source_epoch: i32,
 }
 
 /// One partition of one topic of a flow.
@@ -203,6 +202,9 @@ pub struct Partition {
     fetch_offset: Option<i64>,
     /// Everything below is on the target.
     copied_offset: Option<i64>,
+    /// The leader epoch of the source's last batch below that, also of one without records; -1 when
+    /// unknown.
+    copied_epoch: i32,
     /// The offset that the Fetch under way asked for, and the stint in which it did.
     fetching: Option<(i64, u32)>,
     /// The leader epoch of the last batch fetched; -1 when unknown.
@@ -267,6 +269,7 @@ impl Partition {
             start_at,
             fetch_offset: stored_offset,
             copied_offset: stored_offset,
+            copied_epoch: -1,
             fetching: None,
             fetch_epoch: -1,
             is_idle: false,

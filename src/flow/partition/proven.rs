@@ -44,6 +44,7 @@ impl Partition {
         self.is_suspended = false;
         self.fetch_offset = Some(anchor.source_offset);
         self.copied_offset = Some(anchor.source_offset);
+        self.copied_epoch = anchor.source_epoch;
         self.fetch_epoch = anchor.source_epoch;
         self.producer = Some(Producer {
             lineage: anchor.lineage,
@@ -152,6 +153,7 @@ impl Partition {
         let still = Anchor {
             counter: run.anchor_counter,
             source_offset,
+            source_epoch: self.copied_epoch,
             source_topic_id,
             target_topic_id,
             ..start.anchor
@@ -169,11 +171,6 @@ impl Partition {
             sequence: if is_sequenced { last_sequence } else { -1 },
             leader_epoch: start.target_epoch,
         };
-        let source_epoch = if self.queue.is_empty() {
-            self.fetch_epoch
-        } else {
-            acknowledged.source_epoch
-        };
         Some(Anchor {
             lineage: acknowledged.lineage,
             next_sequence: if is_sequenced {
@@ -181,7 +178,6 @@ impl Partition {
             } else {
                 0
             },
-            source_epoch,
             target_offset: self.target_offset_min,
             previous: Some(previous),
             ..still
@@ -215,11 +211,7 @@ impl Partition {
         next_epoch: impl FnOnce(Lineage) -> Option<i16>,
     ) -> Option<Anchor> {
         let run = self.run?;
-        let lineage = run
-            .acknowledged
-            .map_or(run.start.anchor.lineage, |acknowledged| {
-                acknowledged.lineage
-            });
+        let lineage = run.lineage();
         let is_fresh = run.start.anchor.carried_epoch < 0;
         let epoch = if is_fresh {
             lineage.epoch
@@ -243,10 +235,7 @@ impl Partition {
         let Some(run) = &mut self.run else {
             return false;
         };
-        let is_other = run
-            .acknowledged
-            .map_or(run.start.anchor.lineage, |it| it.lineage)
-            != anchor.lineage;
+        let is_other = run.lineage() != anchor.lineage;
         run.start.anchor = anchor;
         run.acknowledged = None;
         if is_other {

@@ -175,6 +175,7 @@ impl Partition {
     pub(super) fn skip_copied_without_records(&mut self) {
         if self.queue.is_empty() && self.copied_offset < self.fetch_offset {
             self.copied_offset = self.fetch_offset;
+            self.copied_epoch = self.fetch_epoch;
         }
     }
 

@@ -198,6 +198,7 @@ impl Partition {
             self.target_offset_min = base_offset.saturating_add(count);
             self.queued_bytes -= batch.size();
             self.copied_offset = Some(batch.prepared.next_offset);
+            self.copied_epoch = batch.prepared.source_epoch;
             if let (Some(run), Some(producer)) = (&mut self.run, &self.producer) {
                 run.acknowledged(batch, producer.lineage);
             }
@@ -348,6 +349,14 @@ impl Partition {
 }
 
 impl Run {
+    /// The lineage under which batches go now.
+    pub(super) fn lineage(&self) -> Lineage {
+        self.acknowledged
+            .map_or(self.start.anchor.lineage, |acknowledged| {
+                acknowledged.lineage
+            })
+    }
+
     /// Notes that a batch is on the target, and all before it.
     fn acknowledged(&mut self, batch: &Queued, lineage: Lineage) {
         let header = &batch.prepared.header;
@@ -355,7 +364,6 @@ impl Run {
         self.acknowledged = Some(Acknowledged {
             lineage,
             next_sequence: sequence_after(base_sequence, header.record_count),
-            source_epoch: batch.prepared.source_epoch,
         });
         let bytes = u64::try_from(batch.size()).unwrap_or(u64::MAX);
         let so_far = self.unanchored_bytes.unwrap_or(0);

@@ -524,6 +524,31 @@ fn a_lineage_that_has_no_further_epoch_leaves_its_successor_to_a_proof() {
     assert_eq!(cause, Some(RecoveryCause::EpochsUsedUp));
 }
 
+#[test]
+fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
+    let ids = (Uuid([1; 16]), Uuid([2; 16]));
+    let mut bench = Bench::new(0);
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"old")]);
+    bench.partition = partition(None, StartAt::Earliest).proving();
+    let mut start = proven_at_start();
+    start.anchor.carried_epoch = 0;
+    bench.partition.start(start);
+    bench.fetch();
+    bench.send();
+    bench.acknowledge(0);
+    bench.log.epoch = 4;
+    bench.log.write_marker();
+    bench.fetch();
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"new")]);
+    bench.fetch();
+    let anchor = bench.partition.take_anchor(ids).unwrap();
+    assert_eq!((anchor.source_offset, anchor.source_epoch), (2, 4));
+}
+
 /// Nothing is on the target, and nothing has been sent under the lineage.
 fn proven_at_start() -> Start {
     Start {
