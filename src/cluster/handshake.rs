@@ -22,10 +22,14 @@ pub(super) const FIRST_VERSION: i16 = 3;
 /// The version that every broker answers.
 pub(super) const LAST_VERSION: i16 = 0;
 
+/// The feature that says which protocol transactions have.
+const TRANSACTION_VERSION: &str = "transaction.version";
+
 /// The versions that a broker offers, of the APIs that the codec knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiRanges {
     offered: BTreeMap<ApiKey, (i16, i16)>,
+    transaction_version: i16,
 }
 
 impl ApiRanges {
@@ -42,7 +46,19 @@ impl ApiRanges {
             }
             offered.entry(api).or_insert((min, max));
         }
-        Ok(Self { offered })
+        let mut features = response.finalized_features.iter();
+        let feature = features.find(|feature| feature.name == TRANSACTION_VERSION);
+        Ok(Self {
+            offered,
+            transaction_version: feature.map_or(0, |feature| feature.max_version_level),
+        })
+    }
+
+    /// The finalized level of the feature `transaction.version`, as of this connection; 0 where
+    /// there is none (KIP-584, KIP-890).
+    #[must_use]
+    pub const fn transaction_version(&self) -> i16 {
+        self.transaction_version
     }
 
     /// The versions of an API that the broker offers.

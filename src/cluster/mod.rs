@@ -380,6 +380,16 @@ impl Cluster {
             .version::<R>()
     }
 
+    /// The finalized level of the feature `transaction.version`, as the broker connected to last
+    /// told it; 0 where there is none, or before the first connection.
+    #[must_use]
+    pub fn transaction_version(&self) -> i16 {
+        let ranges = lock(&self.0.peers.dialer().last_ranges);
+        ranges
+            .as_ref()
+            .map_or(0, |ranges| ranges.transaction_version())
+    }
+
     fn without_broker(&self, node_id: Option<i32>, cause: DisconnectCause) -> RequestError {
         self.0.peers.dialer().error_without_broker(node_id, cause)
     }

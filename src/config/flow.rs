@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig, Isolation, OffsetsTopic,
-    OnGap, OnRecreated, StartAt,
+    OnGap, OnRecreated, StartAt, Transactions,
     error::{Place, Report},
     layers::{Layer, list_items},
     properties::Entry,
@@ -102,6 +102,7 @@ impl<'a> Layers<'a> {
             discovery_interval: discovers.then_some(discovery),
             positions_interval: self.positions_interval(report),
             delivery: self.delivery(report),
+            transactions: self.transactions(report),
             on_gap: self.on_gap(report),
             on_recreated: self.on_recreated(report),
             adopt: self.adopt(report),
@@ -279,11 +280,35 @@ impl<'a> Layers<'a> {
     }
 
     /// MM2's `exactly.once.source.support` does not count: each of its values asks for no more than
-    /// the default gives.
+    /// the default gives, and what it means by it has a name of its own here.
     fn delivery(&self, report: &mut Report<'_>) -> Delivery {
         match self.flow_value("kmirror.delivery", report) {
             "at-least-once" => Delivery::AtLeastOnce,
+            "transactional" => Delivery::Transactional,
             _ => Delivery::ExactlyOnce,
+        }
+    }
+
+    /// A transaction is committed whenever positions are stored, and must last until then.
+    fn transactions(&self, report: &mut Report<'_>) -> Transactions {
+        let id = "kmirror.transactional.id";
+        let own = self.connector.value(id, Scope::Flow, report);
+        let name = "kmirror.transaction.timeout.ms";
+        let timeout = millis(self.flow_value(name, report));
+        let interval = self.positions_interval(report);
+        if self.delivery(report) == Delivery::Transactional && timeout < interval * 2 {
+            let place = self.connector.get(name).map_or(Place::FILE, Place::of);
+            let interval = interval.as_millis();
+            let problem = format!("a transaction lasts until positions are stored, {interval} ms");
+            let hint = "make it at least twice as long as kmirror.positions.interval.ms";
+            report.error(place, problem, hint);
+        }
+        Transactions {
+            transactional_id: own.map_or_else(
+                || format!("kmirror-{}-{}", self.source, self.target),
+                str::to_owned,
+            ),
+            timeout,
         }
     }
 

@@ -95,6 +95,8 @@ pub struct FlowConfig {
     pub positions_interval: Duration,
     /// How often a record may be on the target.
     pub delivery: Delivery,
+    /// Of transactions, where that is how it delivers.
+    pub transactions: Transactions,
     /// What a partition does when source records are gone before they were copied.
     pub on_gap: OnGap,
     /// What a partition does when its source topic was created again.
@@ -118,6 +120,17 @@ pub enum Delivery {
     ExactlyOnce,
     /// Once or, after a failure, more often.
     AtLeastOnce,
+    /// Once, for readers of committed records: with the positions in the target's transactions.
+    Transactional,
+}
+
+/// What transactions are written under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transactions {
+    /// `kmirror.transactional.id`.
+    pub transactional_id: String,
+    /// After which the target aborts one, at least twice as long as positions wait to be stored.
+    pub timeout: Duration,
 }
 
 /// `kmirror.on-gap`.

@@ -237,6 +237,7 @@ fn delivery_and_what_becomes_of_doubt_are_set_per_flow_or_for_all() {
     let delivery = |value| flow(&format!("kmirror.delivery = {value}")).delivery;
     assert_eq!(delivery("exactly-once"), Delivery::ExactlyOnce);
     assert_eq!(delivery("at-least-once"), Delivery::AtLeastOnce);
+    assert_eq!(delivery("transactional"), Delivery::Transactional);
     let adopt = |value| flow(&format!("a->b.kmirror.adopt = {value}")).adopt;
     assert_eq!(adopt("ask"), Adopt::Ask);
     assert_eq!(adopt("prove"), Adopt::Prove);
@@ -266,6 +267,27 @@ fn delivery_and_what_becomes_of_doubt_are_set_per_flow_or_for_all() {
 }
 
 #[test]
+fn transactions_have_an_id_of_the_flow_and_last_until_positions_are_stored() {
+    let transactions = |text| flow(text).transactions;
+    let usual = transactions("kmirror.delivery = transactional");
+    assert_eq!(usual.transactional_id, "kmirror-a-b");
+    assert_eq!(usual.timeout, Duration::from_secs(60));
+    let own = "kmirror.transactional.id = x\nkmirror.transaction.timeout.ms = 2000";
+    assert_eq!(transactions(own).transactional_id, "x");
+    assert_eq!(transactions(own).timeout, Duration::from_secs(2));
+    let short = "kmirror.transaction.timeout.ms = 1999";
+    assert_eq!(transactions(short).timeout, Duration::from_millis(1_999));
+    let both = format!("{short}\nkmirror.delivery = transactional");
+    assert_eq!(
+        errors(with(&both)),
+        [
+            "mm2.properties:5: kmirror.transaction.timeout.ms: a transaction lasts until positions \
+             are stored, 1000 ms; make it at least twice as long as kmirror.positions.interval.ms"
+        ]
+    );
+}
+
+#[test]
 fn the_state_topic_is_replicated_like_the_offsets_topic_unless_it_has_its_own_factor() {
     let factor = |text| flow(text).state_replication_factor;
     assert_eq!(factor("offset.storage.replication.factor = 1"), Some(1));
@@ -285,7 +307,7 @@ fn choices_that_are_none_are_refused() {
     let cases = [
         (
             "kmirror.delivery = exactly_once",
-            "\"exactly_once\" must be exactly-once or at-least-once",
+            "\"exactly_once\" must be exactly-once or at-least-once or transactional",
         ),
         (
             "a->b.kmirror.on-gap = skip",
@@ -328,7 +350,7 @@ fn mirror_makers_exactly_once_changes_nothing_and_says_so() {
             notices(&text),
             [
                 "mm2.properties:5: b.exactly.once.source.support: has no effect: delivery is \
-                 exactly-once, unless kmirror.delivery says otherwise"
+                 exactly-once, without transactions; kmirror.delivery = transactional uses them"
             ]
         );
         let both = format!("{text}\nkmirror.delivery = at-least-once");

@@ -8,6 +8,8 @@ pub enum Delivery {
     ExactlyOnce,
     /// Each record at least once; what was not stored as copied is copied again after a crash.
     AtLeastOnce,
+    /// Each record once for readers of committed records, in transactions that carry the positions.
+    Transactional,
 }
 
 /// What happens when the source no longer has records that were not copied.

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    ClusterView, Failure, FetchedRecords, LogRange, NewTopic, Outgoing, PartitionId,
-    PartitionNotice, RequestId, Side, TopicConfig, TopicPartition, Weakness,
+    AbortCause, ClusterView, Failure, FetchedRecords, InTransaction, LogRange, NewTopic, Outgoing,
+    PartitionId, PartitionNotice, PositionsInTransaction, RequestId, Side, TopicConfig,
+    TopicPartition, TransactionAnswer, TransactionQuestion, Weakness,
 };
 use crate::offsets::source_offsets::StoredRecord;
 
@@ -69,6 +70,13 @@ pub enum Event {
         /// Per topic that exists, or one failure for all.
         result: Result<PerTopicConfig, Failure>,
     },
+    /// What a transaction coordinator answered.
+    TransactionAnswered {
+        /// The request that asked.
+        request: RequestId,
+        /// The answer, of the kind that was asked for.
+        result: Result<TransactionAnswer, Failure>,
+    },
     /// The machine slept, or the process was stopped, for so long: what it knows may be old.
     Paused(Duration),
     /// Where logs start and end.
@@ -121,7 +129,12 @@ pub enum Action {
     /// Raise partition counts on the target, each to the given number.
     AddPartitions(Vec<(Arc<str>, i32)>),
     /// Read the whole offsets topic.
-    LoadPositions(Arc<str>),
+    LoadPositions {
+        /// Its name.
+        topic: Arc<str>,
+        /// Whether it is a failure that an open transaction hides what it ends with.
+        is_whole: bool,
+    },
     /// Write records to the offsets topic, each by its key's partition.
     StorePositions {
         /// The offsets topic.
@@ -130,6 +143,17 @@ pub enum Action {
         partition_count: i32,
         /// What to write.
         records: Vec<StoredRecord>,
+        /// The transaction that they are part of, if they are.
+        within: Option<PositionsInTransaction>,
+    },
+    /// Ask about the flow's transactional id.
+    AskTransaction {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// The id.
+        transactional_id: Arc<str>,
+        /// What to ask, and whom.
+        question: TransactionQuestion,
     },
     /// Read the state topic from these offsets, by partition, to its end; partitions that are not
     /// named from their start. When there is nothing, wait a while for something.
@@ -239,6 +263,8 @@ pub enum Action {
         node: i32,
         /// One batch per partition, no partition twice.
         batches: Vec<(PartitionId, Outgoing)>,
+        /// The transaction that they are part of, if they are.
+        within: Option<InTransaction>,
     },
     /// Tell the operator.
     Report(Notice),
@@ -272,7 +298,7 @@ impl Action {
             Self::AddPartitions(topics) => {
                 Event::PartitionsAdded(each(&mut topics.iter().map(|(topic, _)| topic)))
             }
-            Self::LoadPositions(_) => Event::PositionsLoaded(Err(lost())),
+            Self::LoadPositions { .. } => Event::PositionsLoaded(Err(lost())),
             Self::StorePositions { .. } => Event::PositionsStored(Err(lost())),
             Self::ReadState { .. } => Event::StateRead(Err(lost())),
             Self::WriteState { .. } => Event::StateWritten(Err(lost())),
@@ -312,6 +338,10 @@ impl Action {
                 result: Err(failure.clone()),
             },
             Self::Produce { request, .. } => Event::Produced {
+                request: *request,
+                result: Err(failure.clone()),
+            },
+            Self::AskTransaction { request, .. } => Event::TransactionAnswered {
                 request: *request,
                 result: Err(failure.clone()),
             },
@@ -425,6 +455,18 @@ pub enum Notice {
     PositionsLoaded {
         /// How many partitions have one.
         partitions: usize,
+    },
+    /// A transaction was given up: everything goes on at the committed positions.
+    TransactionAborted {
+        /// Why.
+        cause: AbortCause,
+    },
+    /// The target does not let the flow write transactions now; it is asked again.
+    TransactionsWait {
+        /// The flow's transactional id.
+        transactional_id: Arc<str>,
+        /// What came back.
+        failure: Failure,
     },
     /// A remote topic was created.
     TopicCreated {

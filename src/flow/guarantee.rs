@@ -58,6 +58,7 @@ impl Refusal {
         match failure {
             Failure::Refused(ErrorCode::UNSUPPORTED_VERSION, _)
             | Failure::NoAnswer(_)
+            | Failure::Unreached(_)
             | Failure::Unsupported(_)
             | Failure::Malformed(_) => Self::NotOffered,
             Failure::Refused(code, _) => Self::Answered(*code),

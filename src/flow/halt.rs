@@ -1,5 +1,7 @@
 //! Why a partition stands still, in words that say what the operator can do.
 
+use std::sync::Arc;
+
 use kmirror_protocol::wire::Uuid;
 
 use super::{rebuild::RebuildError, retry::Failure};
@@ -94,6 +96,11 @@ pub enum HaltReason {
         /// Why.
         cause: GapCause,
     },
+    /// Another process writes under the flow's transactional id.
+    TransactionalIdTaken {
+        /// The id.
+        transactional_id: Arc<str>,
+    },
     /// One batch is larger than a Fetch answer may be.
     FetchLimit {
         /// Where the batch starts on the source.
@@ -135,6 +142,7 @@ impl HaltReason {
             | Self::SourceTruncated { .. }
             | Self::TargetDiverged(_)
             | Self::TargetWentBack { .. }
+            | Self::TransactionalIdTaken { .. }
             | Self::FetchLimit { .. } => false,
         }
     }
@@ -162,6 +170,7 @@ impl HaltReason {
             | Self::Unproven { .. }
             | Self::Unexplained { .. }
             | Self::Gap { .. }
+            | Self::TransactionalIdTaken { .. }
             | Self::TargetWentBack { .. } => true,
             Self::SourceRefuses(_)
             | Self::TopicMissing
@@ -255,6 +264,12 @@ impl HaltReason {
                 f,
                 "another kmirror ({instance}, generation {generation}) has taken it over: this one \
                  stands by, and goes on when the other falls silent"
+            ),
+            Self::TransactionalIdTaken { transactional_id } => write!(
+                f,
+                "another process writes under the transactional id {transactional_id}: this one \
+                 has stopped; end one of them, or give this flow another kmirror.transactional.id, \
+                 and restart it"
             ),
             Self::StateNewer { version } => write!(
                 f,

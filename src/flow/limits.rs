@@ -92,3 +92,15 @@ pub const PRODUCER_EPOCH_MAX: i16 = i16::MAX - 1;
 /// Questions of recoveries that one request carries: with windows of one byte at least each, an
 /// answer stays readable.
 pub const QUESTIONS_PER_REQUEST: usize = 200;
+
+/// Record bytes in one transaction after which it is committed however short it has lasted: readers
+/// of committed records see none of them before.
+pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// Failures of a coordinator in a row before somebody is told: on a new cluster the topic of the
+/// coordinators is created when the first is looked for.
+pub const COORDINATOR_ATTEMPTS: u32 = 8;
+
+/// What part of its timeout a transaction may take from the moment when it is to be committed. After
+/// that it is aborted here, before its coordinator does, which would end the producer's epoch too.
+pub const COMMIT_TIMEOUT_PART: u32 = 2;

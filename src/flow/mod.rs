@@ -14,6 +14,7 @@
 //! * `transfer` puts what partitions want into requests, one broker at a time, within the budget.
 //! * `positions` keeps what has been copied in MM2's own format.
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
+//! * [`transaction`] commits both together, where that is how the flow delivers.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
 pub mod aborted;
@@ -36,6 +37,7 @@ pub mod recovery;
 pub mod retry;
 mod state;
 pub mod status;
+pub mod transaction;
 mod transfer;
 
 use std::{
@@ -60,6 +62,10 @@ pub use self::{
     rebuild::RebuildError,
     retry::Failure,
     status::{Counters, FlowStatus, PartitionStatus},
+    transaction::{
+        AbortCause, InTransaction, PositionsInTransaction, TransactionAnswer, TransactionEnd,
+        TransactionOptions, TransactionProtocol, TransactionQuestion,
+    },
 };
 use self::{
     discovery::Discovery,
@@ -69,6 +75,7 @@ use self::{
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
     state::{State, Ticket},
+    transaction::commit::Transactions,
     transfer::{Held, Transfer},
 };
 use crate::offsets::state::Anchor;
@@ -148,6 +155,8 @@ pub struct FlowOptions {
     pub instance: Uuid,
     /// When the flow was made, in milliseconds since 1970; for people only.
     pub started_ms: i64,
+    /// Of the transactions, where that is how it delivers.
+    pub transactions: TransactionOptions,
     /// Whether only committed records are copied.
     pub read_committed: bool,
     /// After a pause longer than this, positions are proven again before anything is written (R13).
@@ -199,6 +208,8 @@ pub struct Flow {
     started_topics: BTreeSet<Arc<str>>,
     transfer: Transfer,
     positions: Positions,
+    /// `None` where there are none.
+    transactions: Option<Transactions>,
     state: State,
     watch: Watch,
     /// Partitions that find out where they stand.
@@ -260,6 +271,8 @@ impl Flow {
             started_topics: BTreeSet::new(),
             transfer: Transfer::default(),
             positions: Positions::new(now + options.positions_interval),
+            transactions: (options.delivery == Delivery::Transactional)
+                .then(|| Transactions::new(options.transactions.clone())),
             state: State::new(options.instance),
             watch: Watch::default(),
             recovering: BTreeSet::new(),
@@ -294,6 +307,9 @@ impl Flow {
             Event::TopicsInspected { side, result } => {
                 self.topics_inspected(now, side, result, actions);
             }
+            Event::TransactionAnswered { request, result } => {
+                self.transaction_answered(now, request, result, actions);
+            }
             Event::Paused(pause) => self.paused(now, pause, actions),
             Event::LogRanges { request, result } => {
                 if self.is_asked_for_recovery(request) {
@@ -311,7 +327,7 @@ impl Flow {
                 Delivery::ExactlyOnce => {
                     self.producer_id_for_recovery(now, partition, result, actions);
                 }
-                Delivery::AtLeastOnce => {
+                Delivery::AtLeastOnce | Delivery::Transactional => {
                     self.producer_id(now, partition, result, actions);
                 }
             },
@@ -339,6 +355,7 @@ impl Flow {
         self.schedule_guarantee(now, actions);
         self.schedule_state(now, actions);
         self.schedule_positions(now, actions);
+        self.schedule_transaction(now, actions);
         self.finish_stop(now, actions);
     }
 
@@ -352,7 +369,7 @@ impl Flow {
         [
             timer,
             self.discovery.deadline(),
-            self.positions.deadline(),
+            self.positions_deadline(),
             self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),
@@ -363,6 +380,21 @@ impl Flow {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    fn positions_deadline(&self) -> Option<Instant> {
+        let Some(transactions) = &self.transactions else {
+            return self.positions.deadline();
+        };
+        let load = self.positions.deadline();
+        let load = load.filter(|_| transactions.is_loading());
+        // One that is over waits for something else.
+        let store = self.positions.retry_at().filter(|at| *at > self.seen);
+        let store = store.filter(|_| transactions.is_storing());
+        let own = transactions
+            .deadline()
+            .filter(|_| self.positions.is_topic_known());
+        [load, store, own].into_iter().flatten().min()
     }
 
     /// Both names of a partition, for requests.
@@ -444,8 +476,12 @@ impl Flow {
             self.timers.insert((at, id));
         }
         self.touched.insert(id);
-        if let Some(cause) = cause {
+        let Some(cause) = cause else { return };
+        if self.transactions.is_none() {
             self.recover(now, id, cause, actions);
+        } else if let Some(slot) = self.slot(id) {
+            let cause = AbortCause::Batch(slot.partition.source.clone(), cause);
+            self.start_over(now, cause, actions);
         }
     }
 
@@ -478,8 +514,11 @@ impl Flow {
         let Some(drain) = &self.drain else {
             return;
         };
-        let is_done =
-            drain.waiting.is_empty() && self.positions.is_settled() && self.state.is_settled();
+        let are_stored = match &self.transactions {
+            Some(transactions) => transactions.is_settled(self.positions.has_changes()),
+            None => self.positions.is_settled(),
+        };
+        let is_done = drain.waiting.is_empty() && are_stored && self.state.is_settled();
         if is_done || now >= drain.until {
             self.is_stopped = true;
             actions.push(Action::Stopped);

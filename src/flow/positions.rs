@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Action, Failure, Flow, Notice, PartitionId, Side, TopicPartition, retry::Backoff};
+use super::{
+    Action, Failure, Flow, Notice, PartitionId, Side, TopicPartition, retry::Backoff,
+    transaction::commit::Transactions,
+};
 use crate::offsets::source_offsets::{StoredRecord, decode_all, encode};
 
 /// What a flow knows of stored positions.
@@ -24,6 +27,8 @@ pub(super) struct Positions {
     /// Partitions of stores that failed: a broker may still take one after the next.
     doubtful: BTreeSet<PartitionId>,
     is_storing: bool,
+    /// Whether what is being stored belongs to a transaction that has been given up.
+    is_stale: bool,
     store_at: Instant,
     failures: Backoff,
 }
@@ -38,6 +43,7 @@ impl Positions {
             storing: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             is_storing: false,
+            is_stale: false,
             store_at,
             failures: Backoff::new(),
         }
@@ -89,6 +95,60 @@ impl Positions {
         self.can_store().then_some(self.store_at)
     }
 
+    /// Whether the offsets topic has been seen.
+    pub(super) const fn is_topic_known(&self) -> bool {
+        self.partition_count.is_some()
+    }
+
+    /// How many partitions the offsets topic has.
+    pub(super) fn partition_count(&self) -> i32 {
+        self.partition_count.unwrap_or(1)
+    }
+
+    /// Whether a position has moved since the last one was taken to be stored.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    pub(super) fn take_changes(&mut self) -> BTreeSet<PartitionId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn unchanged(&mut self, id: PartitionId) {
+        self.changed.remove(&id);
+    }
+
+    /// Forgets what was read and what has moved: both are read again.
+    pub(super) fn forget(&mut self) {
+        self.loaded = None;
+        self.changed.clear();
+        self.failures.succeed();
+        self.is_stale = self.is_storing;
+    }
+
+    pub(super) fn may_store(&self, now: Instant) -> bool {
+        !self.is_storing && !self.failures.is_waiting(now)
+    }
+
+    pub(super) const fn store_begun(&mut self) {
+        self.is_storing = true;
+    }
+
+    /// Notes an answer; tells whether it is about what is to be stored now.
+    pub(super) const fn store_ended(&mut self) -> bool {
+        self.is_storing = false;
+        !std::mem::replace(&mut self.is_stale, false)
+    }
+
+    pub(super) const fn store_succeeded(&mut self) {
+        self.failures.succeed();
+    }
+
+    /// When positions that could not be stored within a transaction are sent again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.failures.until().filter(|_| !self.is_storing)
+    }
+
     /// Notes a failure; returns when to try again, and whether to tell: once, and only if it
     /// happens twice, since the brokers of a new topic need a moment to learn who leads it.
     fn failed(&mut self, now: Instant) -> (Instant, bool) {
@@ -100,6 +160,9 @@ impl Positions {
 impl Flow {
     pub(super) fn schedule_positions(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.load_positions(now, actions);
+        if self.transactions.is_some() {
+            return;
+        }
         let positions = &mut self.positions;
         let Some(partition_count) = positions.partition_count else {
             return;
@@ -111,37 +174,45 @@ impl Flow {
         let interval = self.options.positions_interval;
         // A flow that stops stores whatever comes in at once.
         positions.store_at = now + interval * u32::from(self.drain.is_none());
-        let records = positions.storing.iter().filter_map(|id| {
-            let partition = &self.slots.get(usize::try_from(id.0).ok()?)?.partition;
-            let TopicPartition {
-                topic,
-                partition: number,
-            } = &partition.source;
-            encode(
-                &self.options.source_alias,
-                topic,
-                *number,
-                partition.copied_offset()?,
-            )
-        });
-        let records: Vec<_> = records.collect();
-        positions.is_storing = !records.is_empty();
-        if positions.is_storing {
+        let storing = self.positions.storing.iter();
+        let records: Vec<_> = storing.filter_map(|id| self.position_record(*id)).collect();
+        self.positions.is_storing = !records.is_empty();
+        if self.positions.is_storing {
             actions.push(Action::StorePositions {
                 topic: Arc::clone(&self.options.offsets_topic.name),
                 partition_count,
                 records,
+                within: None,
             });
         }
     }
 
+    /// Where a partition stands, as MM2 keeps it; `None` before its first record is copied.
+    pub(super) fn position_record(&self, id: PartitionId) -> Option<StoredRecord> {
+        let partition = &self.slot(id)?.partition;
+        let TopicPartition {
+            topic,
+            partition: number,
+        } = &partition.source;
+        let next_offset = partition.copied_offset()?;
+        encode(&self.options.source_alias, topic, *number, next_offset)
+    }
+
     fn load_positions(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let transactions = self.transactions.as_ref();
+        let may_load = transactions.is_none_or(Transactions::is_loading);
         let positions = &mut self.positions;
-        if positions.can_load() && !positions.failures.is_waiting(now) && self.drain.is_none() {
+        if may_load
+            && positions.can_load()
+            && !positions.failures.is_waiting(now)
+            && self.drain.is_none()
+        {
             positions.is_loading = true;
-            actions.push(Action::LoadPositions(Arc::clone(
-                &self.options.offsets_topic.name,
-            )));
+            actions.push(Action::LoadPositions {
+                topic: Arc::clone(&self.options.offsets_topic.name),
+                // What an open transaction hides could be the newest of them.
+                is_whole: transactions.is_some(),
+            });
         }
     }
 
@@ -160,6 +231,7 @@ impl Flow {
                 positions.loaded = Some(loaded);
                 positions.failures.succeed();
                 actions.push(Action::Report(Notice::PositionsLoaded { partitions }));
+                self.go_back(now, actions);
                 self.compare(now, actions);
                 self.look_again(now);
             }
@@ -182,6 +254,10 @@ impl Flow {
         result: Result<(), Failure>,
         actions: &mut Vec<Action>,
     ) {
+        if self.transactions.is_some() {
+            self.stored_in_transaction(now, result, actions);
+            return;
+        }
         let positions = &mut self.positions;
         positions.is_storing = false;
         let stored = std::mem::take(&mut positions.storing);
@@ -195,17 +271,27 @@ impl Flow {
             Err(failure) => {
                 positions.changed.extend(stored.iter().copied());
                 positions.doubtful.extend(stored);
-                let (retry_at, is_first) = positions.failed(now);
-                positions.store_at = retry_at;
-                if is_first {
-                    let (side, purpose) = (Side::Target, "storing positions");
-                    actions.push(Action::Report(Notice::Waiting {
-                        side,
-                        purpose,
-                        failure,
-                    }));
-                }
+                self.store_failed(now, failure, actions);
             }
+        }
+    }
+
+    /// Waits before positions are stored again, and tells, once.
+    pub(super) fn store_failed(
+        &mut self,
+        now: Instant,
+        failure: Failure,
+        actions: &mut Vec<Action>,
+    ) {
+        let (retry_at, is_first) = self.positions.failed(now);
+        self.positions.store_at = retry_at;
+        if is_first {
+            let (side, purpose) = (Side::Target, "storing positions");
+            actions.push(Action::Report(Notice::Waiting {
+                side,
+                purpose,
+                failure,
+            }));
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Failure {
     Refused(ErrorCode, Option<String>),
     /// No answer: the connection could not be made, broke, or stayed silent.
     NoAnswer(String),
+    /// The request was not sent, because the connection could not be made.
+    Unreached(String),
     /// The broker lacks the API or every version of it that is spoken here.
     Unsupported(String),
     /// The answer was not what the protocol allows.
@@ -24,9 +26,10 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Refused(code, None) => write!(f, "{code}"),
             Self::Refused(code, Some(message)) => write!(f, "{code}: {message}"),
-            Self::NoAnswer(text) | Self::Unsupported(text) | Self::Malformed(text) => {
-                f.write_str(text)
-            }
+            Self::NoAnswer(text)
+            | Self::Unreached(text)
+            | Self::Unsupported(text)
+            | Self::Malformed(text) => f.write_str(text),
         }
     }
 }
@@ -45,6 +48,22 @@ pub enum Remedy {
     /// The target knows nothing of this producer id: start a new one.
     RestartProducer,
     /// Only somebody else can mend it: stop the partition and look again later.
+    Halt,
+}
+
+/// What happens next after a transaction coordinator's [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionRemedy {
+    /// Wait and ask the same again.
+    Retry,
+    /// The coordinator is elsewhere: find it, wait, and ask the same again.
+    FindCoordinator,
+    /// What has become of the transaction is open, or it can only be aborted.
+    StartOver,
+    /// The producer's epoch is over: the coordinator has aborted its transaction, or another
+    /// process has the transactional id.
+    Fenced,
+    /// Only somebody else can mend it: wait for long, and ask the same again.
     Halt,
 }
 
@@ -78,30 +97,9 @@ impl Failure {
                     | ErrorCode::NETWORK_EXCEPTION
                     | ErrorCode::UNKNOWN_SERVER_ERROR
             ),
-            Self::NoAnswer(_) | Self::Malformed(_) => true,
+            Self::NoAnswer(_) | Self::Unreached(_) | Self::Malformed(_) => true,
             Self::Unsupported(_) => false,
         }
-    }
-
-    /// Whether a Produce without sequence numbers that failed so may be in the log all the same, or
-    /// come to be: nothing tells the target that it has seen the batch before.
-    ///
-    /// A leader that is deposed while it waits for its followers answers so after the append
-    /// (`DelayedProduce.tryComplete`), and what the answer says depends on what it is by then. What
-    /// is refused for good is refused before the append, as are `NOT_ENOUGH_REPLICAS` and a wrong
-    /// checksum (`Partition.appendRecordsToLeader`, `LogValidator`).
-    #[must_use]
-    pub fn may_be_appended(&self) -> bool {
-        let is_before_append = matches!(
-            self,
-            Self::Refused(
-                ErrorCode::NOT_ENOUGH_REPLICAS
-                    | ErrorCode::CORRUPT_MESSAGE
-                    | ErrorCode::THROTTLING_QUOTA_EXCEEDED,
-                _
-            )
-        );
-        self.is_ambiguous() || (self.remedy() != Remedy::Halt && !is_before_append)
     }
 
     /// Whether brokers before 2.8 answer so to a Produce with a producer id when the right
@@ -114,12 +112,102 @@ impl Failure {
         )
     }
 
+    /// Whether a Produce that failed so is certainly not in the log.
+    ///
+    /// A leader that loses its office while it waits for its followers answers
+    /// `NOT_LEADER_OR_FOLLOWER` after the append (`Partition.checkEnoughReplicasReachOffset`).
+    #[must_use]
+    pub fn is_before_append(&self) -> bool {
+        match self {
+            Self::Refused(code, _) => {
+                let is_early = matches!(
+                    *code,
+                    ErrorCode::NOT_ENOUGH_REPLICAS
+                        | ErrorCode::CONCURRENT_TRANSACTIONS
+                        | ErrorCode::CORRUPT_MESSAGE
+                        | ErrorCode::THROTTLING_QUOTA_EXCEEDED
+                );
+                is_early || self.remedy() == Remedy::Halt
+            }
+            Self::Unreached(_) | Self::Unsupported(_) => true,
+            Self::NoAnswer(_) | Self::Malformed(_) => false,
+        }
+    }
+
+    /// Whether a Produce that failed so leaves no way to commit the transaction it was part of:
+    /// what the log has of it is open, or its producer's epoch is over.
+    #[must_use]
+    pub fn breaks_transaction(&self) -> bool {
+        let is_over = match self {
+            Self::Refused(code, _) => matches!(
+                *code,
+                ErrorCode::INVALID_TXN_STATE
+                    | ErrorCode::TRANSACTION_ABORTABLE
+                    | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                    | ErrorCode::TRANSACTION_COORDINATOR_FENCED
+            ),
+            _ => false,
+        };
+        let is_sequence = matches!(
+            self.remedy(),
+            Remedy::SequenceBroken | Remedy::RestartProducer
+        );
+        let is_open = self.is_ambiguous() && !self.is_before_append();
+        is_over || is_sequence || is_open
+    }
+
+    /// Whether a coordinator says that the transactional id has no transaction to end so.
+    #[must_use]
+    pub const fn is_transaction_over(&self) -> bool {
+        matches!(self, Self::Refused(ErrorCode::INVALID_TXN_STATE, _))
+    }
+
+    /// Whether a coordinator did not look at a partition because of another one.
+    #[must_use]
+    pub const fn is_not_attempted(&self) -> bool {
+        matches!(self, Self::Refused(ErrorCode::OPERATION_NOT_ATTEMPTED, _))
+    }
+
+    /// Whether a coordinator refuses one topic, and nothing is wrong with the transaction.
+    #[must_use]
+    pub const fn is_about_topic(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                    | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+                    | ErrorCode::INVALID_TOPIC_EXCEPTION,
+                _
+            )
+        )
+    }
+
+    /// Whether a coordinator knows nothing of the transactional id.
+    #[must_use]
+    pub const fn is_unknown_transactional_id(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND, _)
+        )
+    }
+
+    /// The remedy for this failure of FindCoordinator, InitProducerId, AddPartitionsToTxn or EndTxn.
+    #[must_use]
+    pub fn transaction_remedy(&self) -> TransactionRemedy {
+        match self {
+            Self::Refused(code, _) => transaction_remedy_of_code(*code),
+            Self::Unreached(_) => TransactionRemedy::FindCoordinator,
+            Self::NoAnswer(_) | Self::Malformed(_) => TransactionRemedy::StartOver,
+            Self::Unsupported(_) => TransactionRemedy::Halt,
+        }
+    }
+
     /// The remedy for this failure.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Refused(code, _) => remedy_of_code(*code),
-            Self::NoAnswer(_) => Remedy::RefreshMetadata,
+            Self::NoAnswer(_) | Self::Unreached(_) => Remedy::RefreshMetadata,
             Self::Malformed(_) => Remedy::Retry,
             Self::Unsupported(_) => Remedy::Halt,
         }
@@ -146,6 +234,27 @@ fn remedy_of_code(code: ErrorCode) -> Remedy {
         code if code.is_retriable() => Remedy::Retry,
         ErrorCode::UNKNOWN_SERVER_ERROR => Remedy::Retry,
         _ => Remedy::Halt,
+    }
+}
+
+/// Source: Kafka's `TransactionManager`, handler by handler.
+fn transaction_remedy_of_code(code: ErrorCode) -> TransactionRemedy {
+    match code {
+        ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
+            TransactionRemedy::FindCoordinator
+        }
+        ErrorCode::INVALID_PRODUCER_EPOCH
+        | ErrorCode::PRODUCER_FENCED
+        | ErrorCode::UNKNOWN_PRODUCER_ID
+        | ErrorCode::INVALID_PRODUCER_ID_MAPPING => TransactionRemedy::Fenced,
+        ErrorCode::REQUEST_TIMED_OUT
+        | ErrorCode::NETWORK_EXCEPTION
+        | ErrorCode::UNKNOWN_SERVER_ERROR
+        | ErrorCode::INVALID_TXN_STATE
+        | ErrorCode::TRANSACTION_ABORTABLE
+        | ErrorCode::TRANSACTION_COORDINATOR_FENCED => TransactionRemedy::StartOver,
+        code if code.is_retriable() => TransactionRemedy::Retry,
+        _ => TransactionRemedy::Halt,
     }
 }
 
@@ -238,6 +347,40 @@ mod tests {
                 | Remedy::FindLogRange
                 | Remedy::SequenceBroken
                 | Remedy::RestartProducer => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_certainly_not_in_the_log_breaks_no_transaction() {
+        for code in ErrorCode::ALL {
+            let failure = Failure::Refused(*code, None);
+            assert!(
+                !(failure.is_before_append() && failure.is_ambiguous()),
+                "{code} says both"
+            );
+        }
+        let words = || String::from("words");
+        assert!(!Failure::Unreached(words()).breaks_transaction());
+        assert!(Failure::NoAnswer(words()).breaks_transaction());
+        let moved = Failure::Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER, None);
+        assert!(!moved.breaks_transaction() && !moved.is_before_append());
+    }
+
+    #[test]
+    fn every_known_error_code_of_a_coordinator_has_a_considered_remedy() {
+        for code in ErrorCode::ALL {
+            let failure = Failure::Refused(*code, None);
+            match failure.transaction_remedy() {
+                TransactionRemedy::Halt => {
+                    assert!(!code.is_retriable(), "{code} may pass by itself")
+                }
+                TransactionRemedy::Retry | TransactionRemedy::FindCoordinator => {
+                    assert!(code.is_retriable(), "{code} does not pass by itself");
+                }
+                // Whatever ends an epoch for a coordinator also ends it for a leader.
+                TransactionRemedy::Fenced => assert!(failure.breaks_transaction(), "{code}"),
+                TransactionRemedy::StartOver => {}
             }
         }
     }

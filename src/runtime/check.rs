@@ -12,8 +12,8 @@ use kmirror_protocol::messages::{
 use super::{admin, connect, exchange::topics};
 use crate::{
     cluster::{Cluster, RequestError, To, Topics},
-    config::{Config, FlowConfig},
-    flow::ClusterView,
+    config::{Config, Delivery, FlowConfig},
+    flow::{ClusterView, TransactionProtocol},
     observe::counted,
     offsets::state,
     policy::{Decision, SkipReason},
@@ -22,6 +22,9 @@ use crate::{
 /// `AclOperation` codes, which are bit numbers in Metadata answers.
 const READ: u32 = 3;
 const WRITE: u32 = 4;
+
+/// The first version of InitProducerId by which a producer can go on with its own epoch (KIP-360).
+const RECOVERING_INIT: i16 = 3;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +59,17 @@ pub struct ClusterFacts {
     pub cleanup_policies: BTreeMap<String, String>,
     /// APIs that are needed or useful and that the brokers lack.
     pub missing_apis: Vec<&'static str>,
+    /// What the brokers offer for transactions.
+    pub transactions: TransactionFacts,
+}
+
+/// What brokers offer for transactions.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionFacts {
+    /// The newest version of InitProducerId; `None` when they lack it.
+    pub init_version: Option<i16>,
+    /// The finalized level of the feature `transaction.version`.
+    pub protocol_level: i16,
 }
 
 /// What was found out about every cluster of a configuration, by alias.
@@ -140,6 +154,10 @@ async fn ask(cluster: &Cluster, stores: Vec<String>) -> Result<ClusterFacts, Req
             .filter(|(_, version)| version.is_none())
             .map(|(name, _)| name)
             .collect(),
+        transactions: TransactionFacts {
+            init_version: cluster.supports::<InitProducerIdRequest<'_>>(),
+            protocol_level: cluster.transaction_version(),
+        },
         view,
     })
 }
@@ -228,6 +246,9 @@ fn examine_pair(
     outlook.is_compared = true;
     select_topics(flow, source, target, outlook);
     examine_replication(flow, target, outlook);
+    if flow.delivery == Delivery::Transactional {
+        examine_transactions(flow, target.transactions, outlook);
+    }
     examine_rights(flow, source, target, outlook);
     let state_topic = state::topic_name(&flow.source);
     let view = target.view.topics.get(state_topic.as_str());
@@ -357,6 +378,34 @@ fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut O
                 format!("set {key} to {brokers} or less"),
             ));
         }
+    }
+}
+
+/// What delivery in transactions needs of the target.
+fn examine_transactions(flow: &FlowConfig, facts: TransactionFacts, outlook: &mut Outlook) {
+    let target = &flow.target;
+    if facts
+        .init_version
+        .is_none_or(|version| version < RECOVERING_INIT)
+    {
+        outlook.findings.push(error_finding(
+            format!(
+                "the brokers of {target} cannot raise the epoch of a producer that names its own"
+            ),
+            String::from(
+                "transactional delivery needs Kafka 2.5 or later; leave out kmirror.delivery",
+            ),
+        ));
+    } else if TransactionProtocol::of_level(facts.protocol_level) == TransactionProtocol::V1 {
+        outlook.findings.push(warning(
+            format!(
+                "transactions of {target} have the old protocol: a request that comes late can \
+                 touch the next transaction"
+            ),
+            String::from(
+                "from Kafka 4.0 on: kafka-features upgrade --feature transaction.version=2",
+            ),
+        ));
     }
 }
 

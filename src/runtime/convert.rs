@@ -24,6 +24,14 @@ pub(super) fn failure(error: &RequestError) -> Failure {
     }
 }
 
+/// What it means to a flow that a request was not sent for want of a connection.
+pub(super) fn unreached(error: &RequestError) -> Failure {
+    match failure(error) {
+        Failure::NoAnswer(text) => Failure::Unreached(text),
+        other => other,
+    }
+}
+
 /// What a question that ended with its task means to a flow.
 pub(super) fn lost(error: &JoinError) -> Failure {
     Failure::NoAnswer(format!("the request was given up: {error}"))
@@ -57,10 +65,9 @@ pub(super) async fn ask_on<R: Request>(
     question: Question<R>,
 ) -> Result<Answer<R>, Failure> {
     let options = options(&question);
-    let answer = async {
-        let connection = cluster.broker(node, lane).await?;
-        connection.send_with(&question.request, options)?.await
-    };
+    let connection = cluster.broker(node, lane).await;
+    let connection = connection.map_err(|error| unreached(&error))?;
+    let answer = async { connection.send_with(&question.request, options)?.await };
     answer.await.map_err(|error| failure(&error))
 }
 

@@ -18,8 +18,7 @@ use super::{
 use crate::{
     cluster::{Cluster, Lane},
     flow::{
-        Action, Event, FetchPartition, Flow, FlowOptions, FlowStatus, Notice, Outgoing,
-        PartitionId, RequestId, Side,
+        Action, Event, FetchPartition, Flow, FlowOptions, FlowStatus, Notice, PartitionId, Side,
     },
 };
 
@@ -186,7 +185,16 @@ impl Driver {
                 request,
                 node,
                 batches,
-            } => self.produce(request, node, batches),
+                within,
+            } => {
+                let produce = ProduceJob {
+                    timeout: self.options.request_timeout,
+                    batches: self.named(Side::Target, batches),
+                    within,
+                };
+                let job = Job::Produce { request, produce };
+                self.queue(Side::Target, node, Lane::Produce(0), job);
+            }
             Action::Report(notice) => {
                 report::notice(&self.options.name, &notice);
                 if matches!(notice, Notice::SameCluster { .. }) {
@@ -231,15 +239,6 @@ impl Driver {
             limits,
             partitions: self.named(side, partitions),
         }
-    }
-
-    fn produce(&mut self, request: RequestId, node: i32, batches: Vec<(PartitionId, Outgoing)>) {
-        let produce = ProduceJob {
-            timeout: self.options.request_timeout,
-            batches: self.named(Side::Target, batches),
-        };
-        let job = Job::Produce { request, produce };
-        self.queue(Side::Target, node, Lane::Produce(0), job);
     }
 
     fn queue(&mut self, side: Side, node: i32, lane: Lane, job: Job) {

@@ -12,12 +12,15 @@ use kmirror_protocol::{
 use tokio::sync::mpsc;
 
 use super::{
-    convert::{decoded, failure, options},
+    convert::{decoded, failure, options, unreached},
     exchange::{Named, Names, Question, records},
 };
 use crate::{
     cluster::{Answer, Cluster, Connection, Lane, Pending, RequestError},
-    flow::{Event, FetchPartition, FetchedRecords, Outgoing, PerPartition, RequestId},
+    flow::{
+        Event, Failure, FetchPartition, FetchedRecords, InTransaction, Outgoing, PerPartition,
+        RequestId,
+    },
 };
 
 /// A request that waits for its turn.
@@ -61,6 +64,7 @@ pub(super) struct FetchJob {
 pub(super) struct ProduceJob {
     pub(super) timeout: Duration,
     pub(super) batches: Vec<Named<Outgoing>>,
+    pub(super) within: Option<InTransaction>,
 }
 
 /// A request that has been sent.
@@ -93,7 +97,7 @@ pub(super) async fn serve(
             job = jobs.recv() => match job {
                 Some(job) => match cluster.broker(node, lane).await {
                     Ok(connection) => job.send(&connection, &mut sent).err(),
-                    Err(error) => Some(job.failed(&error)),
+                    Err(error) => Some(job.failed(unreached(&error))),
                 },
                 None => return,
             },
@@ -137,12 +141,12 @@ async fn oldest_answer(sent: &mut VecDeque<Sent>) -> Event {
 }
 
 impl Job {
-    fn failed(&self, error: &RequestError) -> Event {
+    fn failed(&self, failure: Failure) -> Event {
         match self {
-            Self::Fetch { request, fetch } => fetch.purpose.event(*request, Err(failure(error))),
+            Self::Fetch { request, fetch } => fetch.purpose.event(*request, Err(failure)),
             Self::Produce { request, .. } => Event::Produced {
                 request: *request,
-                result: Err(failure(error)),
+                result: Err(failure),
             },
         }
     }
@@ -159,7 +163,8 @@ impl Job {
                 })
             }
             Self::Produce { request, produce } => {
-                let question = records::produce(produce.timeout, &produce.batches);
+                let within = produce.within.as_ref();
+                let question = records::produce(produce.timeout, &produce.batches, within);
                 send(connection, &question).map(|pending| Sent::Produce {
                     request: *request,
                     names: Names::of(&produce.batches),
@@ -172,7 +177,7 @@ impl Job {
                 sent.push_back(one);
                 Ok(())
             }
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => Err(self.failed(failure(&error))),
         }
     }
 }

@@ -26,6 +26,7 @@ mod questions;
 pub mod report;
 pub mod topic_reader;
 pub mod topic_writer;
+mod transactions;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -38,7 +39,7 @@ use crate::{
         Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, Isolation, Limits, OnGap,
         OnRecreated, StartAt,
     },
-    flow::{self, FlowOptions, FlowStatus},
+    flow::{self, FlowOptions, FlowStatus, TransactionOptions},
     offsets::state::topic_name,
 };
 use driver::Driver;
@@ -190,6 +191,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         delivery: match flow.delivery {
             Delivery::ExactlyOnce => flow::Delivery::ExactlyOnce,
             Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,
+            Delivery::Transactional => flow::Delivery::Transactional,
         },
         on_gap: match flow.on_gap {
             OnGap::Continue => flow::OnGap::Continue,
@@ -213,6 +215,10 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         },
         instance: Uuid(fastrand::u128(..).to_be_bytes()),
         started_ms: now_ms(),
+        transactions: TransactionOptions {
+            transactional_id: Arc::from(flow.transactions.transactional_id.as_str()),
+            timeout: flow.transactions.timeout,
+        },
         read_committed: flow.isolation == Isolation::ReadCommitted,
         lease: flow.lease,
         quiesce: flow.quiesce,

@@ -1,6 +1,6 @@
 //! Actions that are one question to a cluster as a whole, with one answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     admin, convert,
@@ -9,9 +9,10 @@ use super::{
     now_ms,
     topic_reader::{self, OwnedRecord},
     topic_writer::{self, NO_TIMESTAMP},
+    transactions,
 };
 use crate::{
-    cluster::Topics,
+    cluster::{Cluster, Topics},
     flow::{Action, Event},
     offsets::source_offsets::StoredRecord,
 };
@@ -38,8 +39,23 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
         Action::AddPartitions(topics) => {
             Event::PartitionsAdded(admin::add_partitions(target, &topics, timeout).await)
         }
-        Action::LoadPositions(topic) => {
-            let records = topic_reader::read_all(target, &topic).await;
+        Action::AskProducerId(partition) => Event::ProducerId {
+            partition,
+            result: admin::producer_id(target).await,
+        },
+        other => return stores(target, other, timeout).await,
+    })
+}
+
+/// Performs an action on what kmirror itself keeps on the target; `None` for any other.
+async fn stores(target: &Cluster, action: Action, timeout: Duration) -> Option<Event> {
+    Some(match action {
+        Action::LoadPositions { topic, is_whole } => {
+            let records = if is_whole {
+                topic_reader::read_whole(target, &topic).await
+            } else {
+                topic_reader::read_all(target, &topic).await
+            };
             let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
             Event::PositionsLoaded(stored)
         }
@@ -47,12 +63,38 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             topic,
             partition_count,
             records,
+            within: None,
         } => {
             let appended =
                 topic_writer::append(target, &topic, partition_count, &records, now_ms(), timeout)
                     .await;
             Event::PositionsStored(appended.map(drop))
         }
+        Action::StorePositions {
+            topic,
+            partition_count,
+            records,
+            within: Some(within),
+        } => {
+            let (times, within) = ((now_ms(), timeout), Arc::new(within));
+            let appended = topic_writer::append_within(
+                target,
+                &topic,
+                partition_count,
+                &records,
+                times,
+                &within,
+            );
+            Event::PositionsStored(appended.await)
+        }
+        Action::AskTransaction {
+            request,
+            transactional_id,
+            question,
+        } => Event::TransactionAnswered {
+            request,
+            result: transactions::answer(target, &transactional_id, &question).await,
+        },
         Action::ReadState { topic, from, wait } => {
             Event::StateRead(topic_reader::read_from(target, &topic, &from, wait).await)
         }
@@ -71,19 +113,7 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             )
             .await,
         ),
-        Action::AskProducerId(partition) => Event::ProducerId {
-            partition,
-            result: admin::producer_id(target).await,
-        },
-        Action::AskLogRanges { .. }
-        | Action::AskProducers { .. }
-        | Action::AskEpochEnds { .. }
-        | Action::AskOffsetsForTimes { .. }
-        | Action::FetchWindow { .. }
-        | Action::Fetch { .. }
-        | Action::Produce { .. }
-        | Action::Report(_)
-        | Action::Stopped => return None,
+        _ => return None,
     })
 }
 

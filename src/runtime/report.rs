@@ -64,6 +64,9 @@ pub fn notice(name: &str, notice: &Notice) {
             flow = name,
             "exactly once again where it was weaker because of this: {weakness}"
         ),
+        Notice::TransactionAborted { .. } | Notice::TransactionsWait { .. } => {
+            transactions(name, notice);
+        }
         topics => topic(name, topics),
     }
 }
@@ -93,6 +96,26 @@ fn consequence(weakness: Weakness) -> String {
                 }
             }
         ),
+    }
+}
+
+/// Logs a notice about the flow's transactions.
+fn transactions(name: &str, notice: &Notice) {
+    match notice {
+        Notice::TransactionAborted { cause } => warn!(
+            flow = name,
+            "a transaction is given up ({cause}); going on at the committed positions"
+        ),
+        Notice::TransactionsWait {
+            transactional_id,
+            failure,
+        } => error!(
+            flow = name,
+            "the target does not let this flow write under the transactional id \
+             {transactional_id}: {failure}; {} Trying again.",
+            transactions_hint(failure)
+        ),
+        _ => {}
     }
 }
 
@@ -179,6 +202,21 @@ fn state_topic(name: &str, notice: &Notice) {
             counted(*replicas, "replica")
         ),
         _ => {}
+    }
+}
+
+fn transactions_hint(failure: &crate::flow::Failure) -> &'static str {
+    use crate::flow::Failure::{Refused, Unsupported};
+    use kmirror_protocol::ErrorCode;
+    match failure {
+        Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, _) => {
+            "grant Write and Describe on that TransactionalId to kmirror's principal."
+        }
+        Refused(ErrorCode::INVALID_TRANSACTION_TIMEOUT, _) => {
+            "set kmirror.transaction.timeout.ms to the target's transaction.max.timeout.ms or less."
+        }
+        Unsupported(_) => "transactions need Kafka 2.5 or later.",
+        _ => "nothing is copied until it does.",
     }
 }
 

@@ -30,9 +30,25 @@ const EMPTY_ANSWERS_MAX: u32 = 100;
 ///
 /// The first [`Failure`]; nothing is retried here.
 pub async fn read_all(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
+    read(cluster, topic, false).await
+}
+
+/// The same, but what an open transaction hides is waited for by whoever asks again.
+///
+/// # Errors
+///
+/// As [`read_all`]; `NoAnswer` while an open transaction hides records.
+pub async fn read_whole(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
+    read(cluster, topic, true).await
+}
+
+async fn read(cluster: &Cluster, topic: &str, is_whole: bool) -> Result<Vec<OwnedRecord>, Failure> {
     let mut read = Vec::new();
     for (node, mut reading) in readings(cluster, topic, &BTreeMap::new()).await? {
         drain(cluster, node, &mut reading, &mut read).await?;
+        if is_whole {
+            reading.check_whole()?;
+        }
     }
     Ok(read)
 }

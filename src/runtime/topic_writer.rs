@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Lane, Topics},
-    flow::Failure,
+    flow::{Failure, PositionsInTransaction},
     offsets::source_offsets::StoredRecord,
 };
 
@@ -40,9 +40,39 @@ pub async fn append(
     timestamp: i64,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
+    let rounds = writing::rounds(partition_count, records, timestamp, None)?;
+    append_rounds(cluster, topic, rounds, timeout, None).await
+}
+
+/// Appends records as part of a transaction. The same records may be given again under the same
+/// sequence numbers: a broker that has them knows them.
+///
+/// # Errors
+///
+/// A [`Failure`]; some of the records may have been appended.
+pub async fn append_within(
+    cluster: &Cluster,
+    topic: &Arc<str>,
+    partition_count: i32,
+    records: &[StoredRecord],
+    (timestamp, timeout): (i64, Duration),
+    within: &Arc<PositionsInTransaction>,
+) -> Result<(), Failure> {
+    let rounds = writing::rounds(partition_count, records, timestamp, Some(within))?;
+    let appended = append_rounds(cluster, topic, rounds, timeout, Some(within)).await;
+    appended.map(drop)
+}
+
+async fn append_rounds(
+    cluster: &Cluster,
+    topic: &Arc<str>,
+    rounds: Vec<Round>,
+    timeout: Duration,
+    within: Option<&Arc<PositionsInTransaction>>,
+) -> Result<BTreeMap<i32, i64>, Failure> {
     let mut last_offsets = BTreeMap::new();
-    for round in writing::rounds(partition_count, records, timestamp)? {
-        match append_round(cluster, topic, round, timeout).await {
+    for round in rounds {
+        match append_round(cluster, topic, round, timeout, within).await {
             Ok(appended) => last_offsets.extend(appended),
             Err(failure) => {
                 // The leader may have moved; whoever wants the records written tries again.
@@ -60,12 +90,14 @@ async fn append_round(
     topic: &Arc<str>,
     round: Round,
     timeout: Duration,
+    within: Option<&Arc<PositionsInTransaction>>,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
     let mut requests = JoinSet::new();
     for (node, round) in writing::by_leader(&cluster.metadata(), topic, round)? {
         let (cluster, topic) = (cluster.clone(), Arc::clone(topic));
+        let within = within.cloned();
         requests.spawn(async move {
-            let question = writing::produce(&topic, timeout, &round);
+            let question = writing::produce(&topic, timeout, &round, within.as_deref());
             let answer = ask_on(&cluster, node, LANE, question).await?;
             writing::appended(&decoded(&answer)?, &round)
         });

@@ -27,7 +27,7 @@
 //!   topic, and committed offsets never expire.
 //! * Transactions end at once: Kafka answers EndTxn before the markers are written, and may answer
 //!   `CONCURRENT_TRANSACTIONS` until they are; here it does so only while a command holds them
-//!   back. Ids are never forgotten (`transactional.id.expiration.ms`).
+//!   back, or a partition has no leader or followers that are held back. Ids are never forgotten (`transactional.id.expiration.ms`).
 //! * Profiles of other brokers differ in the APIs, versions and request length they offer, not in
 //!   what they check.
 //! * A request for an API or version that is not served closes the connection with a reason, as

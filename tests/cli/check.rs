@@ -176,3 +176,17 @@ flow A->B
     let same = format!("B.bootstrap.servers = {}", pair.source.server.bootstrap());
     assert_eq!(report(&same).await, (78, expected.to_owned()));
 }
+
+#[tokio::test]
+async fn transactions_of_the_old_protocol_are_warned_of() {
+    for (level, is_warned) in [(1, true), (2, false)] {
+        let pair = Pair::with_transaction_version(level).await;
+        pair.source.create_topic("t", 1, &[]).await;
+        let file = pair.properties("kmirror.delivery = transactional");
+        let output = kmirror_with(&file, &["check"]).await;
+        let (code, report) = output.report();
+        let warning = "transactions of B have the old protocol";
+        assert_eq!(report.contains(warning), is_warned, "{report}");
+        assert_eq!(code, 0, "{report}");
+    }
+}

@@ -119,6 +119,8 @@ probes! {
         a_producer_may_go_on_with_the_epoch_it_knows,
         ids_and_timeouts_have_limits,
         a_transaction_that_takes_too_long_is_aborted,
+        an_abort_settles_what_has_become_of_a_transaction,
+        a_producer_that_is_shut_out_can_tell_by_whom,
         partitions_are_added_all_or_none,
         only_what_the_coordinator_knows_may_be_written,
         a_transaction_takes_only_its_own_batches,

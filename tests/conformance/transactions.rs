@@ -170,6 +170,73 @@ pub(super) async fn a_transaction_that_takes_too_long_is_aborted(bootstrap: &str
     assert_eq!((next.id, next.epoch), (id, 2));
 }
 
+/// What a producer that does not know whether its transaction has ended finds out by aborting it,
+/// and that it then gets the next epoch.
+pub(super) async fn an_abort_settles_what_has_become_of_a_transaction(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    let topic = broker.create_topic("txn-settled", &[]).await;
+    // Whether it was committed, and in what version; the code of the abort.
+    let cases = [(None, 0), (Some(END_V1), 48), (Some(END_V2), 48)];
+    for (committed, expected) in cases {
+        let producer = broker.producer("txn-settled").await;
+        assert_eq!(broker.add(&producer, &topic).await, [0]);
+        if let Some(version) = committed {
+            assert_eq!(broker.end_in(version, &producer, true).await.0, 0);
+        }
+        let version = committed.unwrap_or(END_V1);
+        let aborted = broker.end_in(version, &producer, false).await;
+        assert_eq!(aborted.0, expected, "{committed:?}");
+        // After a commit of the new protocol that is the epoch which its end has given.
+        let known = (producer.id, producer.epoch);
+        let next = broker.init_in(5, "txn-settled", 60_000, known).await;
+        assert_eq!(next, (0, producer.id, producer.epoch + 1), "{committed:?}");
+        let late = broker.end_in(version, &producer, true).await;
+        assert_eq!(late.0, 90, "a late commit ends nothing");
+    }
+}
+
+pub(super) async fn a_producer_that_is_shut_out_can_tell_by_whom(bootstrap: &str) {
+    let broker = &mut Broker::connect(bootstrap).await;
+    let topic = broker.create_topic("txn-told", &[]).await;
+    let (code, id, epoch) = broker.init_in(5, "txn-told", 100, NONE).await;
+    let producer = Producer {
+        transactional_id: "txn-told",
+        id,
+        epoch,
+    };
+    assert_eq!(code, 0);
+    assert_eq!(broker.add(&producer, &topic).await, [0]);
+    // By the coordinator, which looks every ten seconds.
+    eventually(async || broker.state("txn-told").await == "CompleteAbort").await;
+    assert_eq!(broker.end_in(END_V1, &producer, false).await.0, 90);
+    let described = describe(broker, "txn-told").await;
+    assert_eq!(described, ("CompleteAbort".to_owned(), id, epoch + 1));
+    // By another incarnation, whose transaction is committed or not begun.
+    let mut other = broker.producer("txn-told").await;
+    assert_eq!(broker.end_in(END_V1, &producer, false).await.0, 90);
+    let described = describe(broker, "txn-told").await;
+    assert_eq!(described, ("Empty".to_owned(), id, epoch + 2));
+    assert_eq!(broker.add(&other, &topic).await, [0]);
+    broker.end(&mut other, true).await;
+    let described = describe(broker, "txn-told").await;
+    assert_eq!(described, ("CompleteCommit".to_owned(), id, epoch + 3));
+}
+
+/// State, producer id and epoch of a transactional id.
+async fn describe(broker: &mut Broker, transactional_id: &str) -> (String, i64, i16) {
+    let request = DescribeTransactionsRequest {
+        transactional_ids: vec![transactional_id].into(),
+    };
+    let answer = broker.ask(&request).await;
+    let response = answer.decode();
+    let state = response.transaction_states.first().unwrap();
+    (
+        state.transaction_state.to_owned(),
+        state.producer_id,
+        state.producer_epoch,
+    )
+}
+
 pub(super) async fn partitions_are_added_all_or_none(bootstrap: &str) {
     let broker = &mut Broker::connect(bootstrap).await;
     let topic = broker.create_topic("txn-partitions", &[]).await;

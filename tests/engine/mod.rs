@@ -4,3 +4,4 @@ mod faults;
 mod idempotence;
 mod questions;
 mod topics;
+mod transactional;

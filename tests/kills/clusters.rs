@@ -40,6 +40,7 @@ impl Site {
             brokers,
             properties,
             proxied: Some(&proxied),
+            ..KafkaOptions::default()
         })?;
         let observer = Observer::new(&kafka.bootstrap());
         Some(Self {

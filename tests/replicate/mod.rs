@@ -10,6 +10,7 @@ mod records;
 mod restart;
 mod takeover;
 mod topics;
+mod transactional;
 
 use crate::support::{
     java_client::{Content, Isolation, JavaRecord},

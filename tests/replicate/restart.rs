@@ -16,7 +16,7 @@ use crate::support::{
     kmirror::Kmirror,
 };
 
-const PARTITIONS: u64 = 4;
+pub(super) const PARTITIONS: u64 = 4;
 
 /// Records appended at once.
 const CHUNK: u64 = 200;
@@ -82,14 +82,14 @@ fn kills_under_load_lose_nothing() {
 }
 
 /// Appends numbered records to a topic of the source in the background.
-struct Numbers {
+pub(super) struct Numbers {
     is_stopped: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Numbers {
     /// Creates the topic and begins.
-    fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
+    pub(super) fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
         let java = pair.source.java();
         java.create_topic(topic, i32::try_from(PARTITIONS).unwrap(), 1, &[]);
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -108,7 +108,7 @@ impl Numbers {
     }
 
     /// Ends after the records under way.
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
@@ -122,7 +122,7 @@ fn record(number: u64) -> NewRecord {
     }
 }
 
-fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
+pub(super) fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
     let enough = highest(copy).unwrap_or(0) + COPIED_PER_RUN;
     kmirror.wait_until(&format!("number {enough}"), |_| {
         (highest(copy)? >= enough).then_some(())
@@ -139,7 +139,7 @@ fn highest(copy: Topic<'_>) -> Option<u64> {
 }
 
 /// Waits until the copy ends as the source does, in every partition.
-fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
+pub(super) fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
     let last = |topic: Topic<'_>| BTreeMap::from_iter(topic.own_contents());
     let expected = last(topic);
     kmirror.wait_until("the last records", |_| {
@@ -149,16 +149,21 @@ fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
 
 /// The numbers of each partition in order, as the Java consumer reads them.
 fn numbers_in(topic: Topic<'_>) -> BTreeMap<i32, Vec<u64>> {
+    numbers_as(topic, Isolation::ReadUncommitted)
+}
+
+/// The same of a consumer that may see only what is committed, or everything.
+pub(super) fn numbers_as(topic: Topic<'_>, isolation: Isolation) -> BTreeMap<i32, Vec<u64>> {
     let mut numbers: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
     let java = topic.cluster.java();
-    for record in java.read(topic.name, Isolation::ReadUncommitted) {
+    for record in java.read(topic.name, isolation) {
         let (partition, content) = (record.partition, record.content);
         numbers.entry(partition).or_default().push(number(content));
     }
     numbers
 }
 
-fn number(content: Content) -> u64 {
+pub(super) fn number(content: Content) -> u64 {
     let Some(Blob::Bytes(value)) = content.value else {
         panic!("a value that was not produced: {content:?}");
     };
@@ -166,7 +171,7 @@ fn number(content: Content) -> u64 {
 }
 
 /// Compares long lists, and says where they first differ.
-fn assert_same(partition: i32, copied: &[u64], written: &[u64]) {
+pub(super) fn assert_same(partition: i32, copied: &[u64], written: &[u64]) {
     let differs = copied
         .iter()
         .zip(written)

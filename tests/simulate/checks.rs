@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use kmirror::{
     flow::{
-        Action, Event, Flow, Notice, Outgoing, PartitionId, PartitionNotice, RequestId, Side,
-        limits,
+        Action, Delivery, Event, Flow, Notice, Outgoing, PartitionId, PartitionNotice, RequestId,
+        Side, limits,
     },
     offsets::{
         source_offsets::decode_all,
@@ -23,7 +23,7 @@ use super::{
     clusters::{ClusterSide, Content, Place},
     network::InstanceId,
     options::remote,
-    plan::{Class, Kind, Micros, Plan, SECOND},
+    plan::{Kind, Micros, Plan, SECOND},
     workload::Workload,
 };
 
@@ -79,7 +79,8 @@ impl Checks {
     pub(super) fn new(plan: &Plan, memory_bytes: usize) -> Self {
         Self {
             memory_bytes,
-            is_state_safe: !plan.has(Kind::StateLoss) && plan.class != Class::Modes,
+            is_state_safe: !plan.has(Kind::StateLoss)
+                && plan.class.delivery() == Delivery::ExactlyOnce,
             is_target_safe: !plan.has(Kind::Unclean)
                 && !plan.has(Kind::StateLoss)
                 && !plan.has(Kind::SourceLoss)
@@ -179,6 +180,10 @@ impl Checks {
                         self.state((now, id), view, &key.place, &entry);
                     }
                 }
+            }
+            // What was under way belongs to nothing any more.
+            Action::Report(Notice::TransactionAborted { .. }) => {
+                self.seen.entry(id).or_default().under_way.clear();
             }
             // What a proof has found needs no acknowledgement any more.
             Action::Report(Notice::Partition {

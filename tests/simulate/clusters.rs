@@ -106,10 +106,16 @@ pub(super) struct ClusterSide {
 }
 
 impl ClusterSide {
-    pub(super) fn new(cluster_id: &str, seed: u64, profile: Profile) -> Self {
+    pub(super) fn new(
+        cluster_id: &str,
+        seed: u64,
+        profile: Profile,
+        transaction_version: i16,
+    ) -> Self {
         let options = ClusterOptions {
             seed,
             profile,
+            transaction_version,
             ..ClusterOptions::new(cluster_id, u16::try_from(BROKERS).unwrap())
         };
         Self {

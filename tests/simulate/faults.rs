@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How long a flow may take to catch up once everything is mended.
-const HEAL_TIME: Micros = 240 * SECOND;
+pub(super) const HEAL_TIME: Micros = 240 * SECOND;
 
 const DAY_MS: i64 = 86_400_000;
 

@@ -8,6 +8,7 @@
 //!
 //! * [`plan`] decides everything up front; [`options`] how the flow is configured.
 //! * [`world`] moves time; [`serving`] and [`network`] carry requests, [`faults`] breaks things.
+//! * [`transactional`] is what transactions need beside.
 //! * [`instance`] is a process, [`operations`] carries out its flow's actions by real requests.
 //! * [`checks`] looks at every step, [`oracle`] at the end.
 //! * [`shrink`] makes a failing plan small.
@@ -30,6 +31,7 @@ mod plan;
 mod runner;
 mod serving;
 mod shrink;
+mod transactional;
 mod workload;
 mod world;
 

@@ -10,7 +10,8 @@ use kmirror::{
     cluster::{Metadata, Scope},
     flow::{
         Action, Event, Failure, FetchPartition, Flow, LogRange, NewTopic, PartitionId,
-        PerPartition, PerTopicConfig, Side, StateLogRecord, StateRead, limits,
+        PerPartition, PerTopicConfig, PositionsInTransaction, Side, StateLogRecord, StateRead,
+        limits,
     },
     offsets::source_offsets::StoredRecord,
     runtime::exchange::{
@@ -33,6 +34,7 @@ use super::{
     clusters::Answer,
     mailbox::{Lane, Mailbox, To, all, both, first},
     plan::Micros,
+    transactional,
 };
 
 /// An operation under way.
@@ -74,7 +76,7 @@ impl Client {
         *self.clock.borrow_mut() = clock;
     }
 
-    async fn ask<R: Request>(
+    pub(super) async fn ask<R: Request>(
         &self,
         route: (Side, To, Lane),
         question: Question<R>,
@@ -91,11 +93,11 @@ impl Client {
         self.mailbox.call(route, &question.request, version).await
     }
 
-    const fn control(side: Side) -> (Side, To, Lane) {
+    pub(super) const fn control(side: Side) -> (Side, To, Lane) {
         (side, To::Any, Lane::Control)
     }
 
-    const fn node(side: Side, node: i32) -> (Side, To, Lane) {
+    pub(super) const fn node(side: Side, node: i32) -> (Side, To, Lane) {
         (side, To::Node(node), Lane::Control)
     }
 
@@ -192,10 +194,13 @@ impl Client {
         Ok(readings)
     }
 
-    async fn read_all(&self, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
+    async fn read_all(&self, topic: &str, is_whole: bool) -> Result<Vec<OwnedRecord>, Failure> {
         let mut read = Vec::new();
         for (node, mut reading) in self.readings(topic, &BTreeMap::new()).await? {
             self.drain(node, &mut reading, &mut read).await?;
+            if is_whole {
+                reading.check_whole()?;
+            }
         }
         Ok(read)
     }
@@ -284,11 +289,12 @@ impl Client {
         topic: &Arc<str>,
         partition_count: i32,
         records: &[StoredRecord],
+        within: Option<&PositionsInTransaction>,
     ) -> Result<BTreeMap<i32, i64>, Failure> {
         let wall_ms = self.clock.borrow().wall_ms;
         let mut last_offsets = BTreeMap::new();
-        for round in writing::rounds(partition_count, records, wall_ms)? {
-            match self.append_round(topic, round).await {
+        for round in writing::rounds(partition_count, records, wall_ms, within)? {
+            match self.append_round(topic, round, within).await {
                 Ok(appended) => last_offsets.extend(appended),
                 Err(failure) => {
                     // Whoever wants the records written tries again.
@@ -304,6 +310,7 @@ impl Client {
         &self,
         topic: &Arc<str>,
         round: Round,
+        within: Option<&PositionsInTransaction>,
     ) -> Result<BTreeMap<i32, i64>, Failure> {
         let mut by_node: BTreeMap<i32, Round> = BTreeMap::new();
         for (index, batch) in round {
@@ -314,7 +321,7 @@ impl Client {
             by_node.entry(leader.node).or_default().insert(index, batch);
         }
         let requests = by_node.into_iter().map(async |(node, round)| {
-            let question = writing::produce(topic, self.timeout, &round);
+            let question = writing::produce(topic, self.timeout, &round, within);
             let answer = self.ask(Self::node(Side::Target, node), question).await?;
             writing::appended(&answer.decode()?, &round)
         });
@@ -445,11 +452,12 @@ pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Oper
             request,
             node,
             batches,
+            within,
         } => {
             let asked = named(flow, Side::Target, batches);
             let route = (Side::Target, To::Node(node), Lane::Produce);
             Box::pin(async move {
-                let question = records::produce(client.timeout, &asked);
+                let question = records::produce(client.timeout, &asked, within.as_ref());
                 let result = match client.ask(route, question).await {
                     Ok(answer) => answer
                         .decode()
@@ -545,8 +553,8 @@ async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
         },
         Action::CreateTopics(new) => Event::TopicsCreated(client.create_topics(new).await),
         Action::AddPartitions(new) => Event::PartitionsAdded(client.add_partitions(new).await),
-        Action::LoadPositions(topic) => {
-            let read = client.read_all(&topic).await;
+        Action::LoadPositions { topic, is_whole } => {
+            let read = client.read_all(&topic, is_whole).await;
             let stored = |record: OwnedRecord| {
                 Some(StoredRecord {
                     key: record.key?,
@@ -559,8 +567,12 @@ async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
             topic,
             partition_count,
             records,
+            within,
         } => {
-            let appended = client.append(&topic, partition_count, &records).await;
+            let within = within.as_ref();
+            let appended = client
+                .append(&topic, partition_count, &records, within)
+                .await;
             Event::PositionsStored(appended.map(drop))
         }
         Action::ReadState { topic, from, wait } => {
@@ -570,7 +582,15 @@ async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
             topic,
             partition_count,
             records,
-        } => Event::StateWritten(client.append(&topic, partition_count, &records).await),
+        } => Event::StateWritten(client.append(&topic, partition_count, &records, None).await),
+        Action::AskTransaction {
+            request,
+            transactional_id,
+            question,
+        } => Event::TransactionAnswered {
+            request,
+            result: transactional::answer(client, &transactional_id, question).await,
+        },
         Action::AskProducerId(partition) => {
             let route = Client::control(Side::Target);
             let answer = client.ask(route, producers::init_producer_id()).await;

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use kmirror::{
-    flow::{Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt},
+    flow::{
+        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt, TransactionOptions,
+    },
     policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
 };
 use kmirror_protocol::wire::Uuid;
@@ -28,6 +30,7 @@ pub(super) struct Knobs {
     partition_fetch_bytes_max: usize,
     fetch_lanes: u8,
     positions_interval: Duration,
+    transaction_timeout: Duration,
     discovery_interval: Duration,
     anchor_interval: Duration,
     anchor_bytes: u64,
@@ -40,11 +43,7 @@ pub(super) struct Knobs {
 impl Knobs {
     pub(super) fn new(rng: &mut fastrand::Rng, plan: &Plan) -> Self {
         Self {
-            delivery: if plan.class == Class::Modes {
-                Delivery::AtLeastOnce
-            } else {
-                Delivery::ExactlyOnce
-            },
+            delivery: plan.class.delivery(),
             slow_one_in: rng.u32(5..200),
             tells_pauses: rng.bool(),
             keeps_survivor: rng.bool(),
@@ -65,6 +64,8 @@ impl Knobs {
             } else {
                 Adopt::Ask
             },
+            // Short enough to be over now and then.
+            transaction_timeout: Duration::from_millis(rng.u64(4_000..20_000)),
         }
     }
 
@@ -101,6 +102,10 @@ impl Knobs {
             },
             instance: instance_id(started),
             started_ms: START_MS,
+            transactions: TransactionOptions {
+                transactional_id: Arc::from(TRANSACTIONAL_ID),
+                timeout: self.transaction_timeout,
+            },
             read_committed: true,
             lease: self.lease,
             quiesce: self.quiesce,
@@ -128,6 +133,9 @@ impl Knobs {
     }
 }
 
+/// Under which the flow writes transactions.
+pub(super) const TRANSACTIONAL_ID: &str = "kmirror-A-B";
+
 /// Where positions are kept.
 pub(super) const OFFSETS_TOPIC: &str = "mm2-offsets.A.internal";
 
@@ -154,6 +162,11 @@ impl Expected {
             Delivery::AtLeastOnce => Self {
                 no_loss: !LOSING.iter().any(|kind| plan.has(*kind)),
                 no_duplicates: false,
+            },
+            // What the target loses is lost here too, and so are markers.
+            Delivery::Transactional => Self {
+                no_loss: !LOSING.iter().any(|kind| plan.has(*kind)),
+                no_duplicates: !LOSING.iter().any(|kind| plan.has(*kind)),
             },
             // Duplicates are the price of lost evidence, never of anything else.
             _ => Self {

@@ -57,7 +57,17 @@ impl Outcome {
         outcome.failures.extend(world.checks.stuck.clone());
         let gaps = gaps(world);
         for place in world.source_places() {
-            let target = world.target.read(&remote(&place.0), place.1);
+            let (remote, partition) = (remote(&place.0), place.1);
+            let target = if world.knobs.delivery == Delivery::Transactional {
+                outcome.failures.extend(
+                    world
+                        .target
+                        .hanging_transaction(&(remote.clone(), partition)),
+                );
+                world.target.read_committed((&remote, partition)).0
+            } else {
+                world.target.read(&remote, partition)
+            };
             let before = outcome.duplicates + outcome.reordered;
             outcome.compare(world, &place, &target, &gaps);
             let opened = lineages_opened(world, &place);
@@ -66,7 +76,7 @@ impl Outcome {
             // Nobody looks at a partition that has halted; a proof counts what came later.
             let is_told =
                 opened > 0 || is_repetition_told(world, &place) || world.is_halted(&place);
-            if is_repeated && !is_told && world.knobs.delivery != Delivery::AtLeastOnce {
+            if is_repeated && !is_told && world.knobs.delivery == Delivery::ExactlyOnce {
                 let what = format!("{place:?}: repeated or out of order, and nobody said why");
                 outcome.failures.push(what);
             }
@@ -301,7 +311,7 @@ fn first_starts(world: &World) -> BTreeMap<Place, i64> {
 /// What is missing: as the operator was told, or for this mode as it was recorded (I9).
 fn gaps(world: &World) -> Gaps {
     let mut gaps: BTreeMap<Place, Vec<(i64, i64)>> = BTreeMap::new();
-    if world.knobs.delivery != Delivery::AtLeastOnce {
+    if world.knobs.delivery == Delivery::ExactlyOnce {
         for (place, entry) in world.target.state_records() {
             let ranges = gaps.entry(place).or_default();
             match entry {

@@ -4,7 +4,10 @@
 //! own luck, so that taking one fault out leaves the others as they were: that is what makes a
 //! failing plan shrinkable.
 
-use kmirror::{flow::Side, sandbox::Profile};
+use kmirror::{
+    flow::{Delivery, Side},
+    sandbox::Profile,
+};
 use kmirror_protocol::ErrorCode;
 
 /// Microseconds of virtual time since the start of a run.
@@ -54,10 +57,14 @@ pub(super) enum Class {
     Mixed,
     /// S3 with the other mode of delivery.
     Modes,
+    /// S3 in transactions of the old protocol.
+    T1,
+    /// And of the new one (KIP-890).
+    T2,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::S1,
         Self::S2,
         Self::S3,
@@ -75,7 +82,26 @@ impl Class {
         Self::Old,
         Self::Mixed,
         Self::Modes,
+        Self::T1,
+        Self::T2,
     ];
+
+    /// How the flow delivers.
+    pub(super) const fn delivery(self) -> Delivery {
+        match self {
+            Self::Modes => Delivery::AtLeastOnce,
+            Self::T1 | Self::T2 => Delivery::Transactional,
+            _ => Delivery::ExactlyOnce,
+        }
+    }
+
+    /// The level of the feature `transaction.version` that the target has.
+    pub(super) const fn transaction_version(self) -> i16 {
+        match self {
+            Self::T1 => 1,
+            _ => 2,
+        }
+    }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -96,11 +122,17 @@ impl Class {
             Self::Old => "old",
             Self::Mixed => "mixed",
             Self::Modes => "modes",
+            Self::T1 => "T1",
+            Self::T2 => "T2",
         }
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    const fn is_transactional(self) -> bool {
+        matches!(self, Self::T1 | Self::T2)
     }
 
     /// The kinds of fault that it may have.
@@ -114,7 +146,7 @@ impl Class {
         let more: &[Kind] = match self {
             Self::S1 => return vec![Crash],
             Self::S2 => &[],
-            Self::S3 | Self::Old | Self::Modes => &sleepers,
+            Self::S3 | Self::Old | Self::Modes | Self::T1 | Self::T2 => &sleepers,
             Self::S9 => &[Zombie, Overlap, Freeze, Revoke],
             Self::S9b => &[Zombie, Overlap, Freeze, Revoke, Unclean, Foreign],
             Self::S4 => &[Zombie, Overlap, Freeze, Unclean],
@@ -337,9 +369,9 @@ impl Plan {
         plan
     }
 
-    /// Lets no leader of the source be elected that lags behind: the sandbox writes markers once,
-    /// where Kafka's coordinator repeats them until they are committed. And lets no transaction
-    /// end by a jump of the clock.
+    /// Lets no leader of the source be elected that lags behind, since what that does to an open
+    /// transaction of the source is not settled in the books of the workload. And lets none end by
+    /// a jump of the clock.
     fn keep_markers(&mut self) {
         for fault in &mut self.faults {
             match &mut fault.what {
@@ -527,6 +559,15 @@ fn which(rng: &mut fastrand::Rng) -> Which {
     }
 }
 
+/// What a leader may answer although it has appended the batch. Others are believed where
+/// transactions must tell what they hold.
+const LATE: [ErrorCode; 4] = [
+    ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode::REQUEST_TIMED_OUT,
+    ErrorCode::KAFKA_STORAGE_ERROR,
+];
+
 fn injection(rng: &mut fastrand::Rng, class: Class) -> Injection {
     let api = [
         InjectedApi::Produce,
@@ -539,6 +580,7 @@ fn injection(rng: &mut fastrand::Rng, class: Class) -> Injection {
         .filter(|code| *code != ErrorCode::NONE)
         .filter(|code| !class.injects_mildly() || code.is_retriable())
         .collect();
+    let code = codes[rng.usize(0..codes.len())];
     Injection {
         side: match api {
             InjectedApi::Produce => Side::Target,
@@ -546,8 +588,8 @@ fn injection(rng: &mut fastrand::Rng, class: Class) -> Injection {
             InjectedApi::ListOffsets => side(rng),
         },
         api,
-        code: codes[rng.usize(0..codes.len())],
-        is_served: rng.bool(),
+        code,
+        is_served: rng.bool() && (!class.is_transactional() || LATE.contains(&code)),
         one_in: rng.u32(1..4),
     }
 }

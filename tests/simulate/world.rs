@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use kmirror::{
     flow::{
-        Action, Event, Failure, Flow, FlowOptions, Guarantee, Notice, PartitionNotice, Side,
-        halt::HaltReason,
+        Action, Delivery, Event, Failure, Flow, FlowOptions, Guarantee, Notice, PartitionNotice,
+        Side, halt::HaltReason,
     },
     sandbox::Profile,
 };
@@ -31,6 +31,12 @@ use super::{
 
 /// How long a process waits for an answer before it closes the connection.
 const REQUEST_TIMEOUT: Micros = 10 * SECOND;
+
+/// How long a flow may take to stop.
+pub(super) const STOP_TIME: Micros = 30 * SECOND;
+
+/// Why a request was not even sent.
+const REFUSED: &str = "connection refused";
 
 /// Steps at one moment; more of them are a loop without an end.
 const STEPS_AT_ONCE_MAX: u32 = 5_000;
@@ -60,6 +66,8 @@ pub(super) enum Step {
         is_unclean: bool,
     },
     EndInjection(usize),
+    /// The markers of transactions that have ended are written.
+    Markers,
     Heal,
     /// Only one process is left from here on.
     Settle,
@@ -132,8 +140,13 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(!scatter(plan.seed, plan.class));
         let knobs = Knobs::new(&mut rng, &plan);
         let mut world = Self {
-            source: ClusterSide::new("source-id", rng.u64(..), Profile::default()),
-            target: ClusterSide::new("target-id", rng.u64(..), plan.target),
+            source: ClusterSide::new("source-id", rng.u64(..), Profile::default(), 2),
+            target: ClusterSide::new(
+                "target-id",
+                rng.u64(..),
+                plan.target,
+                plan.class.transaction_version(),
+            ),
             revoked_until: 0,
             now: 0,
             network: Network::default(),
@@ -167,6 +180,9 @@ impl World {
         }
         world.at(world.plan.heal_at, Step::Heal);
         world.at(0, Step::Start);
+        if world.knobs.delivery == Delivery::Transactional {
+            world.at(0, Step::Markers);
+        }
         world
     }
 
@@ -241,6 +257,9 @@ impl World {
                 self.give_up();
             }
         }
+        if self.knobs.delivery == Delivery::Transactional {
+            self.write_last_markers();
+        }
     }
 
     fn next_moment(&self) -> Option<Micros> {
@@ -268,7 +287,10 @@ impl World {
                 self.answered(connection, request, answer);
             }
             Step::Fail(instance, request, why) => {
-                let failure = Failure::NoAnswer(why.to_owned());
+                let failure = match why {
+                    REFUSED => Failure::Unreached(why.to_owned()),
+                    _ => Failure::NoAnswer(why.to_owned()),
+                };
                 self.hear(instance, (request, Err(failure)));
             }
             Step::Timeout(connection, request) => self.timed_out(connection, request),
@@ -286,6 +308,7 @@ impl World {
             Step::EndInjection(index) => {
                 self.injections.remove(&index);
             }
+            Step::Markers => self.write_markers(),
             Step::Heal => self.heal(),
             Step::Settle => self.settle(),
             Step::Look => self.look(),
@@ -404,8 +427,12 @@ impl World {
                 Action::Stopped => {
                     trace!(self, "process {id} stops in order");
                     self.instances[id].is_stopped = true;
-                    if matches!(self.phase, Phase::Stopping { .. }) {
-                        self.phase = Phase::Done;
+                    match self.phase {
+                        Phase::Stopping { until } if self.has_aborted(id, until) => {
+                            self.copy_again(id);
+                        }
+                        Phase::Stopping { .. } => self.phase = Phase::Done,
+                        _ => {}
                     }
                 }
                 action => {
@@ -458,7 +485,7 @@ impl World {
             self.history.write(&body);
             if !self.side(side).cluster.is_running(node) {
                 let at = self.now + self.latency();
-                self.at(at, Step::Fail(id, request, "connection refused"));
+                self.at(at, Step::Fail(id, request, REFUSED));
                 continue;
             }
             let connection = self.network.open(id, side, node, lane);
@@ -562,7 +589,7 @@ impl World {
         }
         trace!(self, "everything is copied");
         self.phase = Phase::Stopping {
-            until: self.now + 30 * SECOND,
+            until: self.now + STOP_TIME,
         };
         self.tell(id, Event::Stop);
     }
@@ -575,7 +602,9 @@ impl World {
             matches!(
                 notice,
                 Notice::Partition {
-                    notice: PartitionNotice::Halted(HaltReason::Superseded { .. }),
+                    notice: PartitionNotice::Halted(
+                        HaltReason::Superseded { .. } | HaltReason::TransactionalIdTaken { .. }
+                    ),
                     ..
                 }
             )

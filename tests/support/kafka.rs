@@ -43,6 +43,8 @@ pub(crate) struct KafkaOptions<'a> {
     pub(crate) brokers: u16,
     /// Server properties; they win over the defaults.
     pub(crate) properties: &'a [(&'a str, &'a str)],
+    /// Features that are formatted at another level than is usual, as `name=level`.
+    pub(crate) features: &'a [&'a str],
     /// Starts a proxy before a node, given its id and one more address it listens at, and answers
     /// where the proxy listens: clients that come by it are sent to proxies only. The brokers
     /// themselves, and clients that come by [`Kafka::bootstrap`], keep to the other addresses.
@@ -54,6 +56,7 @@ impl Default for KafkaOptions<'_> {
         Self {
             brokers: 1,
             properties: &[],
+            features: &[],
             proxied: None,
         }
     }
@@ -64,6 +67,7 @@ pub(crate) struct Kafka {
     installation: &'static Installation,
     cluster_id: String,
     dir: PathBuf,
+    features: Vec<String>,
     nodes: Vec<Node>,
 }
 
@@ -109,11 +113,12 @@ impl Kafka {
                 installation,
                 cluster_id: cluster_id(number),
                 dir: installation.run_dir(&format!("cluster-{number}")),
+                features: options.features.iter().map(ToString::to_string).collect(),
                 nodes: Vec::new(),
             };
             kafka.configure(options);
             for node in &mut kafka.nodes {
-                node.start(installation, &kafka.cluster_id);
+                node.start(installation, &kafka.cluster_id, &kafka.features);
             }
             match kafka.wait_until_complete() {
                 Ok(()) => return Some(kafka),
@@ -174,7 +179,9 @@ impl Kafka {
     pub(crate) fn restart(&mut self, node_id: i32) {
         self.kill9(node_id);
         let (installation, cluster_id) = (self.installation, self.cluster_id.clone());
-        self.node(node_id).start(installation, &cluster_id);
+        let features = self.features.clone();
+        self.node(node_id)
+            .start(installation, &cluster_id, &features);
         if let Err(log) = self.wait_until_complete() {
             panic!("a node ended while it started\n{log}");
         }
@@ -286,11 +293,12 @@ impl Drop for Kafka {
 }
 
 impl Node {
-    fn start(&mut self, installation: &Installation, cluster_id: &str) {
+    fn start(&mut self, installation: &Installation, cluster_id: &str, features: &[String]) {
         let properties = self.dir.join("server.properties").display().to_string();
+        let arguments = [&[cluster_id.to_owned(), properties], features].concat();
         let options = JvmOptions {
             class: "FormattedKafka",
-            arguments: vec![cluster_id.to_owned(), properties],
+            arguments,
             heap_mib: BROKER_HEAP_MIB,
             log_level: "INFO",
             log: self.dir.join("log"),

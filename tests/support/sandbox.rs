@@ -139,6 +139,16 @@ impl Pair {
         }
     }
 
+    /// Starts both, each of one broker; B has this level of the feature `transaction.version`.
+    pub(crate) async fn with_transaction_version(level: i16) -> Self {
+        let mut options = sandbox::ClusterOptions::new("target-cluster", 1);
+        options.transaction_version = level;
+        Self {
+            source: Side::start("source-cluster", 1).await,
+            target: Side::start_with(options).await,
+        }
+    }
+
     /// A file as MM2 users have it, but quicker to look for topics; a key in `more` takes the place
     /// of one here.
     pub(crate) fn properties(&self, more: &str) -> String {

@@ -221,6 +221,18 @@ impl BatchHeader {
         .with_crc_from(self)
     }
 
+    /// The same as part of a transaction of `producer`, which must be a transactional one.
+    #[must_use]
+    pub fn readdressed_within_transaction(&self, producer: BatchProducer) -> Self {
+        let plain = self.readdressed(producer);
+        let attributes = Attributes(plain.attributes.0 | Attributes::TRANSACTIONAL);
+        Self {
+            attributes,
+            ..plain
+        }
+        .with_crc_from(&plain)
+    }
+
     /// This header with the checksum it needs before the payload that `original` stands before.
     ///
     /// Adjusts the original's checksum for the changed header bytes and never reads the payload:
@@ -458,6 +470,17 @@ mod tests {
         };
         assert_eq!(sent, expected);
         assert_eq!(sent.producer(), producer);
+        let within = source.readdressed_within_transaction(producer);
+        let attributes = Attributes(7 | Attributes::TRANSACTIONAL);
+        assert_eq!(
+            within,
+            BatchHeader {
+                attributes,
+                crc: within.crc,
+                ..sent
+            }
+        );
+        assert!(within.has_same_payload(&source));
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub enum Violation {
     /// Producer id, epoch and sequence are all set or all -1 (`LogValidator.validateBatch`
     /// refuses only an id without a sequence, and stores the other mixtures).
     Producer(BatchProducer),
-    /// Only the codec's bits are set: brokers store some others as they come, and then obey them.
+    /// Only the codec's bits are set, and that of a transaction where there is a producer: brokers
+    /// store some others as they come, and then obey them.
     Attributes(Attributes),
     /// The codec's id is not one of Kafka's.
     Codec(i16),
@@ -70,7 +71,11 @@ impl std::fmt::Display for Violation {
                 producer.producer_id, producer.producer_epoch, producer.base_sequence
             ),
             Self::Attributes(attributes) => {
-                write!(f, "attributes {:#06x} have more than a codec", attributes.0)
+                write!(
+                    f,
+                    "attributes {:#06x} have more than a codec and a producer's transaction",
+                    attributes.0
+                )
             }
             Self::Codec(id) => write!(f, "compression codec {id} is unknown"),
         }
@@ -114,7 +119,12 @@ pub fn check_outgoing(header: &BatchHeader, payload_len: usize) -> Result<(), Vi
     if !is_idempotent && producer != BatchProducer::NONE {
         return Err(Violation::Producer(producer));
     }
-    if header.attributes != header.attributes.codec_only() {
+    let allowed = if is_idempotent {
+        Attributes::CODEC | Attributes::TRANSACTIONAL
+    } else {
+        Attributes::CODEC
+    };
+    if header.attributes.0 & !allowed != 0 {
         return Err(Violation::Attributes(header.attributes));
     }
     match header.attributes.compression() {
@@ -312,6 +322,14 @@ mod tests {
                 Err(Violation::Attributes(attributes))
             );
         }
+        let of_transaction = BatchHeader {
+            attributes: flagged(Attributes::TRANSACTIONAL),
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: 0,
+            ..header
+        };
+        assert_eq!(check_outgoing(&of_transaction, payload.len()), Ok(()));
         let actual = header.size() + 1;
         assert_eq!(
             check_outgoing(&header, payload.len() + 1),

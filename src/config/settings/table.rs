@@ -34,7 +34,8 @@ const AS_IT_IS: &str = "records are written as they were read";
 const NO_TLS: &str = "TLS and SASL are not in this version";
 const NO_GROUPS: &str = "consumer groups are not replicated in this version";
 const NO_HEARTBEATS: &str = "heartbeats are not emitted in this version";
-const DELIVERY: &str = "delivery is exactly-once, unless kmirror.delivery says otherwise";
+const DELIVERY: &str =
+    "delivery is exactly-once, without transactions; kmirror.delivery = transactional uses them";
 const OWN_CLIENT: &str = "kmirror has its own client, which tunes this itself";
 
 // One row a line: this is read down its columns.
@@ -67,7 +68,9 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.fetch.connections.per.broker", Number(1, 64), "2", "Connections that fetch from one broker; from 2 on, idle partitions hold up no busy one"),
             ("kmirror.discovery.interval.ms", Millis(100, INT_MAX), "3000", "How often new topics are looked for"),
             ("kmirror.positions.interval.ms", Millis(10, INT_MAX), "1000", "How often positions are stored"),
-            ("kmirror.delivery", OneOf(&["exactly-once", "at-least-once"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions"),
+            ("kmirror.delivery", OneOf(&["exactly-once", "at-least-once", "transactional"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions; `transactional` counts for readers of committed records, and does not notice what the target loses"),
+            ("kmirror.transactional.id", Text, "", "Of `transactional` delivery; without it kmirror-A-B; the process that was started last has it"),
+            ("kmirror.transaction.timeout.ms", Millis(1000, INT_MAX), "60000", "After how long the target aborts what a process has left open; no more than its transaction.max.timeout.ms"),
             ("kmirror.on-gap", OneOf(&["continue", "halt"]), "continue", "What a partition does whose source has deleted or lost records that were not copied"),
             ("kmirror.on-recreated", OneOf(&["halt", "append"]), "halt", "What a partition does whose source topic was deleted and created again; `append` copies the new one after the old one's records"),
             ("kmirror.adopt", OneOf(&["ask", "prove", "stored", "earliest", "latest"]), "ask", "What becomes of a remote partition that does not hold what is stored about it, or holds what nothing explains; `ask` halts it, `prove` finds its place by content, `stored` believes the stored position"),

@@ -18,6 +18,7 @@ pub use self::view::{
 use super::{
     Action, Failure, Flow, Notice, OffsetsTopic, PartitionId, RecoveryCause, Side, Slot,
     TopicPartition, ends::End, limits, partition::Partition, retry::Backoff, state::TopicSight,
+    transaction::commit::Transactions,
 };
 use crate::policy::Decision;
 
@@ -306,6 +307,10 @@ impl Flow {
         if !self.positions.is_loaded() || (self.proves() && !self.state.is_ready()) {
             return;
         }
+        let transactions = self.transactions.as_ref();
+        if transactions.is_some_and(|transactions| transactions.producer().is_none()) {
+            return;
+        }
         for (topic, remote_topic) in wanted {
             let Some((source, target)) = self.discovery.views() else {
                 return;
@@ -373,10 +378,12 @@ impl Flow {
             self.options.partition_fetch_bytes_max,
         );
         let has_target = target_end.leader.is_some();
-        let partition = if self.proves() {
-            partition.proving()
-        } else {
-            partition
+        let transactions = self.transactions.as_ref();
+        let producer = transactions.and_then(Transactions::producer);
+        let partition = match producer {
+            Some(producer) => partition.transacting(producer),
+            None if self.proves() => partition.proving(),
+            None => partition,
         };
         self.slots.push(Slot {
             partition,

@@ -18,6 +18,7 @@
 mod proven;
 mod source;
 mod target;
+mod transactional;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -140,6 +141,8 @@ struct Queued {
     acknowledged_at: Option<i64>,
     /// Its checksum is wrong, and the target refused it for that.
     is_damaged: bool,
+    /// It was refused, and may be in the log all the same.
+    is_doubtful: bool,
 }
 
 impl Queued {
@@ -150,6 +153,7 @@ impl Queued {
             is_in_flight: false,
             acknowledged_at: None,
             is_damaged: false,
+            is_doubtful: false,
         }
     }
 
@@ -216,7 +220,12 @@ pub struct Partition {
     damaged_fetches: u32,
     /// Whether its position is proven from the target's log, and nothing is sent before.
     proves: bool,
-    /// Whether that is under way.
+    /// Whether its batches are part of transactions.
+    is_transactional: bool,
+    /// Where it goes on when a transaction is given up and no position is stored.
+    committed_offset: Option<i64>,
+    uncommitted: transactional::Uncommitted,
+    /// Whether a proof is under way, or a transaction has been given up.
     is_suspended: bool,
     /// Counts the times between two proofs.
     stint: u32,
@@ -277,6 +286,9 @@ impl Partition {
             fetch_backoff: Backoff::default(),
             damaged_fetches: 0,
             proves: false,
+            is_transactional: false,
+            committed_offset: None,
+            uncommitted: transactional::Uncommitted::default(),
             is_suspended: false,
             stint: 0,
             run: None,
@@ -383,12 +395,12 @@ impl Partition {
     /// Whether what is held stays held until the target takes batches again.
     ///
     /// A stalled partition neither fetches nor keeps what it has not sent, so that the byte budget
-    /// goes to those that move.
+    /// goes to those that move. One that has nothing left to send again must fetch to find out.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        !self.has_target
-            || self.produce_backoff.attempt() >= limits::STALLED_AFTER
-            || self.is_barred()
+        let has_nothing = self.is_transactional && self.queue.is_empty();
+        let has_failed = self.produce_backoff.attempt() >= limits::STALLED_AFTER;
+        !self.has_target || (has_failed && !has_nothing) || self.is_barred()
     }
 
     /// Stops fetching, and forgets what has not been sent: it is fetched again after a restart.

@@ -20,7 +20,8 @@ impl Partition {
         self
     }
 
-    /// Forgets everything that is under way: only a proof tells what became of it.
+    /// Forgets everything that is under way: only a proof tells what became of it, or it is of a
+    /// transaction that will be aborted.
     pub fn suspend(&mut self) {
         self.is_suspended = true;
         self.stint = self.stint.wrapping_add(1);

@@ -34,6 +34,10 @@ impl Partition {
         result: Result<LogRange, Failure>,
     ) -> Option<PartitionNotice> {
         self.is_finding_log_range = false;
+        // Where it goes on is found elsewhere.
+        if self.is_suspended {
+            return None;
+        }
         let range = match result {
             Ok(range) => range,
             Err(failure) => return self.source_failed(now, failure),
@@ -46,6 +50,7 @@ impl Partition {
             };
             self.fetch_offset = Some(start);
             self.copied_offset = Some(start);
+            self.committed_offset = Some(start);
             return None;
         };
         if next_offset > range.end_offset {

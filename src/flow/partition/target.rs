@@ -24,6 +24,7 @@ impl Partition {
     pub fn wants_producer_id(&self, now: Instant) -> bool {
         self.is_active()
             && !self.proves
+            && !self.is_transactional
             && self.producer.is_none()
             && !self.is_asking_for_producer
             && !self.produce_backoff.is_waiting(now)
@@ -44,14 +45,10 @@ impl Partition {
         match result {
             Ok((id, epoch)) => {
                 self.produce_backoff.succeed();
-                self.producer = Some(Producer {
-                    lineage: Lineage {
-                        producer_id: id,
-                        epoch,
-                    },
-                    next_sequence: 0,
-                    is_established: false,
-                });
+                self.producer = Some(Producer::new(Lineage {
+                    producer_id: id,
+                    epoch,
+                }));
                 None
             }
             // Batches without sequence numbers may come twice, which is what this mode allows.
@@ -115,15 +112,23 @@ impl Partition {
             base_sequence
         });
         let lineage = producer.lineage;
-        let header = batch.prepared.header.readdressed(BatchProducer {
-            producer_id: lineage.producer_id,
-            producer_epoch: lineage.epoch,
-            base_sequence: if lineage.is_sequenced() {
-                base_sequence
-            } else {
-                BatchProducer::NONE.base_sequence
+        let (header, producer) = (
+            &batch.prepared.header,
+            BatchProducer {
+                producer_id: lineage.producer_id,
+                producer_epoch: lineage.epoch,
+                base_sequence: if lineage.is_sequenced() {
+                    base_sequence
+                } else {
+                    BatchProducer::NONE.base_sequence
+                },
             },
-        });
+        );
+        let header = if self.is_transactional {
+            header.readdressed_within_transaction(producer)
+        } else {
+            header.readdressed(producer)
+        };
         batch.is_in_flight = true;
         self.in_flight += 1;
         Some(Outgoing {
@@ -183,6 +188,13 @@ impl Partition {
             // Answers may come in any order, but the log has the batches in theirs.
             let expected_min = self.target_offset_min;
             if base_offset < expected_min {
+                if self.is_transactional {
+                    // It must not become visible: its position will not be stored.
+                    self.want_recovery(RecoveryCause::BaseOffset {
+                        base_offset,
+                        expected: expected_min,
+                    });
+                }
                 return self.halt(
                     now,
                     HaltReason::TargetWentBack {
@@ -202,8 +214,9 @@ impl Partition {
             if let (Some(run), Some(producer)) = (&mut self.run, &self.producer) {
                 run.acknowledged(batch, producer.lineage);
             }
-            self.counters
-                .acknowledged(&batch.prepared.header, batch.prepared.payload.len());
+            let (header, len) = (&batch.prepared.header, batch.prepared.payload.len());
+            self.counters.acknowledged(header, len);
+            self.uncommitted.acknowledged(header, len);
             self.queue.pop_front();
         }
         self.skip_copied_without_records();
@@ -251,9 +264,10 @@ impl Partition {
         let is_open = if is_sequenced {
             failure.is_ambiguous()
         } else {
-            failure.may_be_appended()
+            !failure.is_before_append()
         };
-        if self.proves && (is_sequence || is_refused || is_open) {
+        let breaks_transaction = self.is_transactional && failure.breaks_transaction();
+        if breaks_transaction || self.proves && (is_sequence || is_refused || is_open) {
             self.want_recovery(if is_sequence || is_refused {
                 RecoveryCause::Refused(failure)
             } else {
@@ -265,10 +279,10 @@ impl Partition {
         if self.is_stalled() {
             self.drop_unsent();
         }
-        if let Some(batch) = self.queue.get_mut(index)
-            && failure.is_corrupt_message()
-        {
-            batch.is_damaged = !batch.prepared.header.verify_crc(&batch.prepared.payload);
+        if let Some(batch) = self.queue.get_mut(index) {
+            batch.is_doubtful |= !failure.is_before_append();
+            batch.is_damaged = failure.is_corrupt_message()
+                && !batch.prepared.header.verify_crc(&batch.prepared.payload);
         }
         match remedy {
             Remedy::Retry | Remedy::RefreshMetadata | Remedy::FindLogRange => None,
@@ -288,7 +302,7 @@ impl Partition {
     }
 
     /// Whether a batch behind the oldest unacknowledged one is on the target already.
-    fn has_acknowledged(&self) -> bool {
+    pub(super) fn has_acknowledged(&self) -> bool {
         self.queue
             .iter()
             .any(|batch| batch.acknowledged_at.is_some())

@@ -39,6 +39,7 @@ impl World {
                 request,
                 node,
                 batches,
+                ..
             } => self.serve_produce(*request, *node, batches),
             Action::AskLogRanges {
                 request,
@@ -89,7 +90,7 @@ impl World {
                     .map(|(topic, count)| (Arc::clone(topic), self.grow(topic, *count)))
                     .collect(),
             ),
-            Action::LoadPositions(_) => Event::PositionsLoaded(match self.faults.positions {
+            Action::LoadPositions { .. } => Event::PositionsLoaded(match self.faults.positions {
                 Some(code) => Err(refused(code)),
                 None => Ok(self.target.positions.clone()),
             }),

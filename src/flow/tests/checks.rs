@@ -65,6 +65,7 @@ impl Checks {
                 request,
                 node,
                 batches,
+                ..
             } => {
                 assert!(!batches.is_empty());
                 let ids: BTreeSet<_> = batches.iter().map(|(id, _)| *id).collect();

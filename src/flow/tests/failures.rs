@@ -118,7 +118,7 @@ impl Asked {
                 side: Side::Target,
                 result: Ok(view("target", target)),
             },
-            Action::LoadPositions(_) => Event::PositionsLoaded(Ok(Vec::new())),
+            Action::LoadPositions { .. } => Event::PositionsLoaded(Ok(Vec::new())),
             Action::InspectTopics { side, .. } => Event::TopicsInspected {
                 side: *side,
                 result: Ok(Vec::new()),
@@ -201,7 +201,7 @@ const QUESTIONS: [Question; 12] = {
             matches!(it, Action::AskMetadata(Side::Target))
         }),
         ("positions", ExactlyOnce, false, |it| {
-            matches!(it, Action::LoadPositions(_))
+            matches!(it, Action::LoadPositions { .. })
         }),
         ("the state topic's settings", ExactlyOnce, false, |it| {
             matches!(
@@ -379,6 +379,7 @@ fn every_answer_to_a_batch_leads_to_a_proof_a_resend_or_a_halt() {
     };
     let before_append = [
         ErrorCode::NOT_ENOUGH_REPLICAS,
+        ErrorCode::CONCURRENT_TRANSACTIONS,
         ErrorCode::CORRUPT_MESSAGE,
         ErrorCode::THROTTLING_QUOTA_EXCEEDED,
     ];

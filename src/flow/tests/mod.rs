@@ -12,6 +12,7 @@ mod partition;
 mod positions;
 mod random;
 mod stop;
+mod transactional;
 mod transfer;
 mod world;
 
@@ -22,7 +23,9 @@ use std::{
 
 use kmirror_protocol::wire::Uuid;
 
-use super::{Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt};
+use super::{
+    Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt, TransactionOptions,
+};
 use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
 /// Some instant to start from; only differences matter.
@@ -67,6 +70,10 @@ pub(super) fn options() -> FlowOptions {
         },
         instance: Uuid([7; 16]),
         started_ms: 0,
+        transactions: TransactionOptions {
+            transactional_id: Arc::from("kmirror-A-B"),
+            timeout: Duration::from_secs(60),
+        },
         read_committed: true,
         lease: Duration::from_secs(10),
         quiesce: Duration::from_secs(5),

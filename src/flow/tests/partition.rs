@@ -105,7 +105,7 @@ impl Bench {
     }
 }
 
-fn partition(stored_offset: Option<i64>, start_at: StartAt) -> Partition {
+pub(super) fn partition(stored_offset: Option<i64>, start_at: StartAt) -> Partition {
     let source = TopicPartition {
         topic: Arc::from("t"),
         partition: 0,

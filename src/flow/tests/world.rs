@@ -350,7 +350,7 @@ fn kind(action: &Action) -> &'static str {
         Action::AskConfigs(_) => "configs",
         Action::CreateTopics(_) => "create topics",
         Action::AddPartitions(_) => "add partitions",
-        Action::LoadPositions(_) => "load positions",
+        Action::LoadPositions { .. } => "load positions",
         Action::StorePositions { .. } => "store positions",
         Action::AskLogRanges { .. } => "log ranges",
         Action::AskProducerId(_) => "producer id",
@@ -362,6 +362,7 @@ fn kind(action: &Action) -> &'static str {
         | Action::AskEpochEnds { .. }
         | Action::AskOffsetsForTimes { .. }
         | Action::FetchWindow { .. }
+        | Action::AskTransaction { .. }
         | Action::InspectTopics { .. } => unreachable!("at-least-once delivery proves nothing"),
         Action::Report(_) => "report",
         Action::Stopped => "stopped",

@@ -16,7 +16,7 @@ use std::{
 use self::fetch::Fetcher;
 use super::{
     Action, Failure, FetchedRecords, Flow, LogRange, Notice, Outgoing, Partition, PartitionId,
-    PerPartition, RequestId, Side, limits, retry::Remedy,
+    PerPartition, RequestId, Side, limits, retry::Remedy, transaction::commit::Transactions,
 };
 
 /// Requests under way, and the bytes they may bring.
@@ -35,12 +35,14 @@ pub(super) struct Transfer {
     failing: BTreeSet<(Side, i32)>,
 }
 
-/// Record bytes that are held.
+/// What partitions hold, in record bytes and batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) bytes: usize,
     /// Those of them that move only when the target takes batches again.
     pub(super) stalled_bytes: usize,
+    /// Batches sent and not yet answered.
+    pub(super) in_flight: usize,
 }
 
 impl Held {
@@ -49,6 +51,7 @@ impl Held {
         Self {
             bytes,
             stalled_bytes: if partition.is_stalled() { bytes } else { 0 },
+            in_flight: partition.in_flight(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Held {
     pub(super) const fn replace(&mut self, before: Self, after: Self) {
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.stalled_bytes = self.stalled_bytes + after.stalled_bytes - before.stalled_bytes;
+        self.in_flight = self.in_flight + after.in_flight - before.in_flight;
     }
 }
 
@@ -166,6 +170,9 @@ impl Flow {
             // numbers that this client may not use: those without travel apart (KIP-679).
             let mut grouped: BTreeMap<(i32, bool), Vec<(PartitionId, Outgoing)>> = BTreeMap::new();
             candidates.retain(|id| {
+                if !self.admits(now, *id) {
+                    return false;
+                }
                 let Some(slot) = self.slot_mut(*id) else {
                     return false;
                 };
@@ -183,6 +190,8 @@ impl Flow {
                 };
                 slot.sent_to = Some(leader.node);
                 let group = (leader.node, slot.partition.is_sequenced());
+                self.transfer.held.in_flight += 1;
+                self.note_sent(batch.header.len() + batch.payload.len());
                 grouped.entry(group).or_default().push((*id, batch));
                 true
             });
@@ -229,6 +238,7 @@ impl Flow {
             request,
             node,
             batches,
+            within: self.transactions.as_ref().map(Transactions::membership),
         });
     }
 

@@ -8,6 +8,7 @@
 //! * [`records`]: Fetch and Produce.
 //! * [`offsets`]: ListOffsets and OffsetForLeaderEpoch.
 //! * [`producers`]: InitProducerId and DescribeProducers.
+//! * [`transactions`]: what a transaction coordinator is asked.
 //! * [`topics`]: what there is and how it is configured; creation.
 //! * [`reading`] and [`writing`]: small compacted topics, whole.
 
@@ -17,6 +18,7 @@ pub mod producers;
 pub mod reading;
 pub mod records;
 pub mod topics;
+pub mod transactions;
 pub mod writing;
 
 use std::time::Duration;

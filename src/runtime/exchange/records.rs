@@ -16,8 +16,11 @@ use super::{
     Named, Names, Question, millis,
     names::{by_topic, version_max},
     refusal,
+    transactions::produce_version_max,
 };
-use crate::flow::{EpochEnd, FetchPartition, FetchedRecords, Outgoing, PerPartition};
+use crate::flow::{
+    EpochEnd, FetchPartition, FetchedRecords, InTransaction, Outgoing, PerPartition,
+};
 
 /// What an answer may have beyond its record bytes: one batch that is let through although it is
 /// larger than the limit (KIP-74), and the fields around the records.
@@ -113,9 +116,13 @@ fn fetched_records(partition: FetchResponsePartition<'_>, body: &Bytes) -> Fetch
 }
 
 /// Appends batches, to wait until all replicas in sync have them; `timeout` is how long the
-/// leader waits for those.
+/// leader waits for those. All are part of one transaction, or none of any.
 #[must_use]
-pub fn produce(timeout: Duration, batches: &[Named<Outgoing>]) -> Question<ProduceRequest<'_>> {
+pub fn produce<'a>(
+    timeout: Duration,
+    batches: &'a [Named<Outgoing>],
+    within: Option<&'a InTransaction>,
+) -> Question<ProduceRequest<'a>> {
     let topics = by_topic(batches, |named| ProduceRequestPartition {
         index: named.name.partition,
         records: Some(Records::Batch {
@@ -132,12 +139,16 @@ pub fn produce(timeout: Duration, batches: &[Named<Outgoing>]) -> Question<Produ
         });
     Question {
         request: ProduceRequest {
+            transactional_id: within.map(|transaction| &*transaction.transactional_id),
             acks: -1,
             timeout_ms: millis(timeout),
             topic_data: topics.collect(),
-            ..ProduceRequest::default()
         },
-        version_max: version_max(batches),
+        version_max: Some(
+            version_max(batches)
+                .unwrap_or(i16::MAX)
+                .min(produce_version_max(within)),
+        ),
         answer_len_max: None,
     }
 }

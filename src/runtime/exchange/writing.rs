@@ -9,14 +9,16 @@ use kmirror_protocol::{
         ProduceRequest, ProduceResponse,
         produce::{ProduceRequestPartition, ProduceRequestTopic},
     },
-    records::{BatchBuilder, BuildError, BuiltBatch, Compression, NewRecord},
+    records::{
+        BatchBuilder, BatchProducer, BuildError, BuiltBatch, Compression, NewRecord, sequence_after,
+    },
     wire::Records,
 };
 
-use super::{Question, millis, names::BY_NAME_MAX, refusal};
+use super::{Question, millis, names::BY_NAME_MAX, refusal, transactions::produce_version_max};
 use crate::{
     cluster::Metadata,
-    flow::Failure,
+    flow::{Failure, PositionsInTransaction},
     offsets::{murmur2, source_offsets::StoredRecord},
 };
 
@@ -29,6 +31,8 @@ pub type Round = BTreeMap<i32, BuiltBatch>;
 /// Packs records into batches, each record into the partition of its key, in their order. What does
 /// not fit into one batch of a partition is left to the next round.
 ///
+/// Within a transaction they go on with its producer's sequences.
+///
 /// Keys choose partitions as Kafka's own producer lets them; `timestamp` is the time of writing in
 /// milliseconds since 1970, with which Connect stamps its records too.
 ///
@@ -39,6 +43,7 @@ pub fn rounds(
     partition_count: i32,
     records: &[StoredRecord],
     timestamp: i64,
+    within: Option<&PositionsInTransaction>,
 ) -> Result<Vec<Round>, Failure> {
     let mut by_partition: BTreeMap<i32, Vec<&StoredRecord>> = BTreeMap::new();
     for record in records {
@@ -48,7 +53,10 @@ pub fn rounds(
     let mut rounds: Vec<Round> = Vec::new();
     for (partition, records) in by_partition {
         let batches = batches_of(&records, timestamp);
-        let batches = batches.map_err(|error| Failure::Unsupported(error.to_string()))?;
+        let mut batches = batches.map_err(|error| Failure::Unsupported(error.to_string()))?;
+        if let Some(within) = within {
+            enter(&mut batches, partition, within);
+        }
         for (number, batch) in batches.into_iter().enumerate() {
             match rounds.get_mut(number) {
                 Some(round) => drop(round.insert(partition, batch)),
@@ -57,6 +65,20 @@ pub fn rounds(
         }
     }
     Ok(rounds)
+}
+
+/// Makes the batches of a partition part of a transaction.
+fn enter(batches: &mut [BuiltBatch], partition: i32, within: &PositionsInTransaction) {
+    let next_sequence = within.next_sequences.get(&partition);
+    let mut base_sequence = next_sequence.copied().unwrap_or(0);
+    for batch in batches {
+        batch.header = batch.header.readdressed_within_transaction(BatchProducer {
+            producer_id: within.producer.producer_id,
+            producer_epoch: within.producer.epoch,
+            base_sequence,
+        });
+        base_sequence = sequence_after(base_sequence, batch.header.record_count);
+    }
 }
 
 fn batches_of(records: &[&StoredRecord], timestamp: i64) -> Result<Vec<BuiltBatch>, BuildError> {
@@ -104,6 +126,7 @@ pub fn produce<'a>(
     topic: &'a str,
     timeout: Duration,
     round: &Round,
+    within: Option<&'a PositionsInTransaction>,
 ) -> Question<ProduceRequest<'a>> {
     let partitions = round.iter();
     let partitions = partitions.map(|(index, batch)| ProduceRequestPartition {
@@ -113,7 +136,9 @@ pub fn produce<'a>(
             payload: batch.payload.clone(),
         }),
     });
+    let transaction = within.map(|within| &within.transaction);
     let request = ProduceRequest {
+        transactional_id: transaction.map(|transaction| &*transaction.transactional_id),
         acks: -1,
         timeout_ms: millis(timeout),
         topic_data: vec![ProduceRequestTopic {
@@ -122,10 +147,9 @@ pub fn produce<'a>(
             ..ProduceRequestTopic::default()
         }]
         .into(),
-        ..ProduceRequest::default()
     };
     Question {
-        version_max: Some(BY_NAME_MAX),
+        version_max: Some(BY_NAME_MAX.min(produce_version_max(transaction))),
         ..Question::from(request)
     }
 }
@@ -173,7 +197,7 @@ mod tests {
     fn what_does_not_fit_goes_in_later_rounds_and_keeps_its_order() {
         // "a" and "b" share a partition of one; each fills half a batch.
         let written = ["a", "b", "a", "b", "a"].map(|key| record(key, BATCH_BYTES / 2));
-        let rounds = rounds(1, &written, 5).unwrap();
+        let rounds = rounds(1, &written, 5, None).unwrap();
         let mut read = Vec::new();
         for round in &rounds {
             let batch = &round[&0];
@@ -191,7 +215,7 @@ mod tests {
     #[test]
     fn keys_choose_partitions_as_kafkas_producer_lets_them() {
         let written: Vec<StoredRecord> = (0..100).map(|n| record(&n.to_string(), 1)).collect();
-        let rounds = rounds(7, &written, 0).unwrap();
+        let rounds = rounds(7, &written, 0, None).unwrap();
         let [round] = &*rounds else {
             panic!("{} rounds", rounds.len())
         };
@@ -208,6 +232,6 @@ mod tests {
 
     #[test]
     fn nothing_to_write_takes_no_round() {
-        assert!(rounds(3, &[], 0).unwrap().is_empty());
+        assert!(rounds(3, &[], 0, None).unwrap().is_empty());
     }
 }

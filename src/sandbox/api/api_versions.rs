@@ -11,11 +11,14 @@ use kmirror_protocol::{
 };
 
 use super::{Call, Outcome, unsupported};
-use crate::sandbox::profiles::Profile;
+use crate::sandbox::{ClusterOptions, profiles::Profile};
 
 /// From this version on a feature whose lowest level is 0 may be named: older clients cannot read
 /// it (KIP-1022).
 const LEVEL_0_VERSION: i16 = 4;
+
+/// The feature whose level is an option of the cluster.
+const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// The lowest offset of metadata that all features are known at; any will do.
 const FEATURES_EPOCH: i64 = 0;
@@ -24,7 +27,8 @@ const FEATURES_EPOCH: i64 = 0;
 ///
 /// A version that is not served is answered in version 0, with the versions of this very API
 /// (KIP-511), unless the profile drops the connection.
-pub(super) fn handle(profile: Profile, call: &Call<'_>) -> Result<Outcome, String> {
+pub(super) fn handle(options: &ClusterOptions, call: &Call<'_>) -> Result<Outcome, String> {
+    let profile = options.profile;
     let is_served = profile
         .versions(ApiKey::ApiVersions)
         .is_some_and(|versions| versions.contains(&call.version()));
@@ -39,7 +43,7 @@ pub(super) fn handle(profile: Profile, call: &Call<'_>) -> Result<Outcome, Strin
         || is_valid_software(request.client_software_name)
             && is_valid_software(request.client_software_version);
     let response = if is_named {
-        described(profile, call.version())
+        described(options, call.version())
     } else {
         ApiVersionsResponse {
             error_code: ErrorCode::INVALID_REQUEST,
@@ -49,7 +53,8 @@ pub(super) fn handle(profile: Profile, call: &Call<'_>) -> Result<Outcome, Strin
     Ok(call.reply::<ApiVersionsRequest<'_>>(&response))
 }
 
-fn described(profile: Profile, version: i16) -> ApiVersionsResponse<'static> {
+fn described(options: &ClusterOptions, version: i16) -> ApiVersionsResponse<'static> {
+    let profile = options.profile;
     let features = profile.features().iter();
     let is_told = |level: i16| level > 0 || version >= LEVEL_0_VERSION;
     let supported = features.clone().filter(|feature| is_told(feature.min));
@@ -58,10 +63,18 @@ fn described(profile: Profile, version: i16) -> ApiVersionsResponse<'static> {
         min_version: feature.min,
         max_version: feature.max,
     });
-    let finalized = features.map(|feature| FinalizedFeature {
-        name: feature.name,
-        max_version_level: feature.finalized,
-        min_version_level: feature.finalized,
+    let finalized = features.filter_map(|feature| {
+        let level = if feature.name == TRANSACTION_VERSION {
+            options.transaction_version
+        } else {
+            feature.finalized
+        };
+        // A feature at level 0 is not run, and not named.
+        (level > 0).then_some(FinalizedFeature {
+            name: feature.name,
+            max_version_level: level,
+            min_version_level: level,
+        })
     });
     let all = IMPLEMENTED.iter().map(|api| api.key);
     ApiVersionsResponse {

@@ -273,7 +273,7 @@ fn dispatch(
         ApiKey::ConsumerGroupDescribe => {
             groups_admin::describe_consumer_groups(cluster, call, &call.decode()?)
         }
-        ApiKey::ApiVersions => api_versions::handle(profile, call)?,
+        ApiKey::ApiVersions => api_versions::handle(&cluster.options, call)?,
         ApiKey::CreateTopics => topics::create(cluster, call, &call.decode()?),
         ApiKey::DeleteTopics => topics::delete(cluster, call, &call.decode()?),
         ApiKey::DeleteRecords => delete_records::handle(cluster, call, &call.decode()?),

@@ -214,6 +214,78 @@ fn markers_can_be_held_back_and_released() {
 }
 
 #[test]
+fn a_marker_that_is_lost_before_it_is_committed_is_written_again() {
+    let mut sandbox = Sandbox::new(2);
+    sandbox.create_topic(2, &[]);
+    // Coordinated by broker 0.
+    let id = "test";
+    let producer = sandbox.init(id).unwrap();
+    assert_eq!(sandbox.write(id, producer, 0), (ErrorCode::NONE, 0));
+    sandbox.cluster.hold_back("t", 0, 1).unwrap();
+    sandbox.end(END_V2, id, producer, true).unwrap();
+    // The leader has it, and nobody else: readers wait, and so does the producer.
+    assert_eq!(sandbox.state(id), "PrepareCommit");
+    assert_eq!(sandbox.ends().0, 2);
+    assert_eq!(sandbox.init(id), Err(ErrorCode::CONCURRENT_TRANSACTIONS));
+    sandbox.cluster.elect_leader("t", 0, 1).unwrap();
+    sandbox.cluster.catch_up("t", 0, 1).unwrap();
+    sandbox.cluster.poll(sandbox.now);
+    assert_eq!(sandbox.state(id), "CompleteCommit");
+    assert_eq!(sandbox.ends(), (2, 2));
+    sandbox.cluster.stop_broker(1);
+    sandbox.cluster.poll(sandbox.now);
+    assert_eq!(sandbox.ends(), (2, 2));
+    let next = sandbox.init(id).unwrap();
+    assert_eq!(next.epoch, producer.epoch + 2);
+}
+
+#[test]
+fn a_partition_without_leader_gets_its_marker_from_the_next() {
+    let mut sandbox = Sandbox::new(2);
+    sandbox.create_topic(1, &[]);
+    let leader = sandbox.cluster.leader("t", 0).unwrap();
+    let id = if leader == 1 { "test" } else { "a" };
+    let coordinator = 1 - leader;
+    let ask = |sandbox: &mut Sandbox, committed| {
+        let request = EndTxnRequest {
+            transactional_id: id,
+            producer_id: 0,
+            producer_epoch: 0,
+            committed,
+        };
+        sandbox
+            .ask_in(END_V1, coordinator, &request)
+            .decode()
+            .error_code
+    };
+    let init = InitProducerIdRequest {
+        transactional_id: Some(id),
+        transaction_timeout_ms: TIMEOUT_MS,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    let granted = sandbox.ask(coordinator, &init);
+    assert_eq!(granted.decode().producer_id, 0);
+    let request = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: id,
+        v3_and_below_producer_id: 0,
+        v3_and_below_producer_epoch: 0,
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+            name: "t",
+            partitions: vec![0].into(),
+        }]
+        .into(),
+    };
+    sandbox.ask(coordinator, &request);
+    sandbox.cluster.stop_broker(leader);
+    assert_eq!(ask(&mut sandbox, true), ErrorCode::NONE);
+    assert_eq!(ask(&mut sandbox, true), ErrorCode::CONCURRENT_TRANSACTIONS);
+    sandbox.cluster.start_broker(leader);
+    assert_eq!(ask(&mut sandbox, true), ErrorCode::NONE);
+    assert_eq!(sandbox.ends(), (1, 1));
+}
+
+#[test]
 fn a_forgotten_transaction_hangs() {
     let mut sandbox = sandbox_of_level(2);
     let producer = sandbox.init("a").unwrap();

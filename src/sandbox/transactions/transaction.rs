@@ -10,7 +10,7 @@
 //! Source: Kafka's `TransactionMetadata` and `TransactionCoordinator` of 4.3 (KIP-98, KIP-360,
 //! KIP-890). Timeouts and times are in milliseconds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kmirror_protocol::ErrorCode;
 
@@ -114,6 +114,13 @@ impl State {
     }
 }
 
+/// Where a leader has written a marker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WrittenMarker {
+    pub(super) leader_epoch: i32,
+    pub(super) offset: i64,
+}
+
 /// One transactional id.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Transaction {
@@ -125,6 +132,8 @@ pub(in crate::sandbox) struct Transaction {
     pub(in crate::sandbox) started_at: Timestamp,
     /// The partitions it writes, and those whose marker is still to be written.
     pub(in crate::sandbox) partitions: BTreeSet<TopicPartition>,
+    /// Of those, where leaders have written the marker.
+    pub(super) written: BTreeMap<TopicPartition, WrittenMarker>,
     /// The producer id before the latest transition.
     previous_producer_id: i64,
     /// The id to go on with after the markers, when the epochs of this one are used up.
@@ -145,6 +154,7 @@ impl Transaction {
             timeout_ms,
             started_at: Timestamp(-1),
             partitions: BTreeSet::new(),
+            written: BTreeMap::new(),
             previous_producer_id: -1,
             next_producer_id: None,
             last_epoch: -1,
@@ -412,6 +422,7 @@ impl Transaction {
         self.producer = producer;
         self.next_producer_id = None;
         self.partitions.clear();
+        self.written.clear();
         self.state = match self.state {
             State::PrepareCommit => State::CompleteCommit,
             _ => State::CompleteAbort,
