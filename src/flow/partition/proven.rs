@@ -223,6 +223,10 @@ impl Partition {
             return None;
         };
         let anchor = self.next_anchor(topic_ids)?;
+        // A later one of the former lineage would hide from a successor that this one exists.
+        if let Some(run) = &mut self.run {
+            run.unanchored_bytes = None;
+        }
         Some(Anchor {
             lineage: Lineage { epoch, ..lineage },
             next_sequence: if is_fresh { anchor.next_sequence } else { 0 },

@@ -500,6 +500,8 @@ fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
         anchor.next_sequence,
     );
     assert_eq!((anchor.lineage.epoch, point), (3, (1, 1, 0)));
+    let further = bench.partition.take_anchor(ids);
+    assert_eq!(further, None, "it would make the former lineage the newest");
     assert!(bench.partition.carries(anchor));
     let sent = bench.send_batches();
     let header = BatchHeader::parse(&sent[0].header).unwrap();
