@@ -175,8 +175,8 @@ pub(super) struct Surroundings<'a> {
 pub(super) enum Progress {
     /// It waits for an answer, a time or the state topic.
     Waits,
-    /// The partition may run; there may be something to tell.
-    Done(Start, Vec<super::PartitionNotice>),
+    /// The partition may run.
+    Done(Start),
     /// It cannot go on as things are.
     Halted(super::halt::HaltReason),
 }

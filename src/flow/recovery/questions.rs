@@ -146,6 +146,7 @@ impl Flow {
         progress: Progress,
         actions: &mut Vec<Action>,
     ) {
+        self.tell_of_recovery(id, actions);
         match progress {
             Progress::Waits => {
                 let slot = self.slot(id);
@@ -154,15 +155,13 @@ impl Flow {
                     self.timers.insert((at, id));
                 }
             }
-            Progress::Done(start, notices) => {
+            Progress::Done(start) => {
                 if let Some(slot) = self.slot_mut(id) {
                     slot.recovery = None;
                     slot.proven_under = slot.target.leader;
                 }
                 self.recovering.remove(&id);
-                self.report_partition(id, &notices, actions);
                 self.with_partition(now, id, actions, |partition| {
-                    notices.iter().for_each(|told| partition.count_notice(told));
                     partition.start(start);
                     None
                 });
@@ -179,20 +178,21 @@ impl Flow {
         }
     }
 
-    fn report_partition(
-        &self,
-        id: PartitionId,
-        notices: &[PartitionNotice],
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(slot) = self.slot(id) else { return };
-        actions.extend(notices.iter().map(|notice| {
-            Action::Report(Notice::Partition {
+    fn tell_of_recovery(&mut self, id: PartitionId, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let Some(recovery) = &mut slot.recovery else {
+            return;
+        };
+        for notice in recovery.take_notices() {
+            slot.partition.count_notice(&notice);
+            actions.push(Action::Report(Notice::Partition {
                 source: slot.partition.source.clone(),
                 remote_topic: Arc::clone(&slot.partition.remote_topic),
-                notice: notice.clone(),
-            })
-        }));
+                notice,
+            }));
+        }
     }
 
     fn leader_of(&self, id: PartitionId, side: Side) -> Option<i32> {

@@ -22,7 +22,7 @@ impl Recovery {
         match outcome {
             Ok(_) => Progress::Waits,
             Err(End::Halt(reason)) => Progress::Halted(reason),
-            Err(End::Done(start, notices)) => Progress::Done(*start, notices),
+            Err(End::Done(start)) => Progress::Done(*start),
         }
     }
 

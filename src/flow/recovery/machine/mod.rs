@@ -153,7 +153,7 @@ enum Stage {
     /// The epochs of the producer id are used up.
     NewProducer(Box<Opening>),
     /// The anchor of a new lineage is being written (R3).
-    Opening(Ticket, Box<Start>, Vec<PartitionNotice>),
+    Opening(Ticket, Box<Start>),
 }
 
 /// A new lineage that is about to be opened.
@@ -195,6 +195,8 @@ pub(in crate::flow) struct Recovery {
     refusal: Option<Refusal>,
     /// Records of others that the proof met for the first time.
     foreign_records: u64,
+    /// What there is to tell.
+    notices: Vec<PartitionNotice>,
     /// The newest anchor was not true of the source any more.
     has_source_diverged: bool,
     /// The lineage must not carry what comes next (B3).
@@ -222,6 +224,7 @@ impl Recovery {
             former_offset,
             refusal: None,
             foreign_records: 0,
+            notices: Vec::new(),
             has_source_diverged: false,
             bytes_factor: 1,
         }
@@ -231,6 +234,11 @@ impl Recovery {
     #[must_use]
     pub(in crate::flow) const fn bytes_factor(&self) -> usize {
         self.bytes_factor
+    }
+
+    /// What has become known and is not told yet.
+    pub(in crate::flow) fn take_notices(&mut self) -> Vec<PartitionNotice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Why it is under way.
@@ -337,7 +345,7 @@ impl Recovery {
                 Ok(true) => {}
                 Ok(false) => return Progress::Waits,
                 Err(End::Halt(reason)) => return Progress::Halted(reason),
-                Err(End::Done(start, notices)) => return Progress::Done(*start, notices),
+                Err(End::Done(start)) => return Progress::Done(*start),
             }
         }
     }
@@ -397,7 +405,7 @@ impl Recovery {
 /// How a step ends a recovery.
 enum End {
     Halt(HaltReason),
-    Done(Box<Start>, Vec<PartitionNotice>),
+    Done(Box<Start>),
 }
 
 /// Whether a step has led to another stage.

@@ -79,7 +79,6 @@ impl Recovery {
         let mut start = self.start(around, position, lineage, (0, false), counter);
         start.footing.opened = Some(opening.because);
         start.footing.refusal = self.refusal.filter(|_| !lineage.is_sequenced());
-        let mut notices = Vec::new();
         if let Some((missing, source_topic_id)) = opening.missing {
             let gap = Gap {
                 from_offset: missing.from_offset,
@@ -95,14 +94,16 @@ impl Recovery {
                 .any(|known| known.is_same(&gap));
             if !is_told {
                 around.state.put(&around.place, Entry::Gap(gap));
-                notices.push(PartitionNotice::Gap {
+                self.notices.push(PartitionNotice::Gap {
                     from_offset: missing.from_offset,
                     to_offset: missing.to_offset,
                     cause: missing.cause,
                 });
             }
         }
-        notices.push(PartitionNotice::LineageOpened {
+        // Told before it is written: a process that ends now leaves a lineage that its successor
+        // goes on with, and nobody would say why.
+        self.notices.push(PartitionNotice::LineageOpened {
             because: opening.because,
             cause: self.cause.clone(),
             is_sequenced: lineage.is_sequenced(),
@@ -110,12 +111,12 @@ impl Recovery {
             unmatched_records: position.unmatched_records,
         });
         let ticket = around.state.put(&around.place, Entry::Anchor(start.anchor));
-        self.go_to(Stage::Opening(ticket, Box::new(start), notices));
+        self.go_to(Stage::Opening(ticket, Box::new(start)));
     }
 
     pub(super) fn opened(&mut self) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Own) {
-            Stage::Opening(_, start, notices) => Err(End::Done(start, notices)),
+            Stage::Opening(_, start) => Err(End::Done(start)),
             other => {
                 self.stage = other;
                 Ok(false)
@@ -125,7 +126,7 @@ impl Recovery {
 
     /// The newest lineage goes on.
     pub(super) fn go_on(
-        &self,
+        &mut self,
         around: &Surroundings<'_>,
         position: Position,
         lineage: Lineage,
@@ -138,12 +139,12 @@ impl Recovery {
         let counter = counters.max().unwrap_or(0);
         let identity = (next_sequence, is_established);
         let start = self.start(around, position, lineage, identity, counter);
-        let notice = PartitionNotice::LineageContinued {
+        self.notices.push(PartitionNotice::LineageContinued {
             cause: self.cause.clone(),
             source_offset: position.source_offset,
             is_remembered: is_established,
-        };
-        End::Done(Box::new(start), vec![notice])
+        });
+        End::Done(Box::new(start))
     }
 
     pub(super) fn start(
