@@ -492,12 +492,12 @@ impl Partition {
 
     /// Goes on after a halt, with what was sent and is not acknowledged under its old numbers.
     fn resume(&mut self) -> Option<PartitionNotice> {
-        // Without sequence numbers nothing tells the target that it has seen a batch before.
+        // Codes that no broker should give say nothing about what it has stored, and it may have
+        // forgotten the producer meanwhile: it would take the batch a second time (B5).
         if let Some(halt) = self.halt.take()
             && let HaltReason::TargetRefuses(failure) = halt.reason
             && self.proves
             && self.producer.is_some()
-            && !self.is_sequenced()
         {
             self.want_recovery(RecoveryCause::Ambiguous(failure));
         }

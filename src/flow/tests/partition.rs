@@ -551,6 +551,24 @@ fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
     assert_eq!((anchor.source_offset, anchor.source_epoch), (2, 4));
 }
 
+#[test]
+fn a_proven_position_is_proven_again_after_the_target_has_refused_a_batch() {
+    let mut bench = Bench::new(1);
+    bench.partition = partition(None, StartAt::Earliest).proving();
+    let mut start = proven_at_start();
+    start.anchor.carried_epoch = 0;
+    bench.partition.start(start);
+    bench.fetch();
+    bench.send();
+    let refusal = refused(ErrorCode::REBOOTSTRAP_REQUIRED);
+    halted(bench.fail(0, refusal.clone()));
+    assert_eq!(bench.partition.take_recovery_cause(), None);
+    bench.now += limits::HALT_RETRY;
+    bench.partition.retry_halted(bench.now);
+    let cause = bench.partition.take_recovery_cause();
+    assert_eq!(cause, Some(RecoveryCause::Ambiguous(refusal)));
+}
+
 /// Nothing is on the target, and nothing has been sent under the lineage.
 fn proven_at_start() -> Start {
     Start {
