@@ -10,7 +10,7 @@ use super::{
         place,
     },
 };
-use crate::offsets::state::{Anchor, Entry};
+use crate::offsets::state::Anchor;
 
 impl Flow {
     /// Lets no record go out under a lineage before a durable anchor names the source epoch that it
@@ -53,9 +53,9 @@ impl Flow {
         let ids = (slot.source.topic_id, slot.target.topic_id);
         let place = place(&slot.partition.source);
         let anchors: Vec<Anchor> = self.state.anchors(&place).copied().collect();
-        let mut anchor = None;
+        let mut opening = None;
         self.with_partition(now, id, actions, |partition| {
-            anchor = partition.carry(epoch, ids, |lineage| {
+            opening = partition.carry(epoch, ids, |lineage| {
                 let state = ProducerState::Known {
                     epoch: i32::from(lineage.epoch),
                     last_sequence: -1,
@@ -64,10 +64,10 @@ impl Flow {
             });
             None
         });
-        let Some(anchor) = anchor else {
+        let Some((anchor, map)) = opening else {
             return;
         };
-        let ticket = self.state.put(&place, Entry::Anchor(anchor));
+        let ticket = self.state.put_anchor(&place, anchor, map);
         self.carrying.insert(id);
         if let Some(slot) = self.slot_mut(id) {
             slot.carrying = Some((ticket, anchor));

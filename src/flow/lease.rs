@@ -118,11 +118,15 @@ impl Flow {
             return;
         };
         let ids = (slot.source.topic_id, slot.target.topic_id);
-        let Some(anchor) = slot.partition.take_anchor(ids) else {
+        let Some((anchor, mut map)) = slot.partition.take_anchor(ids) else {
             return;
         };
+        if !slot.partition.is_proven() {
+            // Another process may own it by now: what is stored is not ours to delete.
+            map.1.clear();
+        }
         let place = place(&slot.partition.source);
-        self.state.put(&place, Entry::Anchor(anchor));
+        self.state.put_anchor(&place, anchor, map);
     }
 
     /// Takes the configuration of topics that exist.

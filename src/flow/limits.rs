@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use kmirror_protocol::records::ConvertLimits;
 
+/// What the map of offsets of one partition takes in memory at most, in bytes; a partition whose
+/// offsets run on without holes needs a few hundred. As much again is what has been read back of
+/// it from the state topic, and while an owner takes over, of the former one's.
+pub use crate::offsets::exact_map::MAP_BYTES_MAX;
+
 /// Batches of one partition that may wait for their acknowledgement.
 ///
 /// A broker remembers the last five batches of a producer id, and recognises a resend only among

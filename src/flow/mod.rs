@@ -15,6 +15,7 @@
 //! * `positions` keeps what has been copied in MM2's own format.
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`transaction`] commits both together, where that is how the flow delivers.
+//! * `translation` says where a position in the source is on the target.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
 pub mod aborted;
@@ -39,6 +40,7 @@ mod state;
 pub mod status;
 pub mod transaction;
 mod transfer;
+mod translation;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,6 +68,7 @@ pub use self::{
         AbortCause, InTransaction, PositionsInTransaction, TransactionAnswer, TransactionEnd,
         TransactionOptions, TransactionProtocol, TransactionQuestion,
     },
+    translation::Translated,
 };
 use self::{
     discovery::Discovery,

@@ -3,7 +3,9 @@
 //! It is read from its start once and followed from then on, so that another process that takes
 //! over is noticed. Writes follow each other; each gets a [`Ticket`]. A write is *settled* once it
 //! has been read back: then everything that was in the topic before it has been read too, which is
-//! what makes two racing processes agree (R1, R3).
+//! what makes two racing processes agree (R1, R3). What must not be gone before something else is
+//! there, a map before the anchor that names its successor, is deleted *behind* that: once it is
+//! acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,9 +22,17 @@ use super::{
     recovery::place,
     retry::{Backoff, Remedy},
 };
-use crate::offsets::state::{
-    Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode, encode,
+use crate::offsets::{
+    exact_map::{Changes, ChunkKey, MapChunk},
+    source_offsets::StoredRecord,
+    state::{
+        Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode,
+        encode, encode_deletion,
+    },
 };
+
+/// What a key is to say; `None` deletes it.
+type Pending = BTreeMap<StateKey, Option<Entry>>;
 
 /// Names a write that is still to be made, or has been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,10 +62,12 @@ pub(super) struct State {
     is_reading: bool,
     is_loaded: bool,
     read_failures: Backoff,
-    pending: BTreeMap<StateKey, StateRecord>,
-    writing: Vec<StateRecord>,
+    pending: Pending,
+    writing: Pending,
     /// Whether the topic was lost since the write under way was begun.
     is_write_void: bool,
+    /// What is to be deleted once a write is acknowledged.
+    behind: BTreeMap<StateKey, Ticket>,
     /// The write that takes what is pending.
     next_write: u64,
     /// Writes that are acknowledged and not yet read back.
@@ -79,6 +91,7 @@ struct Unsettled {
     number: u64,
     /// The last offset of each partition.
     last_offsets: BTreeMap<i32, i64>,
+    written: Pending,
     acknowledged: Instant,
 }
 
@@ -105,8 +118,9 @@ impl State {
             is_loaded: false,
             read_failures: Backoff::new(),
             pending: BTreeMap::new(),
-            writing: Vec::new(),
+            writing: BTreeMap::new(),
             is_write_void: false,
+            behind: BTreeMap::new(),
             next_write: 0,
             unsettled: VecDeque::new(),
             settled: 0,
@@ -132,7 +146,7 @@ impl State {
 
     /// Whether nothing waits to be written.
     pub(super) fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.writing.is_empty()
+        self.pending.is_empty() && self.writing.is_empty() && self.behind.is_empty()
     }
 
     /// Notes what metadata says of the topic.
@@ -175,12 +189,77 @@ impl State {
 
     /// Writes a record with the next write.
     pub(super) fn put(&mut self, place: &Place, entry: Entry) -> Ticket {
-        let record = StateRecord {
-            place: place.clone(),
-            entry,
-        };
-        self.pending.insert(record.key(), record);
+        let key = entry.key(place);
+        self.behind.remove(&key);
+        self.pending.insert(key, Some(entry));
         Ticket(self.next_write)
+    }
+
+    /// Writes what was read once more, unless something newer is to be written in its place anyway.
+    fn put_again(&mut self, key: StateKey, known: Entry) {
+        let is_due = self.pending.contains_key(&key) || self.behind.contains_key(&key);
+        // What is acknowledged and has not been read lies behind all that has.
+        let mut unread = self.unsettled.iter();
+        if is_due || unread.any(|write| write.written.contains_key(&key)) {
+            return;
+        }
+        // What is under way may be in the topic already, before what has hidden it.
+        let newest = self.writing.get(&key).cloned();
+        self.pending.insert(key, newest.unwrap_or(Some(known)));
+    }
+
+    /// Deletes once everything put so far is acknowledged.
+    fn delete_behind(&mut self, key: StateKey) {
+        if !self.pending.is_empty() {
+            self.behind.insert(key, Ticket(self.next_write));
+        } else if !self.writing.is_empty() {
+            let under_way = self.next_write.saturating_sub(1);
+            self.behind.insert(key, Ticket(under_way));
+        } else {
+            self.pending.insert(key, None);
+        }
+    }
+
+    /// Deletes chunks that the map below an anchor has replaced, once everything put so far is
+    /// acknowledged. A former owner may have come further than that in the meantime: recovery
+    /// would start from its anchor, so its map stays for the next owner to delete.
+    fn delete_map(&mut self, place: &Place, obsolete: BTreeSet<ChunkKey>, anchor: &Anchor) {
+        let others = self.anchors(place).filter(|other| {
+            other.generation != anchor.generation && other.source_offset > anchor.source_offset
+        });
+        let ahead: BTreeSet<u64> = others.map(|other| other.generation).collect();
+        let obsolete = obsolete.into_iter();
+        for key in obsolete.filter(|key| !ahead.contains(&key.version.generation)) {
+            let key = StateKey {
+                place: place.clone(),
+                kind: Kind::Map(key),
+            };
+            self.delete_behind(key);
+        }
+    }
+
+    /// Writes an anchor and what the map below it has become, in one write; deletes what it has
+    /// replaced behind that.
+    pub(super) fn put_anchor(
+        &mut self,
+        place: &Place,
+        anchor: Anchor,
+        (chunks, obsolete): Changes,
+    ) -> Ticket {
+        for chunk in chunks {
+            self.put(place, Entry::Map(chunk));
+        }
+        let ticket = self.put(place, Entry::Anchor(anchor));
+        self.delete_map(place, obsolete, &anchor);
+        ticket
+    }
+
+    /// Deletes what has waited for a write that is acknowledged now.
+    fn release(&mut self, written: Ticket) {
+        let due = self.behind.extract_if(.., |_, ticket| *ticket <= written);
+        for (key, _) in due {
+            self.pending.entry(key).or_insert(None);
+        }
     }
 
     /// Whether a write, and everything that was in the topic before it, has been read.
@@ -222,6 +301,14 @@ impl State {
     pub(super) fn anchors(&self, place: &Place) -> impl Iterator<Item = &Anchor> {
         self.of(place).filter_map(|(_, entry)| match entry {
             Entry::Anchor(anchor) => Some(anchor),
+            _ => None,
+        })
+    }
+
+    /// The chunks of the maps of a partition, of all versions.
+    pub(super) fn map_chunks(&self, place: &Place) -> impl Iterator<Item = &MapChunk> {
+        self.of(place).filter_map(|(_, entry)| match entry {
+            Entry::Map(chunk) => Some(chunk),
             _ => None,
         })
     }
@@ -282,13 +369,14 @@ impl State {
             self.contested.insert((key.place.clone(), new.generation));
         }
         // A late write of a former owner must not hide the present one, nor the lineage that this
-        // one has opened meanwhile: an epoch must not be taken twice (B3).
+        // one has opened meanwhile: an epoch must not be taken twice (B3). Nor may one that was
+        // made again for want of an answer, and arrives after what followed it.
         if let Some((_, known)) = self.image.get(&key)
-            && generation(&entry) < generation(known)
+            && age(&entry) < age(known)
         {
             let known = known.clone();
             if self.owns(&key.place) {
-                self.put(&key.place, known);
+                self.put_again(key, known);
             }
             return;
         }
@@ -350,12 +438,17 @@ impl State {
     }
 }
 
-/// The generation of the owner that wrote a record, where records name it.
-const fn generation(entry: &Entry) -> Option<u64> {
+/// What grows from one record of a key to the next: the generation of the owner that wrote it, and
+/// how far that one had come.
+fn age(entry: &Entry) -> Option<(u64, u64)> {
     match entry {
-        Entry::Owner(owner) => Some(owner.generation),
-        Entry::Anchor(anchor) => Some(anchor.generation),
-        Entry::Claim(_) | Entry::Gap(_) | Entry::Map(_) => None,
+        Entry::Owner(owner) => Some((owner.generation, 0)),
+        Entry::Anchor(anchor) => Some((anchor.generation, anchor.counter)),
+        Entry::Map(chunk) => {
+            let reached = u64::try_from(chunk.end().source_offset).unwrap_or(0);
+            Some((chunk.version.generation, reached))
+        }
+        Entry::Claim(_) | Entry::Gap(_) => None,
     }
 }
 
@@ -387,12 +480,12 @@ impl Flow {
             });
         }
         if state.may_write() && !state.write_failures.is_waiting(now) {
-            state.writing = std::mem::take(&mut state.pending).into_values().collect();
+            state.writing = std::mem::take(&mut state.pending);
             state.next_write += 1;
             actions.push(Action::WriteState {
                 topic,
                 partition_count,
-                records: state.writing.iter().map(encode).collect(),
+                records: state.writing.iter().map(encoded).collect(),
             });
         }
     }
@@ -453,8 +546,8 @@ impl Flow {
         let is_void = std::mem::take(&mut state.is_write_void);
         match result {
             Ok(_) if is_void => {
-                for record in written {
-                    state.pending.entry(record.key()).or_insert(record);
+                for (key, entry) in written {
+                    state.pending.entry(key).or_insert(entry);
                 }
             }
             Ok(last_offsets) => {
@@ -463,14 +556,16 @@ impl Flow {
                 state.unsettled.push_back(Unsettled {
                     number,
                     last_offsets,
+                    written,
                     acknowledged: now,
                 });
                 state.settle();
+                state.release(Ticket(number));
             }
             Err(failure) => {
                 // The next write takes them along, unless something newer has taken their place.
-                for record in written {
-                    state.pending.entry(record.key()).or_insert(record);
+                for (key, entry) in written {
+                    state.pending.entry(key).or_insert(entry);
                 }
                 self.state_failed(now, "writing its state", failure, actions);
             }
@@ -586,188 +681,15 @@ impl Flow {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{flow::StateLogRecord, offsets::state::Lineage};
-
-    const HERE: Uuid = Uuid([1; 16]);
-    const THERE: Uuid = Uuid([2; 16]);
-
-    fn at() -> Place {
-        Place {
-            topic: Arc::from("t"),
-            partition: 0,
-        }
-    }
-
-    fn owner(generation: u64, instance: Uuid) -> Entry {
-        Entry::Owner(Owner {
-            generation,
-            instance,
-            since_ms: 0,
-        })
-    }
-
-    const fn claim(number: u32, producer_id: i64) -> Entry {
-        Entry::Claim(Claim {
-            number,
-            producer_id,
-        })
-    }
-
-    /// Takes entries as if they had been read at these offsets.
-    fn read(state: &mut State, entries: &[(i64, Entry)]) {
-        let records = entries.iter().map(|(offset, entry)| {
-            let stored = encode(&StateRecord {
-                place: at(),
-                entry: entry.clone(),
-            });
-            StateLogRecord {
-                partition: 0,
-                offset: *offset,
-                key: stored.key,
-                value: stored.value,
-            }
-        });
-        let next = entries.last().map_or(0, |(offset, _)| offset + 1);
-        let read = StateRead {
-            records: records.collect(),
-            next_offsets: BTreeMap::from([(0, next)]),
-        };
-        let unusable = state.take(crate::flow::tests::epoch(), read);
-        assert_eq!(unusable, []);
-    }
-
-    #[test]
-    fn of_racing_claims_the_first_in_the_log_counts_and_of_later_numbers_the_newest() {
-        let cases = [
-            ("alone", vec![(0, claim(0, 11))], 11),
-            ("racing", vec![(3, claim(0, 12)), (4, claim(0, 11))], 12),
-            ("renewed", vec![(0, claim(0, 11)), (1, claim(1, 13))], 13),
-            (
-                "the first is written again, late",
-                vec![(0, claim(0, 12)), (1, claim(0, 11)), (2, claim(0, 12))],
-                12,
-            ),
-        ];
-        for (case, entries, expected) in cases {
-            let mut state = State::new(HERE);
-            read(&mut state, &entries);
-            let claim = state.claim(&at()).unwrap();
-            assert_eq!(claim.producer_id, expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn the_owner_is_the_highest_generation_and_of_equal_ones_the_last() {
-        let cases = [
-            ("alone", vec![(0, owner(1, HERE))], HERE),
-            (
-                "taken over",
-                vec![(0, owner(1, HERE)), (1, owner(2, THERE))],
-                THERE,
-            ),
-            (
-                "racing",
-                vec![(0, owner(1, HERE)), (1, owner(1, THERE))],
-                THERE,
-            ),
-            (
-                "a late write of a former owner",
-                vec![(0, owner(2, THERE)), (1, owner(1, HERE))],
-                THERE,
-            ),
-        ];
-        for (case, entries, expected) in cases {
-            let mut state = State::new(HERE);
-            read(&mut state, &entries);
-            assert_eq!(state.owner(&at()).unwrap().instance, expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn a_write_is_settled_once_everything_up_to_it_has_been_read() {
-        let mut state = State::new(HERE);
-        let ticket = state.put(&at(), owner(1, HERE));
-        state.writing = std::mem::take(&mut state.pending).into_values().collect();
-        state.next_write += 1;
-        let later = state.put(&at(), owner(1, HERE));
-        assert!(later > ticket && !state.has_settled(ticket));
-        let acknowledged = crate::flow::tests::epoch();
-        state.unsettled.push_back(Unsettled {
-            number: 0,
-            last_offsets: BTreeMap::from([(0, 5)]),
-            acknowledged,
-        });
-        let within = acknowledged + limits::STATE_SETTLES_WITHIN;
-        assert!(!state.has_lost_its_end(within));
-        assert!(state.has_lost_its_end(within + Duration::from_millis(1)));
-        read(&mut state, &[(4, owner(1, THERE))]);
-        assert!(
-            !state.has_settled(ticket),
-            "its own place has not been read"
-        );
-        read(&mut state, &[(5, owner(1, HERE))]);
-        assert!(state.has_settled(ticket) && !state.has_settled(later));
-    }
-
-    #[test]
-    fn an_older_generation_takes_nothing_over() {
-        let mut state = State::new(HERE);
-        read(&mut state, &[(0, owner(3, THERE))]);
-        let successor = |generation| state.successor(&at(), generation).is_some();
-        assert!(successor(2) && successor(3) && !successor(4));
-        let other = State::new(THERE);
-        assert!(other.successor(&at(), 0).is_none());
-    }
-
-    #[test]
-    fn an_anchor_of_a_former_owner_does_not_hide_the_lineage_of_the_present_one() {
-        let anchor = |generation, epoch| {
-            Entry::Anchor(Anchor {
-                counter: 2,
-                generation,
-                lineage: Lineage {
-                    producer_id: 7,
-                    epoch,
-                },
-                next_sequence: 0,
-                source_offset: 0,
-                source_epoch: -1,
-                source_topic_id: Uuid::ZERO,
-                target_offset: 0,
-                target_topic_id: Uuid::ZERO,
-                previous: None,
-                mapping: 0,
-                carried_epoch: -1,
-            })
-        };
-        let cases = [("owned here", HERE, 1), ("owned elsewhere", THERE, 0)];
-        for (case, instance, written_again) in cases {
-            let mut state = State::new(HERE);
-            let late = [
-                (0, owner(2, instance)),
-                (1, anchor(2, 1)),
-                (2, anchor(1, 0)),
-            ];
-            read(&mut state, &late);
-            let epochs: Vec<i16> = state.anchors(&at()).map(|it| it.lineage.epoch).collect();
-            assert_eq!(epochs, [1], "{case}");
-            assert_eq!(state.pending.len(), written_again, "{case}");
-        }
-    }
-
-    #[test]
-    fn a_topic_that_took_the_place_of_another_knows_nothing() {
-        let mut state = State::new(HERE);
-        let (first, second) = (Uuid([5; 16]), Uuid([6; 16]));
-        assert_eq!(state.topic_seen(Some((first, 1))), TopicSight::Same);
-        read(&mut state, &[(0, claim(0, 11))]);
-        assert_eq!(state.topic_seen(None), TopicSight::Same);
-        assert_eq!(state.topic_seen(Some((first, 1))), TopicSight::Same);
-        assert!(state.claim(&at()).is_some());
-        assert_eq!(state.topic_seen(Some((second, 1))), TopicSight::Replaced);
-        assert!(state.claim(&at()).is_none());
+fn encoded((key, entry): (&StateKey, &Option<Entry>)) -> StoredRecord {
+    match entry {
+        Some(entry) => encode(&StateRecord {
+            place: key.place.clone(),
+            entry: entry.clone(),
+        }),
+        None => encode_deletion(key),
     }
 }
+
+#[cfg(test)]
+mod tests;

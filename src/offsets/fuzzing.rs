@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kmirror_protocol::wire::Uuid;
 
 use super::{
-    exact_map::{ExactMap, MapChunk, Point, Run, TopicIds},
+    exact_map::{ExactMap, MapChunk, MapVersion, Point, Run, TopicIds},
     state::{
         Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, Place, RecordIdentity, StateRecord,
         decode, encode, encode_deletion,
@@ -46,7 +46,8 @@ fn translate_all(chunk: &MapChunk) {
     let (Some(first), Some(last)) = (chunk.runs.first(), chunk.runs.last()) else {
         return;
     };
-    let mut map = ExactMap::load(chunk.topics, [chunk.clone()], last.end());
+    let since = Some(chunk.version);
+    let mut map = ExactMap::restore(chunk.topics, [chunk], since, 1, last.end());
     let ends = chunk.runs.iter().flat_map(|run| {
         let middle = run.source_first.midpoint(run.source_next);
         [run.source_first, middle, run.source_next]
@@ -61,11 +62,7 @@ fn translate_all(chunk: &MapChunk) {
         floor = found.target_offset;
     }
     map.forget_from(last.target_first);
-    assert!(
-        map.changes()
-            .iter()
-            .all(|(_, chunk)| chunk.as_ref().is_none_or(MapChunk::is_valid))
-    );
+    assert!(map.changes().0.iter().all(MapChunk::is_valid));
 }
 
 /// What the fuzzer begins with: a record of each kind, and a deletion.
@@ -125,6 +122,7 @@ pub(super) fn examples() -> Vec<Entry> {
             }),
             mapping: 4_000_000_007,
             carried_epoch: 3,
+            cut_count: 1,
         }),
         Entry::Gap(Gap {
             from_offset: 300,
@@ -133,34 +131,42 @@ pub(super) fn examples() -> Vec<Entry> {
             source_topic_id: Uuid::ZERO,
             noticed_ms: 1_700_000_000_000,
         }),
-        Entry::Map(MapChunk {
-            chunk: 5,
-            cut_count: 1,
-            topics: TopicIds {
-                source: Uuid(*b"source-topic-id."),
-                target: Uuid(*b"target-topic-id."),
-            },
-            level: 0,
-            follows: Point {
-                source_offset: 90,
-                target_offset: 80,
-            },
-            runs: vec![
-                Run {
-                    source_first: 90,
-                    source_next: 1000,
-                    target_first: 81,
-                    target_next: 991,
-                    count: 910,
-                },
-                Run {
-                    source_first: 1001,
-                    source_next: 1011,
-                    target_first: 991,
-                    target_next: 994,
-                    count: 3,
-                },
-            ],
-        }),
+        Entry::Map(example_chunk()),
     ]
+}
+
+/// A chunk of two runs.
+fn example_chunk() -> MapChunk {
+    MapChunk {
+        chunk: 5,
+        version: MapVersion {
+            generation: 7,
+            cut_count: 1,
+        },
+        topics: TopicIds {
+            source: Uuid(*b"source-topic-id."),
+            target: Uuid(*b"target-topic-id."),
+        },
+        level: 0,
+        follows: Point {
+            source_offset: 90,
+            target_offset: 80,
+        },
+        runs: vec![
+            Run {
+                source_first: 90,
+                source_next: 1000,
+                target_first: 81,
+                target_next: 991,
+                count: 910,
+            },
+            Run {
+                source_first: 1001,
+                source_next: 1011,
+                target_first: 991,
+                target_next: 994,
+                count: 3,
+            },
+        ],
+    }
 }

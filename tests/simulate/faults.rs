@@ -11,6 +11,7 @@ use kmirror_protocol::records::{BatchBuilder, BatchProducer, BuiltBatch, Compres
 use super::{
     clusters::{Content, Place},
     instance::State,
+    maps::Maps,
     network::InstanceId,
     options::{OFFSETS_TOPIC, STATE_TOPIC},
     plan::{BROKERS, Kind, MS, Micros, SECOND, What, Which},
@@ -98,6 +99,8 @@ impl World {
 
     pub(super) fn kill(&mut self, id: InstanceId) {
         self.instances[id].state = State::Gone;
+        let maps = Maps::stored(self);
+        self.maps.add(maps);
         for connection in self.network.of_instance(id) {
             let keep = self.rng.usize(0..6);
             let most = [5, 300, 6_000][self.rng.usize(0..3)];

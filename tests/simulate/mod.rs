@@ -10,7 +10,7 @@
 //! * [`world`] moves time; [`serving`] and [`network`] carry requests, [`faults`] breaks things.
 //! * [`transactional`] is what transactions need beside.
 //! * [`instance`] is a process, [`operations`] carries out its flow's actions by real requests.
-//! * [`checks`] looks at every step, [`oracle`] at the end.
+//! * [`checks`] looks at every step, [`oracle`] at the end, [`maps`] whenever a process dies too.
 //! * [`shrink`] makes a failing plan small.
 //!
 //! `KMIRROR_SCHEDULES` sets how many schedules run, all classes together, from
@@ -23,6 +23,7 @@ mod describe;
 mod faults;
 mod instance;
 mod mailbox;
+mod maps;
 mod network;
 mod operations;
 mod options;

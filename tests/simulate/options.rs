@@ -36,7 +36,7 @@ pub(super) struct Knobs {
     anchor_bytes: u64,
     lease: Duration,
     quiesce: Duration,
-    state_partitions: i32,
+    pub(super) state_partitions: i32,
     adopt: Adopt,
 }
 

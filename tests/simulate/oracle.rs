@@ -9,6 +9,7 @@ use kmirror::{
 
 use super::{
     clusters::{Content, LogRecord, Place},
+    maps::Maps,
     options::{Expected, remote},
     plan::Kind,
     world::World,
@@ -31,6 +32,8 @@ pub(super) struct Outcome {
     pub(super) held_beyond_max: usize,
     /// Lineages that were opened because the one before could not go on.
     pub(super) lineages: u64,
+    /// What the maps of offsets have answered.
+    pub(super) maps: Maps,
     /// See [`World::restarts`].
     pub(super) restarts: u64,
     /// Virtual time, in microseconds.
@@ -55,6 +58,10 @@ impl Outcome {
             ..Self::default()
         };
         outcome.failures.extend(world.checks.stuck.clone());
+        outcome.maps = world.maps.clone();
+        outcome.maps.add(Maps::stored(world));
+        outcome.maps.add(Maps::told(world));
+        outcome.failures.append(&mut outcome.maps.wrong);
         let gaps = gaps(world);
         for place in world.source_places() {
             let (remote, partition) = (remote(&place.0), place.1);
@@ -95,6 +102,23 @@ impl Outcome {
             outcome
                 .failures
                 .push(format!("{duplicates} duplicates, {reordered} out of order"));
+        }
+        // What nobody lost can be told exactly, whoever died when. kmirror creates its state topic
+        // with one partition; of several, a successor may know an anchor before its map.
+        let is_read_in_order = world.knobs.state_partitions == 1;
+        let Maps {
+            asked,
+            exact,
+            unknown,
+            ..
+        } = outcome.maps;
+        // In transactions a map is not stored: each process knows what it has copied itself.
+        let is_kept = world.knobs.delivery == Delivery::ExactlyOnce;
+        let known = if is_kept { asked } else { asked - unknown };
+        let has_duplicates = outcome.duplicates + outcome.reordered > 0;
+        if expected.no_duplicates && !has_duplicates && is_read_in_order && exact < known {
+            let what = format!("{exact} of {asked} translations exact, {unknown} unknown");
+            outcome.failures.push(what);
         }
         outcome
     }

@@ -39,6 +39,9 @@ struct Tally {
     requests: u64,
     lineages: u64,
     restarts: u64,
+    map_asked: u64,
+    map_inexact: u64,
+    map_unknown: u64,
     requests_per_second_max: u32,
     held_beyond_max: usize,
     virtual_seconds: u64,
@@ -58,6 +61,9 @@ impl Tally {
         self.requests += outcome.requests;
         self.lineages += outcome.lineages;
         self.restarts += outcome.restarts;
+        self.map_asked += outcome.maps.asked;
+        self.map_inexact += outcome.maps.asked - outcome.maps.exact;
+        self.map_unknown += outcome.maps.unknown;
         let most = self.requests_per_second_max;
         self.requests_per_second_max = most.max(outcome.requests_per_second_max);
         self.held_beyond_max = self.held_beyond_max.max(outcome.held_beyond_max);
@@ -150,13 +156,13 @@ fn run_each(todo: &[(Class, u64)]) -> (BTreeMap<Class, Tally>, Vec<Shrunk>, Dura
 
 fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
     eprintln!(
-        "class schedules failed | with loss  dup  reord | records: written lost dup reord | lineages restarts requests  per s max  held beyond | virtual s"
+        "class schedules failed | with loss  dup  reord | records: written lost dup reord | map: asked inexact unknown | lineages restarts requests  per s max  held beyond | virtual s"
     );
     let mut schedules = 0;
     for (class, tally) in tallies {
         schedules += tally.schedules;
         eprintln!(
-            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:4} {:3} {:5} | {:8} {:8} {:8} {:10} {:12} | {:9}",
+            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:4} {:3} {:5} | {:10} {:7} {:7} | {:8} {:8} {:8} {:10} {:12} | {:9}",
             class.name(),
             tally.schedules,
             tally.failed,
@@ -167,6 +173,9 @@ fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
             tally.lost,
             tally.duplicates,
             tally.reordered,
+            tally.map_asked,
+            tally.map_inexact,
+            tally.map_unknown,
             tally.lineages,
             tally.restarts,
             tally.requests,

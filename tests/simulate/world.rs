@@ -22,6 +22,7 @@ use super::{
     clusters::{ClusterSide, Content, Place},
     instance::{Heard, Instance, State},
     mailbox::{Sent, To},
+    maps::Maps,
     network::{ConnectionId, InstanceId, Network},
     operations::Clock,
     options::Knobs,
@@ -107,6 +108,8 @@ pub(super) struct World {
     /// Source partitions that an unclean election has shortened.
     pub(super) shortened: BTreeSet<Place>,
     pub(super) checks: Checks,
+    /// What the maps of offsets were worth when processes died.
+    pub(super) maps: Maps,
     pub(super) phase: Phase,
     pub(super) injections: BTreeMap<usize, Injection>,
     /// Until when a broker does nothing.
@@ -156,6 +159,7 @@ impl World {
             recreated: BTreeSet::new(),
             shortened: BTreeSet::new(),
             checks: Checks::new(&plan, knobs.memory_bytes),
+            maps: Maps::default(),
             phase: Phase::Faulty,
             injections: BTreeMap::new(),
             stalled: BTreeMap::new(),

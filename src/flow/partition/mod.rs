@@ -33,7 +33,10 @@ use super::{
     recovery::{RecoveryCause, Start, decide::NewBecause},
     retry::Backoff,
 };
-use crate::offsets::state::{GapCause, Lineage};
+use crate::offsets::{
+    exact_map::ExactMap,
+    state::{GapCause, Lineage},
+};
 
 /// Where copying of a partition starts when no position is stored for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,6 +233,9 @@ pub struct Partition {
     /// Counts the times between two proofs.
     stint: u32,
     run: Option<Run>,
+    /// Where what has been copied is on the target; `None` where positions are neither proven nor
+    /// committed with their batches, and before either has begun.
+    map: Option<ExactMap>,
     /// Why the position has to be proven again.
     recovery_cause: Option<RecoveryCause>,
     needs_log_range: bool,
@@ -292,6 +298,7 @@ impl Partition {
             is_suspended: false,
             stint: 0,
             run: None,
+            map: None,
             recovery_cause: None,
             needs_log_range: stored_offset.is_none(),
             is_finding_log_range: false,

@@ -6,7 +6,10 @@ use kmirror_protocol::wire::Uuid;
 use super::{Partition, PartitionNotice, Producer, Run};
 use crate::{
     flow::recovery::{RecoveryCause, Start},
-    offsets::state::{Anchor, Claim, Entry, Lineage, Owner, RecordIdentity},
+    offsets::{
+        exact_map::{Changes, ExactMap, Translation},
+        state::{Anchor, Claim, Entry, Lineage, Owner, RecordIdentity},
+    },
 };
 
 impl Partition {
@@ -39,8 +42,9 @@ impl Partition {
         }
     }
 
-    /// Goes on at a proven position.
-    pub fn start(&mut self, start: Start) {
+    /// Goes on at a proven position, with the map of what is below it.
+    pub fn start(&mut self, start: Start, map: Option<ExactMap>) {
+        self.map = map;
         let anchor = start.anchor;
         self.is_suspended = false;
         self.fetch_offset = Some(anchor.source_offset);
@@ -93,6 +97,7 @@ impl Partition {
     /// Takes the partition up again after another process had taken it over.
     pub fn stand_in(&mut self) -> Option<PartitionNotice> {
         self.run = None;
+        self.map = None;
         self.halt = None;
         Some(PartitionNotice::Resumed)
     }
@@ -101,6 +106,30 @@ impl Partition {
     #[must_use]
     pub fn generation(&self) -> Option<u64> {
         self.run.map(|run| run.start.anchor.generation)
+    }
+
+    /// Where a source position is on the target; `None` below all that is known, and with no map.
+    #[must_use]
+    pub fn translate(&self, source_offset: i64) -> Option<Translation> {
+        let told = self.told_offset(source_offset);
+        let found = self.map.as_ref()?.translate(told)?;
+        Some(Translation {
+            reread_max: found.reread_max.saturating_add(source_offset - told),
+            ..found
+        })
+    }
+
+    /// Where what has been copied is on the target; while the position is being proven, what was
+    /// known before.
+    #[must_use]
+    pub const fn map(&self) -> Option<&ExactMap> {
+        self.map.as_ref()
+    }
+
+    /// Whether its position is proven, so that the map is true.
+    #[must_use]
+    pub const fn is_proven(&self) -> bool {
+        !self.is_suspended
     }
 
     /// Where the next Fetch would start, or the last one did.
@@ -137,17 +166,19 @@ impl Partition {
     }
 
     /// The point up to which everything is acknowledged, for the ring of anchors (I4), if it has
-    /// moved since the last one.
-    pub fn take_anchor(&mut self, topic_ids: (Uuid, Uuid)) -> Option<Anchor> {
+    /// moved since the last one, and what must be stored of the map before it.
+    pub fn take_anchor(&mut self, topic_ids: (Uuid, Uuid)) -> Option<(Anchor, Changes)> {
         let run = self.run.as_mut()?;
         run.unanchored_bytes.take()?;
         run.acknowledged?;
-        self.next_anchor(topic_ids)
+        let anchor = self.next_anchor(topic_ids)?;
+        Some((anchor, self.map_changes()))
     }
 
     /// The point up to which everything is acknowledged, as the next anchor.
     fn next_anchor(&mut self, (source_topic_id, target_topic_id): (Uuid, Uuid)) -> Option<Anchor> {
         let source_offset = self.copied_offset?;
+        let version = self.map.as_ref().map(ExactMap::version);
         let run = self.run.as_mut()?;
         run.anchor_counter += 1;
         let start = run.start;
@@ -157,6 +188,7 @@ impl Partition {
             source_epoch: self.copied_epoch,
             source_topic_id,
             target_topic_id,
+            cut_count: version.map_or(start.anchor.cut_count, |version| version.cut_count),
             ..start.anchor
         };
         let Some(acknowledged) = run.acknowledged else {
@@ -185,6 +217,11 @@ impl Partition {
         })
     }
 
+    fn map_changes(&mut self) -> Changes {
+        let changes = self.map.as_mut().map(ExactMap::changes);
+        changes.unwrap_or_default()
+    }
+
     /// The source's leader epoch of the records that come next, when the lineage may not carry them
     /// yet.
     ///
@@ -203,14 +240,15 @@ impl Partition {
             .then_some(epoch)
     }
 
-    /// The anchor from which records of another source epoch are carried: by the same lineage if
-    /// it has carried nothing yet, else by one of the epoch that `next_epoch` names.
+    /// The anchor from which records of another source epoch are carried, by the same lineage if it
+    /// has carried nothing yet, else by one of the epoch that `next_epoch` names; and what must be
+    /// stored of the map with it.
     pub fn carry(
         &mut self,
         carried_epoch: i32,
         topic_ids: (Uuid, Uuid),
         next_epoch: impl FnOnce(Lineage) -> Option<i16>,
-    ) -> Option<Anchor> {
+    ) -> Option<(Anchor, Changes)> {
         let run = self.run?;
         let lineage = run.lineage();
         let is_fresh = run.start.anchor.carried_epoch < 0;
@@ -223,16 +261,18 @@ impl Partition {
             return None;
         };
         let anchor = self.next_anchor(topic_ids)?;
-        // A later one of the former lineage would hide from a successor that this one exists.
+        // It stands for the anchor that may be due: one of the former lineage behind it would make
+        // that the newest.
         if let Some(run) = &mut self.run {
             run.unanchored_bytes = None;
         }
-        Some(Anchor {
+        let anchor = Anchor {
             lineage: Lineage { epoch, ..lineage },
             next_sequence: if is_fresh { anchor.next_sequence } else { 0 },
             carried_epoch,
             ..anchor
-        })
+        };
+        Some((anchor, self.map_changes()))
     }
 
     /// Goes on from an anchor that is durable now; tells whether under another lineage.
@@ -254,7 +294,7 @@ impl Partition {
     }
 
     /// What a new state topic has to know of this partition: its producer id, its owner, and where
-    /// it stands. Nothing when that is not known either.
+    /// it stands, its map before that. Nothing when that is not known either.
     pub fn known_state(&mut self, topic_ids: (Uuid, Uuid), instance: Uuid) -> Vec<Entry> {
         let Some(run) = &mut self.run else {
             return Vec::new();
@@ -271,10 +311,17 @@ impl Partition {
             since_ms: 0,
         };
         run.unanchored_bytes.get_or_insert(0);
-        let anchor = self.take_anchor(topic_ids).unwrap_or(start.anchor);
-        let claim = claim.map(Entry::Claim).into_iter();
-        claim
-            .chain([Entry::Owner(owner), Entry::Anchor(anchor)])
+        if let Some(map) = &mut self.map {
+            map.store_anew();
+        }
+        let (anchor, (chunks, _)) = self
+            .take_anchor(topic_ids)
+            .unwrap_or_else(|| (start.anchor, self.map_changes()));
+        let known = claim.map(Entry::Claim).into_iter();
+        known
+            .chain([Entry::Owner(owner)])
+            .chain(chunks.into_iter().map(Entry::Map))
+            .chain([Entry::Anchor(anchor)])
             .collect()
     }
 }

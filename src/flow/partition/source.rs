@@ -181,6 +181,9 @@ impl Partition {
         if self.queue.is_empty() && self.copied_offset < self.fetch_offset {
             self.copied_offset = self.fetch_offset;
             self.copied_epoch = self.fetch_epoch;
+            if let (Some(map), Some(copied_offset)) = (&mut self.map, self.copied_offset) {
+                map.passed(copied_offset);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::{Acknowledged, Outgoing, Partition, PartitionNotice, Producer, Queued
 use crate::{
     flow::{
         halt::HaltReason,
+        intake::Prepared,
         limits,
         recovery::RecoveryCause,
         retry::{Failure, Remedy},
@@ -208,16 +209,25 @@ impl Partition {
                 self.counters.foreign_records += base_offset.abs_diff(expected_min);
             }
             self.target_offset_min = base_offset.saturating_add(count);
+            self.begin_map(base_offset);
+            let batch = self.queue.pop_front()?;
+            let Prepared {
+                first_offset,
+                next_offset,
+                ..
+            } = batch.prepared;
             self.queued_bytes -= batch.size();
-            self.copied_offset = Some(batch.prepared.next_offset);
+            self.copied_offset = Some(next_offset);
             self.copied_epoch = batch.prepared.source_epoch;
             if let (Some(run), Some(producer)) = (&mut self.run, &self.producer) {
-                run.acknowledged(batch, producer.lineage);
+                run.acknowledged(&batch, producer.lineage);
             }
             let (header, len) = (&batch.prepared.header, batch.prepared.payload.len());
+            if let Some(map) = &mut self.map {
+                map.acknowledged(first_offset, next_offset, base_offset, header.record_count);
+            }
             self.counters.acknowledged(header, len);
             self.uncommitted.acknowledged(header, len);
-            self.queue.pop_front();
         }
         self.skip_copied_without_records();
         None

@@ -10,7 +10,10 @@ use crate::{
         halt::HaltReason,
         retry::{Failure, Remedy},
     },
-    offsets::state::Lineage,
+    offsets::{
+        exact_map::{ExactMap, Point, TopicIds},
+        state::Lineage,
+    },
 };
 
 /// What a transaction that is open has of a partition.
@@ -90,6 +93,10 @@ impl Partition {
     /// where copying had begun if none is stored.
     pub fn go_back(&mut self, stored_offset: Option<i64>, producer: Lineage) {
         let offset = stored_offset.or(self.committed_offset);
+        if offset != self.committed_offset {
+            // Whose records lie in between is not known.
+            self.map = None;
+        }
         if offset < self.copied_offset {
             let Uncommitted { records, bytes } = std::mem::take(&mut self.uncommitted);
             self.counters.records = self.counters.records.saturating_sub(records);
@@ -102,6 +109,30 @@ impl Partition {
         self.committed_offset = offset;
         self.needs_log_range = offset.is_none();
         self.producer = Some(Producer::new(producer));
+    }
+
+    /// Begins the map with the first batch that is on the target, at `base_offset`: where the
+    /// records before it are is not kept in this mode.
+    pub(super) fn begin_map(&mut self, base_offset: i64) {
+        if !self.is_transactional || self.map.is_some() {
+            return;
+        }
+        self.map = self.copied_offset.map(|source_offset| {
+            let start = Point {
+                source_offset,
+                target_offset: base_offset,
+            };
+            ExactMap::new(TopicIds::default(), 0, start)
+        });
+    }
+
+    /// What may be told of a position: nothing is told of what is not committed.
+    pub(super) fn told_offset(&self, source_offset: i64) -> i64 {
+        if self.is_transactional {
+            source_offset.min(self.committed_offset.unwrap_or(0))
+        } else {
+            source_offset
+        }
     }
 
     /// The partition may not enter the transaction: looks again later, or halts.

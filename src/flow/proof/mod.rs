@@ -26,6 +26,7 @@
 //! each side. [`tail_proves`] is the cheap way for the common case.
 
 mod cursor;
+mod runs;
 mod source;
 mod tail;
 mod tally;
@@ -33,6 +34,7 @@ mod target;
 
 use self::{
     cursor::{is_same_batch, is_same_record, peek},
+    runs::FoundRuns,
     source::Source,
     tally::{Tally, Writer, sequence_distance},
     target::Target,
@@ -44,7 +46,10 @@ use std::collections::BTreeSet;
 use kmirror_protocol::records::{BatchHeader, sequence_after};
 
 use super::{FetchedRecords, Side, halt::HaltReason};
-use crate::offsets::state::{Lineage, RecordIdentity};
+use crate::offsets::{
+    exact_map::Run,
+    state::{Lineage, RecordIdentity},
+};
 
 /// Where a proof starts, and what is known there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +145,8 @@ pub struct Proof {
     /// Counting led to a place where nothing agrees: what was passed by counting proves nothing.
     is_void: bool,
     is_source_short: bool,
+    /// What has been found since it was last taken.
+    runs: Vec<Run>,
     wants: Wants,
     others: Others,
 }
@@ -183,6 +190,7 @@ impl Proof {
             skip: Skip::Nothing,
             is_void: false,
             is_source_short: false,
+            runs: Vec::new(),
             wants: Wants::Nothing,
             others: Others::default(),
             start,
@@ -258,6 +266,13 @@ impl Proof {
             _ => return Ok(Progress::None),
         }
         self.go_on(false)
+    }
+
+    /// Where the source records are that were found in the window since this was last asked, in
+    /// order. They say nothing when the verdict's position is not behind them. To be asked after
+    /// every answer, or they would become many.
+    pub fn take_runs(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.runs)
     }
 
     /// What was found, once nothing is wanted any more.
@@ -449,6 +464,8 @@ impl Proof {
         if whole.is_some_and(|(source, target)| is_same_batch(source, target)) {
             let writer = self.tally.writer(&batch.header);
             self.tally.matched(writer, batch.left());
+            let (left, range) = (batch.left(), batch.range());
+            self.runs.push(self.source.run(left, left, range));
             self.target.current = None;
             self.source.pass();
             return Ok(());
@@ -468,6 +485,7 @@ impl Proof {
         let source_fault = |fault: &dyn std::fmt::Display| self.source.fault(&fault.to_string());
         let target_fault = |fault: &dyn std::fmt::Display| batch.fault(&fault.to_string());
         let writer = self.tally.writer(&target_header);
+        let mut found_runs = FoundRuns::default();
         let mut wanted = peek(&source_plain, source_mark).map_err(|fault| source_fault(&fault))?;
         while let Some((record, after_wanted)) = &wanted {
             let found = peek(&target_plain, target_mark).map_err(|fault| target_fault(&fault))?;
@@ -477,12 +495,14 @@ impl Proof {
             target_mark = after_found;
             if is_same_record((&source_header, record), (&target_header, &found)) {
                 self.tally.matched(writer, 1);
+                found_runs.add(source_mark.left, found.offset(&target_header));
                 source_mark = *after_wanted;
                 wanted = peek(&source_plain, source_mark).map_err(|fault| source_fault(&fault))?;
             } else {
                 self.tally.unmatched(writer, 1);
             }
         }
+        self.runs.extend(found_runs.on(&self.source));
         self.source.go_to(source_mark);
         self.target.go_to(target_mark);
         Ok(())

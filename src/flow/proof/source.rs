@@ -6,7 +6,10 @@ use bytes::Bytes;
 use kmirror_protocol::records::{BatchHeader, LogEntry, batches, decompress, records};
 
 use super::cursor::{Cursor, Mark, record_count};
-use crate::flow::{Counters, FetchedRecords, halt::HaltReason, intake, intake::Prepared, limits};
+use crate::{
+    flow::{Counters, FetchedRecords, halt::HaltReason, intake, intake::Prepared, limits},
+    offsets::exact_map::Run,
+};
 
 /// Reads the source in order; holds one answer, with what `intake` had to build anew of it, and at
 /// most one decompressed batch.
@@ -166,14 +169,48 @@ impl Source {
         let Some(batch) = self.batches.front() else {
             return self.next_offset;
         };
+        self.offset_in(batch, self.left())
+    }
+
+    /// The offset of the record of a batch from which on there are so many.
+    fn offset_in(&self, batch: &Prepared, left: u32) -> i64 {
         let count = record_count(&batch.header);
-        let passed = count.saturating_sub(self.left());
+        let passed = count.saturating_sub(left);
         if batch.next_offset.saturating_sub(batch.first_offset) == i64::from(count) {
             return batch.first_offset.saturating_add(i64::from(passed));
         }
         // Built anew without its holes: only the answer itself knows the offsets.
         let offset = nth_offset(&self.records, batch.first_offset, batch.next_offset, passed);
         offset.unwrap_or(batch.first_offset)
+    }
+
+    /// Where so many records of the current batch are on the target, when the first of them has
+    /// `left` records of the batch from there on. As when copying, a whole batch takes its holes
+    /// along.
+    pub(super) fn run(
+        &self,
+        left: u32,
+        count: u32,
+        (target_first, target_next): (i64, i64),
+    ) -> Run {
+        let (source_first, source_next) = match self.batches.front() {
+            Some(batch) if count == record_count(&batch.header) => {
+                (batch.first_offset, batch.next_offset)
+            }
+            Some(batch) => {
+                let last = left.saturating_sub(count.saturating_sub(1));
+                let next = self.offset_in(batch, last).saturating_add(1);
+                (self.offset_in(batch, left), next)
+            }
+            None => (self.next_offset, self.next_offset),
+        };
+        Run {
+            source_first,
+            source_next,
+            target_first,
+            target_next,
+            count: i64::from(count),
+        }
     }
 
     /// The leader epoch of the last batch that starts below `position`, in the held answer or

@@ -48,6 +48,11 @@ impl TargetBatch {
             .map_or_else(|| record_count(&self.header), Cursor::left)
     }
 
+    /// Its first offset and the first after it.
+    pub(super) fn range(&self) -> (i64, i64) {
+        (self.header.base_offset, self.header.next_offset())
+    }
+
     /// Header and payload, if none of its records has been passed or lies outside.
     pub(super) fn whole(&self) -> Option<(&BatchHeader, &[u8])> {
         let is_whole = self.is_whole && self.left() == record_count(&self.header);

@@ -159,6 +159,7 @@ mod tests {
             previous: Some(PREVIOUS),
             mapping: 0,
             carried_epoch: -1,
+            cut_count: 0,
         }
     }
 

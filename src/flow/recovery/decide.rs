@@ -416,6 +416,7 @@ mod tests {
             previous: None,
             mapping: 0,
             carried_epoch: -1,
+            cut_count: 0,
         }
     }
 

@@ -28,7 +28,10 @@ use std::time::Instant;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 use super::{Failure, FlowOptions, Footing, state::State};
-use crate::offsets::state::{Anchor, Place};
+use crate::offsets::{
+    exact_map::ExactMap,
+    state::{Anchor, Place},
+};
 
 pub(in crate::flow) use self::{
     machine::Recovery,
@@ -168,6 +171,8 @@ pub(super) struct Surroundings<'a> {
     pub stored_offset: Option<i64>,
     /// Whether the partition appeared in a topic that was copied already.
     pub is_growth: bool,
+    /// Where what this process has copied is on the target, if it has copied anything.
+    pub map: Option<&'a ExactMap>,
 }
 
 /// What became of a recovery.

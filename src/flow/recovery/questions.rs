@@ -134,6 +134,7 @@ impl Flow {
             own_generation: partition.generation(),
             known_target_offset: partition.known_target_offset(),
             is_growth: slot.is_growth,
+            map: partition.map(),
         };
         Some(change(recovery, &mut around))
     }
@@ -156,13 +157,14 @@ impl Flow {
                 }
             }
             Progress::Done(start) => {
+                let mut map = None;
                 if let Some(slot) = self.slot_mut(id) {
-                    slot.recovery = None;
+                    map = slot.recovery.take().and_then(|it| it.into_map());
                     slot.proven_under = slot.target.leader;
                 }
                 self.recovering.remove(&id);
                 self.with_partition(now, id, actions, |partition| {
-                    partition.start(start);
+                    partition.start(start, map);
                     None
                 });
             }

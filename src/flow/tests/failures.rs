@@ -305,7 +305,7 @@ fn sent(lineage: Option<Lineage>) -> (Bench, Outgoing) {
             ..Bench::at(0)
         };
         bench.partition = bench.partition.proving();
-        bench.partition.start(start(lineage));
+        bench.partition.start(start(lineage), None);
         bench.fetch();
     }
     let batch = bench.send_batches().remove(0);
@@ -327,6 +327,7 @@ fn start(lineage: Lineage) -> Start {
             previous: None,
             mapping: 0,
             carried_epoch: 0,
+            cut_count: 0,
         },
         target_epoch: 0,
         is_established: false,
@@ -428,7 +429,7 @@ fn without_sequence_numbers_one_batch_is_under_way_and_says_so() {
 
     let anchor = bench.partition.take_anchor((Uuid::ZERO, Uuid::ZERO));
     let anchor = anchor.unwrap();
-    assert_eq!(anchor.lineage, Lineage::UNSEQUENCED);
-    assert_eq!(anchor.next_sequence, 0);
-    assert_eq!(anchor.previous.unwrap().sequence, -1);
+    assert_eq!(anchor.0.lineage, Lineage::UNSEQUENCED);
+    assert_eq!(anchor.0.next_sequence, 0);
+    assert_eq!(anchor.0.previous.unwrap().sequence, -1);
 }

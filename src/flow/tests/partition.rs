@@ -20,7 +20,10 @@ use crate::{
         partition::Partition,
         recovery::{RecoveryCause, Start},
     },
-    offsets::state::{Anchor, GapCause, Lineage},
+    offsets::{
+        exact_map::Changes,
+        state::{Anchor, GapCause, Lineage},
+    },
 };
 
 /// A partition that goes on at 0, with a producer id, and what the source has for it.
@@ -478,11 +481,11 @@ fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
         .log
         .write(Compression::None, &[Bytes::from_static(b"new")]);
     bench.partition = partition(None, StartAt::Earliest).proving();
-    bench.partition.start(proven_at_start());
+    bench.partition.start(proven_at_start(), None);
     bench.fetch();
     assert_eq!(bench.send(), [0; 0], "no anchor names what it carries");
     assert_eq!(bench.partition.wants_to_carry(), Some(0));
-    let anchor = bench.partition.carry(0, ids, no_epoch).unwrap();
+    let (anchor, _) = bench.partition.carry(0, ids, no_epoch).unwrap();
     assert_eq!((anchor.lineage.epoch, anchor.carried_epoch), (2, 0));
     assert_eq!(bench.send(), [0; 0], "it is not durable");
     assert!(!bench.partition.carries(anchor), "the lineage is the same");
@@ -493,15 +496,19 @@ fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
     let anchor = bench
         .partition
         .carry(4, ids, |former| Some(former.epoch + 1));
-    let anchor = anchor.unwrap();
+    let (anchor, map) = anchor.unwrap();
+    assert_eq!(map, Changes::default(), "this one has no map");
+    let further = bench.partition.take_anchor(ids);
+    assert!(
+        further.is_none(),
+        "one of the former lineage would be newer"
+    );
     let point = (
         anchor.source_offset,
         anchor.target_offset,
         anchor.next_sequence,
     );
     assert_eq!((anchor.lineage.epoch, point), (3, (1, 1, 0)));
-    let further = bench.partition.take_anchor(ids);
-    assert_eq!(further, None, "it would make the former lineage the newest");
     assert!(bench.partition.carries(anchor));
     let sent = bench.send_batches();
     let header = BatchHeader::parse(&sent[0].header).unwrap();
@@ -519,7 +526,7 @@ fn a_lineage_that_has_no_further_epoch_leaves_its_successor_to_a_proof() {
     bench.partition = partition(None, StartAt::Earliest).proving();
     let mut start = proven_at_start();
     start.anchor.carried_epoch = 3;
-    bench.partition.start(start);
+    bench.partition.start(start, None);
     bench.fetch();
     assert!(bench.partition.carry(4, ids, |_| None).is_none());
     let cause = bench.partition.take_recovery_cause();
@@ -536,7 +543,7 @@ fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
     bench.partition = partition(None, StartAt::Earliest).proving();
     let mut start = proven_at_start();
     start.anchor.carried_epoch = 0;
-    bench.partition.start(start);
+    bench.partition.start(start, None);
     bench.fetch();
     bench.send();
     bench.acknowledge(0);
@@ -547,7 +554,7 @@ fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
         .log
         .write(Compression::None, &[Bytes::from_static(b"new")]);
     bench.fetch();
-    let anchor = bench.partition.take_anchor(ids).unwrap();
+    let (anchor, _) = bench.partition.take_anchor(ids).unwrap();
     assert_eq!((anchor.source_offset, anchor.source_epoch), (2, 4));
 }
 
@@ -557,7 +564,7 @@ fn a_proven_position_is_proven_again_after_the_target_has_refused_a_batch() {
     bench.partition = partition(None, StartAt::Earliest).proving();
     let mut start = proven_at_start();
     start.anchor.carried_epoch = 0;
-    bench.partition.start(start);
+    bench.partition.start(start, None);
     bench.fetch();
     bench.send();
     let refusal = refused(ErrorCode::REBOOTSTRAP_REQUIRED);
@@ -588,6 +595,7 @@ fn proven_at_start() -> Start {
             previous: None,
             mapping: 0,
             carried_epoch: -1,
+            cut_count: 0,
         },
         target_epoch: 0,
         is_established: false,

@@ -99,6 +99,29 @@ fn what_is_not_committed_is_taken_back() {
 }
 
 #[test]
+fn a_translation_never_runs_ahead_of_what_is_committed() {
+    let told = |bench: &Bench, at| {
+        let told = bench.partition.translate(at);
+        told.map(|told| (told.target_offset, told.reread_max))
+    };
+    let mut bench = sent();
+    bench.acknowledge(2);
+    assert_eq!(told(&bench, 3), Some((0, 3)), "nothing is committed");
+    bench.partition.committed(Some(2), producer(1));
+    assert_eq!(told(&bench, 1), Some((1, 0)));
+    assert_eq!(told(&bench, 3), Some((2, 1)));
+    bench.partition.committed(Some(4), producer(1));
+    assert_eq!(told(&bench, 3), Some((3, 0)));
+    // Given up, and back at what this process had committed, or somebody else.
+    bench.partition.suspend();
+    bench.partition.go_back(Some(4), producer(2));
+    assert_eq!(told(&bench, 3), Some((3, 0)));
+    bench.partition.suspend();
+    bench.partition.go_back(Some(6), producer(3));
+    assert_eq!(told(&bench, 3), None);
+}
+
+#[test]
 fn what_can_only_be_aborted_is_told_to_the_flow() {
     let silence = || Failure::NoAnswer(String::from("silence"));
     let cases = [

@@ -1,6 +1,6 @@
 //! Chunks: the pieces in which a map is stored, and how stored pieces make a map again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use kmirror_protocol::wire::Uuid;
 
@@ -21,14 +21,40 @@ pub struct TopicIds {
     pub target: Uuid,
 }
 
+impl TopicIds {
+    /// Whether both may be about the same topics: brokers that tell no ids contradict nobody.
+    fn may_be(self, other: Self) -> bool {
+        let is_same = |a: Uuid, b: Uuid| a.is_zero() || b.is_zero() || a == b;
+        is_same(self.source, other.source) && is_same(self.target, other.target)
+    }
+}
+
+/// Which map a chunk belongs to. Maps of different versions are stored beside each other: what a
+/// former owner writes late, and a new version of which only a part is stored yet, spoil nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MapVersion {
+    /// The generation of the owner who wrote it.
+    pub generation: u64,
+    /// How often that owner has cut its map: what was stored before may not be true any more.
+    pub cut_count: u64,
+}
+
+/// What a stored chunk is called: its key, but for the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChunkKey {
+    /// The map.
+    pub version: MapVersion,
+    /// Which of the places for chunks it takes; below [`CHUNKS_MAX`].
+    pub chunk: u8,
+}
+
 /// A piece of a map, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapChunk {
     /// Which of the places for chunks it takes; below [`CHUNKS_MAX`].
     pub chunk: u8,
-    /// How often the map has been cut: a chunk that was written before the last cut may not be
-    /// true any more.
-    pub cut_count: u64,
+    /// The map that it belongs to.
+    pub version: MapVersion,
     /// The topics that it is about.
     pub topics: TopicIds,
     /// How often runs were merged by two; 0 for runs as they came.
@@ -40,6 +66,15 @@ pub struct MapChunk {
 }
 
 impl MapChunk {
+    /// What it is called.
+    #[must_use]
+    pub const fn key(&self) -> ChunkKey {
+        ChunkKey {
+            version: self.version,
+            chunk: self.chunk,
+        }
+    }
+
     /// Whether there can be such a chunk.
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -59,7 +94,8 @@ impl MapChunk {
     }
 
     /// The first point after it.
-    fn end(&self) -> Point {
+    #[must_use]
+    pub fn end(&self) -> Point {
         self.runs.last().map_or(self.follows, Run::end)
     }
 }
@@ -84,14 +120,14 @@ impl Chunk {
             level: stored.level,
             follows: stored.follows,
             runs: stored.runs.clone(),
-            is_changed: false,
+            is_changed: true,
         }
     }
 
-    pub(super) fn to_stored(&self, topics: TopicIds, cut_count: u64) -> MapChunk {
+    pub(super) fn to_stored(&self, topics: TopicIds, version: MapVersion) -> MapChunk {
         MapChunk {
             chunk: self.place,
-            cut_count,
+            version,
             topics,
             level: self.level,
             follows: self.follows,
@@ -117,27 +153,24 @@ impl Chunk {
     }
 }
 
-/// The longest series of chunks without a gap that ends with the newest; oldest first.
+/// The longest series of chunks of one map without a gap that ends with the newest; oldest first.
 ///
 /// What a lost, an old or a foreign chunk would have to fill is not bridged: what was copied
 /// there is not known, and a translation over it could go too far. Of two chunks that fit, the
 /// one that reaches further back counts; it is the other and more, merged.
-pub(super) fn newest_series(stored: &BTreeMap<u8, MapChunk>, topics: TopicIds) -> Vec<&MapChunk> {
-    let cut_count = stored.values().map(|chunk| chunk.cut_count).max();
+pub(super) fn newest_series(stored: &BTreeMap<u8, &MapChunk>, topics: TopicIds) -> VecDeque<Chunk> {
     let usable = || {
-        stored.values().filter(|chunk| {
-            Some(chunk.cut_count) == cut_count && chunk.topics == topics && chunk.is_valid()
-        })
+        let chunks = stored.values().copied();
+        chunks.filter(|chunk| chunk.topics.may_be(topics) && chunk.is_valid())
     };
     let mut end = usable().map(MapChunk::end).max();
-    let mut series = Vec::new();
+    let mut series = VecDeque::new();
     while let Some(chunk) = usable()
         .filter(|chunk| Some(chunk.end()) == end)
         .min_by_key(|chunk| chunk.follows)
     {
-        series.push(chunk);
+        series.push_front(Chunk::stored(chunk));
         end = Some(chunk.follows);
     }
-    series.reverse();
     series
 }

@@ -10,13 +10,15 @@
 //! a hole (compaction, a marker, an aborted transaction) or a foreign record on the target begins
 //! another. The newest 256 at least stay as they came. Older ones are merged by two, by four and
 //! so on, so that the map never forgets and still has its bound: 512 runs, in memory at most
-//! 22 KiB, stored at most 60 KiB.
+//! 22 KiB ([`MAP_BYTES_MAX`]), stored at most 60 KiB.
 //!
 //! Stored it is a ring of chunks: one grows, the others change only when they are merged or
 //! when the map is cut. A cut is what makes stored chunks untrue: the target lost its tail, or
-//! the source is copied anew from an earlier position. **What [`ExactMap::changes`] gives after a
-//! cut must be stored no later than any anchor above it**, or else a process that starts in
-//! between believes chunks of before.
+//! the source is copied anew from an earlier position. What follows is another [`MapVersion`],
+//! stored under keys of its own; what was stored before is deleted. An anchor names the version
+//! that was stored up to it. **What [`ExactMap::changes`] gives must be stored with an anchor above
+//! it, or before, and what it deletes be deleted afterwards**: then whatever moment a process dies
+//! at, a whole map of every anchor is there.
 //!
 //! Pure: no I/O, no clock.
 
@@ -27,12 +29,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::chunk::Chunk;
 pub use self::{
-    chunk::{CHUNK_RUNS_MAX, CHUNKS_MAX, MapChunk, TopicIds},
+    chunk::{CHUNK_RUNS_MAX, CHUNKS_MAX, ChunkKey, MapChunk, MapVersion, TopicIds},
     run::Run,
 };
 
+/// What a map takes in memory at most, in bytes.
+pub const MAP_BYTES_MAX: usize = 22 << 10;
+
 /// How many full chunks stay as they came, besides the one that grows.
 const CHUNKS_EXACT: usize = 8;
+
+/// What must be stored of a map, and which stored chunks must be deleted afterwards.
+pub type Changes = (Vec<MapChunk>, BTreeSet<ChunkKey>);
 
 /// A place in both logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +57,8 @@ pub struct Translation {
     /// The first record at or after the source position is here, or at a later offset.
     pub target_offset: i64,
     /// How many records from before the source position follow at most; 0 when the translation
-    /// is exact, foreign records not counted.
+    /// is exact. Foreign records do not count, nor does one that was taken for an equal one behind
+    /// it, where all that was known was a position that somebody else had stored.
     pub reread_max: i64,
 }
 
@@ -57,49 +66,177 @@ pub struct Translation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExactMap {
     topics: TopicIds,
-    /// Raised whenever stored chunks may have become untrue.
-    cut_count: u64,
+    /// Another one whenever stored chunks may have become untrue.
+    version: MapVersion,
+    /// Whether something may be stored under that version.
+    is_stored: bool,
     /// Below this nothing is known.
     start: Point,
     /// All that was copied is below this.
     end: Point,
     /// Oldest first, none of them empty.
     chunks: VecDeque<Chunk>,
-    /// Places whose stored chunks are to be deleted.
-    obsolete: BTreeSet<u8>,
+    /// Stored chunks that are to be deleted.
+    obsolete: BTreeSet<ChunkKey>,
 }
 
 impl ExactMap {
-    /// The map of a partition whose copying begins or goes on at `at`, from what is stored of it:
-    /// the newest chunk of each place. Of chunks that are damaged, about other topics or from
-    /// before a cut, nothing is believed; they will be deleted.
+    /// An empty map of a partition whose copying begins at `at`; `generation` is the owner's.
     #[must_use]
-    pub fn load(topics: TopicIds, stored: impl IntoIterator<Item = MapChunk>, at: Point) -> Self {
-        let stored: BTreeMap<u8, MapChunk> = stored
-            .into_iter()
-            .map(|chunk| (chunk.chunk, chunk))
-            .collect();
-        let cut_counts = stored.values().map(|chunk| chunk.cut_count);
-        let cut_count = cut_counts.max().unwrap_or_default();
-        let chunks: VecDeque<Chunk> = chunk::newest_series(&stored, topics)
-            .into_iter()
-            .map(Chunk::stored)
-            .collect();
-        let mut obsolete: BTreeSet<u8> = stored.into_keys().collect();
-        for chunk in &chunks {
-            obsolete.remove(&chunk.place);
-        }
-        let mut map = Self {
+    pub const fn new(topics: TopicIds, generation: u64, at: Point) -> Self {
+        Self {
             topics,
-            cut_count,
-            start: chunks.front().map_or(at, |chunk| chunk.follows),
+            version: MapVersion {
+                generation,
+                cut_count: 0,
+            },
+            is_stored: false,
+            start: at,
             end: at,
-            chunks,
-            obsolete,
-        };
-        map.end = map.last_run_end();
-        map.resume(at);
+            chunks: VecDeque::new(),
+            obsolete: BTreeSet::new(),
+        }
+    }
+
+    /// The map of a partition up to an anchor at least, from what is stored of it: the newest
+    /// chunk of each key. `since` is the version that the anchor names, `generation` that of the
+    /// process that goes on with the map.
+    ///
+    /// A version from before the anchor's may be untrue; one from after it is true below the
+    /// anchor, because it came out of a proof when the anchor was there already. Of those that
+    /// remain, the one that knows most counts. Of chunks that are damaged or about other topics
+    /// nothing is believed, and with no version nothing at all. Beyond the anchor, what the map says is to be checked
+    /// ([`Self::proven`]) or cut off ([`Self::resume`]).
+    ///
+    /// Nothing of the map counts as stored: it has a new version, and the others are deleted, but
+    /// for those of a later owner.
+    #[must_use]
+    pub fn restore<'a>(
+        topics: TopicIds,
+        stored: impl IntoIterator<Item = &'a MapChunk>,
+        since: Option<MapVersion>,
+        generation: u64,
+        anchor: Point,
+    ) -> Self {
+        let mut versions: BTreeMap<MapVersion, BTreeMap<u8, &MapChunk>> = BTreeMap::new();
+        for chunk in stored {
+            let version = versions.entry(chunk.version).or_default();
+            version.insert(chunk.chunk, chunk);
+        }
+        let mut map = Self::new(topics, generation, anchor);
+        for (version, chunks) in &versions {
+            if since.is_some_and(|since| *version >= since) {
+                let other = Self::of_series(&map, chunk::newest_series(chunks, topics));
+                if other.is_better_than(&map, anchor) {
+                    map = other;
+                }
+            }
+        }
+        let own = versions.keys().filter(|it| it.generation == generation);
+        map.version.cut_count = own
+            .map(|it| it.cut_count.saturating_add(1))
+            .max()
+            .unwrap_or(0);
+        map.obsolete = versions
+            .values()
+            .flat_map(|chunks| chunks.values().map(|chunk| chunk.key()))
+            .filter(|key| key.version.generation <= generation)
+            .collect();
+        map.reach(anchor);
         map
+    }
+
+    fn of_series(empty: &Self, chunks: VecDeque<Chunk>) -> Self {
+        let start = chunks.front().map_or(empty.start, |chunk| chunk.follows);
+        let end = chunks.back().map_or(empty.end, Chunk::end);
+        Self {
+            start,
+            end,
+            chunks,
+            ..empty.clone()
+        }
+    }
+
+    /// Takes the place of a map of the same owner that may have been stored, in part or whole.
+    pub fn supersede(&mut self, other: &Self) {
+        if self.version <= other.version {
+            self.renew(other.version.cut_count);
+        }
+        self.obsolete.extend(other.keys());
+        self.obsolete.extend(&other.obsolete);
+    }
+
+    /// Gives it a version after `cut_count`: nothing that is stored belongs to it any more.
+    fn renew(&mut self, cut_count: u64) {
+        if self.is_stored {
+            let stored: Vec<_> = self.keys().collect();
+            self.obsolete.extend(stored);
+        }
+        self.version.cut_count = cut_count.saturating_add(1);
+        self.is_stored = false;
+        self.store_anew();
+    }
+
+    fn keys(&self) -> impl Iterator<Item = ChunkKey> {
+        self.chunks.iter().map(|chunk| self.key(chunk.place))
+    }
+
+    /// Whether it knows more of what is below an anchor: further back, or else without a gap.
+    #[must_use]
+    pub fn is_better_than(&self, other: &Self, anchor: Point) -> bool {
+        let key = |map: &Self| {
+            let is_back = map.start.source_offset.min(anchor.source_offset);
+            let missing = anchor.source_offset.saturating_sub(map.end.source_offset);
+            (is_back, missing.max(0))
+        };
+        key(self) < key(other)
+    }
+
+    /// Goes up to a true point: what is missing between is known to be between, and no better.
+    pub fn reach(&mut self, at: Point) {
+        let Point {
+            source_offset,
+            target_offset,
+        } = self.end;
+        if source_offset < at.source_offset || target_offset < at.target_offset {
+            self.resume(at);
+        }
+    }
+
+    /// Which version what is stored next belongs to.
+    #[must_use]
+    pub const fn version(&self) -> MapVersion {
+        self.version
+    }
+
+    /// Below this source offset nothing is known.
+    #[must_use]
+    pub const fn known_from(&self) -> i64 {
+        self.start.source_offset
+    }
+
+    /// Up to where everything is copied.
+    #[must_use]
+    pub const fn end(&self) -> Point {
+        self.end
+    }
+
+    /// A proof has found records on the target, and nothing else of the source between `from` and
+    /// them: what the map says already stays as it is, what it says otherwise is cut off.
+    pub fn proven(&mut self, from: Point, run: &Run) {
+        if !run.is_valid() {
+            return self.distrust(run.source_next);
+        }
+        let is_known = self.run_at(from.source_offset).is_some_and(|known| {
+            known.says(run) && known.source_first.max(from.source_offset) == run.source_first
+        });
+        if is_known {
+            return;
+        }
+        self.go_to(from);
+        self.go_to(run.start());
+        self.push(*run);
+        self.end = run.end();
     }
 
     /// A batch is on the target: `count` records of the source offsets from `source_first` to
@@ -157,18 +294,13 @@ impl ExactMap {
     pub fn forget_below(&mut self, target_offset: i64) {
         while let Some(chunk) = self.chunks.front()
             && chunk.end().target_offset <= target_offset
+            && chunk.follows.target_offset < target_offset
         {
             self.start = chunk.end();
-            self.obsolete.insert(chunk.place);
+            let key = self.key(chunk.place);
+            self.obsolete.insert(key);
             self.chunks.pop_front();
         }
-    }
-
-    /// The map is about other topics from here on, or about the same ones created again.
-    pub fn restart(&mut self, topics: TopicIds, at: Point) {
-        self.cut(|_| None);
-        self.topics = topics;
-        (self.start, self.end) = (at, at);
     }
 
     /// Where the first record at or after a source offset is; `None` below all that is known.
@@ -180,14 +312,7 @@ impl ExactMap {
         if source_offset < self.start.source_offset {
             return None;
         }
-        let chunk_index = self
-            .chunks
-            .partition_point(|chunk| chunk.end().source_offset <= source_offset);
-        let run = self.chunks.get(chunk_index).and_then(|chunk| {
-            let runs = &chunk.runs;
-            runs.get(runs.partition_point(|run| run.source_next <= source_offset))
-        });
-        Some(run.map_or_else(
+        Some(self.run_at(source_offset).map_or_else(
             || Translation {
                 target_offset: self.end.target_offset,
                 reread_max: (source_offset - self.end.source_offset).max(0),
@@ -196,24 +321,35 @@ impl ExactMap {
         ))
     }
 
-    /// What must be stored: chunks, and by `None` places whose chunk must be deleted. Once given
-    /// they count as stored; if storing fails, call [`Self::store_anew`].
-    pub fn changes(&mut self) -> Vec<(u8, Option<MapChunk>)> {
-        let obsolete = std::mem::take(&mut self.obsolete).into_iter();
-        let mut changes: Vec<_> = obsolete.map(|place| (place, None)).collect();
-        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_changed) {
-            chunk.is_changed = false;
-            let stored = chunk.to_stored(self.topics, self.cut_count);
-            changes.push((chunk.place, Some(stored)));
+    /// The run that a source offset is in, or the next one.
+    fn run_at(&self, source_offset: i64) -> Option<&Run> {
+        let chunk_index = self
+            .chunks
+            .partition_point(|chunk| chunk.end().source_offset <= source_offset);
+        let runs = &self.chunks.get(chunk_index)?.runs;
+        runs.get(runs.partition_point(|run| run.source_next <= source_offset))
+    }
+
+    /// What must be stored, and which stored chunks must be deleted afterwards. Once given, both
+    /// count as done; if storing fails, call [`Self::store_anew`].
+    pub fn changes(&mut self) -> Changes {
+        if self.chunks.is_empty() && self.start.source_offset < self.end.source_offset {
+            // An anchor that is all there is says nothing of what is below it.
+            self.push(Run::empty(self.start, self.end.source_offset));
         }
-        changes
+        let changed = self.chunks.iter_mut().filter(|chunk| chunk.is_changed);
+        let stored = changed.map(|chunk| {
+            chunk.is_changed = false;
+            chunk.to_stored(self.topics, self.version)
+        });
+        let stored: Vec<MapChunk> = stored.collect();
+        self.is_stored |= !stored.is_empty();
+        (stored, std::mem::take(&mut self.obsolete))
     }
 
     /// Nothing of the map counts as stored.
     pub fn store_anew(&mut self) {
-        self.obsolete = (0..CHUNKS_MAX).collect();
         for chunk in &mut self.chunks {
-            self.obsolete.remove(&chunk.place);
             chunk.is_changed = true;
         }
     }
@@ -242,8 +378,9 @@ impl ExactMap {
         let mut is_cut = false;
         while let Some(chunk) = self.chunks.back_mut() {
             let Some(run) = chunk.runs.pop() else {
-                self.obsolete.insert(chunk.place);
+                let place = chunk.place;
                 self.chunks.pop_back();
+                self.obsolete.insert(self.key(place));
                 continue;
             };
             let kept = shortened(&run);
@@ -253,13 +390,17 @@ impl ExactMap {
                 break;
             }
         }
-        if is_cut {
-            self.cut_count = self.cut_count.saturating_add(1);
-            for chunk in &mut self.chunks {
-                chunk.is_changed = true;
-            }
+        if is_cut && self.is_stored {
+            self.renew(self.version.cut_count);
         }
         is_cut
+    }
+
+    const fn key(&self, chunk: u8) -> ChunkKey {
+        ChunkKey {
+            version: self.version,
+            chunk,
+        }
     }
 
     /// Adds a run behind all others.
@@ -281,7 +422,8 @@ impl ExactMap {
             }
         }
         let place = self.free_place();
-        self.obsolete.remove(&place);
+        let key = self.key(place);
+        self.obsolete.remove(&key);
         self.chunks.push_back(Chunk {
             place,
             level: 0,

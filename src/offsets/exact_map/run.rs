@@ -6,7 +6,8 @@ use super::{Point, Translation};
 ///
 /// Every record copied from the run's source offsets is at its target offsets, and nothing else
 /// that was copied is; what else is there is of no record of the source (records of others,
-/// markers). The fields' bounds: `0 <= first < next`, and `count` fits between both pairs.
+/// markers). The fields' bounds: `0 <= first <= next`, on the source `first < next`, and `count`
+/// fits between both pairs.
 ///
 /// How many records come before a source offset follows from counting backwards: at most as many
 /// as there are offsets can be behind it. In a run without holes this is exact; with holes it is
@@ -43,10 +44,21 @@ impl Run {
             target_next: target_base.checked_add(count)?,
             count,
         };
-        run.is_valid().then_some(run)
+        (run.is_valid() && count > 0).then_some(run)
     }
 
-    /// A run of which only its ends are known.
+    /// A run of no record at all: what the source has there is not copied.
+    pub(super) const fn empty(from: Point, source_next: i64) -> Self {
+        Self {
+            source_first: from.source_offset,
+            source_next,
+            target_first: from.target_offset,
+            target_next: from.target_offset,
+            count: 0,
+        }
+    }
+
+    /// A run of which only its ends are known; `None` when nothing can be between them.
     pub(super) fn unknown(from: Point, to: Point) -> Option<Self> {
         let run = Self {
             source_first: from.source_offset,
@@ -55,7 +67,7 @@ impl Run {
             target_next: to.target_offset,
             count: 0,
         };
-        run.is_valid().then_some(run)
+        (run.is_valid() && from.target_offset < to.target_offset).then_some(run)
     }
 
     /// Whether there can be such a run.
@@ -64,7 +76,7 @@ impl Run {
         let is_ordered = 0 <= self.source_first
             && self.source_first < self.source_next
             && 0 <= self.target_first
-            && self.target_first < self.target_next;
+            && self.target_first <= self.target_next;
         is_ordered && (0..=self.source_len().min(self.target_len())).contains(&self.count)
     }
 
@@ -81,6 +93,15 @@ impl Run {
             source_offset: self.source_next,
             target_offset: self.target_next,
         }
+    }
+
+    /// Whether it says all that another run says.
+    pub(super) fn says(&self, part: &Self) -> bool {
+        let is_dense = self.is_dense() && part.is_dense();
+        let is_part = self.source_first <= part.source_first
+            && part.source_next <= self.source_next
+            && part.source_first - self.source_first == part.target_first - self.target_first;
+        self == part || (is_dense && is_part)
     }
 
     fn source_len(&self) -> i64 {
@@ -119,7 +140,9 @@ impl Run {
         is_one.then(|| self.merged_with(next))
     }
 
-    fn start(&self) -> Point {
+    /// The point at which the run begins.
+    #[must_use]
+    pub const fn start(&self) -> Point {
         Point {
             source_offset: self.source_first,
             target_offset: self.target_first,

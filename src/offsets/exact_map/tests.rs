@@ -16,7 +16,15 @@ fn point(source_offset: i64, target_offset: i64) -> Point {
 }
 
 fn map_at(source_offset: i64, target_offset: i64) -> ExactMap {
-    ExactMap::load(TOPICS, [], point(source_offset, target_offset))
+    ExactMap::new(TOPICS, 1, point(source_offset, target_offset))
+}
+
+/// The map that a process of the same generation finds, when nothing is proven beyond `at`.
+fn load(topics: TopicIds, stored: &Stored, at: Point) -> ExactMap {
+    let since = MapVersion::default();
+    let mut map = ExactMap::restore(topics, stored.values(), Some(since), 1, at);
+    map.resume(at);
+    map
 }
 
 fn exact(target_offset: i64) -> Option<Translation> {
@@ -34,18 +42,15 @@ fn run_count(map: &ExactMap) -> usize {
     map.chunks.iter().map(|chunk| chunk.runs.len()).sum()
 }
 
-/// Everything that is stored, by place.
-type Stored = BTreeMap<u8, MapChunk>;
+/// Everything that is stored.
+type Stored = BTreeMap<ChunkKey, MapChunk>;
 
+/// Stores what has changed; how many records that takes.
 fn store(map: &mut ExactMap, stored: &mut Stored) -> usize {
-    let changes = map.changes();
-    let count = changes.len();
-    for (place, chunk) in changes {
-        match chunk {
-            Some(chunk) => drop(stored.insert(place, chunk)),
-            None => drop(stored.remove(&place)),
-        }
-    }
+    let (chunks, obsolete) = map.changes();
+    let count = chunks.len() + obsolete.len();
+    stored.extend(chunks.into_iter().map(|chunk| (chunk.key(), chunk)));
+    stored.retain(|key, _| !obsolete.contains(key));
     count
 }
 
@@ -105,6 +110,27 @@ fn in_a_batch_with_holes_only_its_ends_are_exact() {
     ];
     for (source, expected) in cases {
         assert_eq!(map.translate(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn where_nothing_has_been_copied_yet_is_stored_too() {
+    let mut map = map_at(10, 5);
+    map.passed(13);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    let mut loaded = load(TOPICS, &stored, point(13, 5));
+    loaded.forget_below(5);
+    assert_eq!(loaded.translate(11), exact(5));
+    // Whether the map itself goes on or what was found of it.
+    for mut map in [map, loaded] {
+        map.acknowledged(14, 16, 5, 2);
+        let expected = [(10, 5), (13, 5), (14, 5), (15, 6), (16, 7)];
+        for (source, target) in expected {
+            assert_eq!(map.translate(source), exact(target), "{source}");
+        }
+        map.forget_below(6);
+        assert_eq!(map.translate(12), exact(5), "the chunk goes as a whole");
     }
 }
 
@@ -235,7 +261,7 @@ fn a_map_has_a_bound_in_memory_and_in_each_stored_chunk() {
     let bytes = runs.sum::<usize>() * size_of::<Run>()
         + map.chunks.capacity() * size_of::<Chunk>()
         + size_of::<ExactMap>();
-    assert!(bytes <= 22 * 1024, "{bytes}");
+    assert!(bytes <= MAP_BYTES_MAX, "{bytes}");
 }
 
 #[test]
@@ -252,42 +278,94 @@ fn what_did_not_change_is_not_stored_again() {
     }
     // Besides the one that grows, each full chunk pays for one merge.
     assert!(written <= 20_000 + 20_000 / CHUNK_RUNS_MAX, "{written}");
-    let end = map.end;
-    assert_eq!(ExactMap::load(TOPICS, stored.into_values(), end), map);
+    let loaded = load(TOPICS, &stored, map.end);
+    for source in 0..10 * count {
+        assert_eq!(loaded.translate(source), map.translate(source));
+    }
 }
 
 #[test]
-fn a_cut_stores_every_chunk_that_remains_and_deletes_the_others() {
+fn a_cut_stores_what_remains_under_new_keys_and_deletes_the_others() {
     let mut map = map_at(0, 0);
     acknowledge_transactions(&mut map, 0..100);
     let mut stored = Stored::new();
     store(&mut map, &mut stored);
     assert_eq!(stored.len(), 4);
+    let before = map.version();
     map.forget_from(9 * 50);
-    assert_eq!(store(&mut map, &mut stored), 4);
-    assert_eq!(stored.len(), 2);
-    assert!(stored.values().all(|chunk| chunk.cut_count == 1));
-    // Of a cut that was stored in part, only that part is believed.
-    acknowledge_transactions(&mut map, 50..100);
+    assert!(map.version() > before);
+    let (chunks, obsolete) = map.changes();
+    assert!(obsolete.iter().eq(stored.keys()));
+    // Until all of it is stored, everything of before is there.
+    let part = chunks.last().unwrap().clone();
+    let mut partly = stored.clone();
+    partly.insert(part.key(), part);
+    let anchor = point(10 * 40, 9 * 40);
+    let loaded = ExactMap::restore(TOPICS, partly.values(), Some(before), 1, anchor);
+    assert_eq!(loaded.translate(10 * 10), exact(9 * 10));
+    assert_eq!(loaded.obsolete.len(), 5);
+    // An anchor of afterwards does not believe what was before.
+    let after = Some(map.version());
+    let anchor = point(10 * 50, 9 * 50);
+    let loaded = ExactMap::restore(TOPICS, stored.values(), after, 1, anchor);
+    assert_eq!(loaded.known_from(), 10 * 50);
+    stored.extend(chunks.into_iter().map(|chunk| (chunk.key(), chunk)));
+    let loaded = ExactMap::restore(TOPICS, stored.values(), after, 1, anchor);
+    assert_eq!(loaded.translate(10 * 10), exact(9 * 10));
+}
+
+#[test]
+fn what_a_former_owner_writes_late_spoils_nothing() {
+    let mut former = map_at(0, 0);
+    acknowledge_transactions(&mut former, 0..10);
+    let mut stored = Stored::new();
+    store(&mut former, &mut stored);
+    let anchor = former.end();
+    let mut map = ExactMap::restore(TOPICS, stored.values(), Some(former.version()), 2, anchor);
+    map.resume(point(10 * 5, 9 * 5));
+    map.acknowledged(50, 60, 45, 10);
     store(&mut map, &mut stored);
-    map.forget_from(9 * 80);
-    let at = map.end;
-    let (place, newest) = map.changes().pop().unwrap();
-    stored.insert(place, newest.unwrap());
-    let loaded = ExactMap::load(TOPICS, stored.into_values(), at);
-    assert_eq!(loaded.translate(10 * 70), exact(9 * 70));
-    assert_eq!(loaded.translate(10 * 10), None);
-    assert_eq!(loaded.obsolete.len(), 3);
+    assert!(stored.keys().all(|key| key.version == map.version()));
+    acknowledge_transactions(&mut former, 10..20);
+    store(&mut former, &mut stored);
+    let (since, anchor) = (Some(map.version()), map.end());
+    let loaded = ExactMap::restore(TOPICS, stored.values(), since, 3, anchor);
+    assert_eq!(loaded.translate(55), exact(50));
+    assert_eq!(loaded.translate(15), exact(14));
+    assert!(loaded.obsolete.iter().eq(stored.keys()));
+}
+
+#[test]
+fn what_a_proof_finds_changes_only_what_the_map_said_otherwise() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    map.acknowledged(10, 20, 10, 10);
+    map.acknowledged(25, 30, 20, 5);
+    let _ = map.changes();
+    let run = |first, next, base| Run::of_batch(first, next, base, 5).unwrap();
+    for known in [run(5, 10, 5), run(8, 13, 8), run(25, 30, 20)] {
+        map.proven(known.start(), &known);
+    }
+    assert_eq!(map.changes(), (Vec::new(), BTreeSet::new()));
+    // The record is at another place: what was stored is not true any more.
+    map.proven(point(20, 20), &run(25, 30, 22));
+    assert_eq!(map.translate(9), exact(9));
+    assert_eq!(map.translate(25), exact(22));
+    assert_eq!(map.changes().1.len(), 1);
+    map.proven(point(30, 27), &run(30, 35, 27));
+    assert_eq!(map.translate(34), exact(31));
+    // What the map says to be between is not on the target any more.
+    map.proven(point(5, 5), &run(15, 20, 15));
+    assert_eq!(map.translate(8), exact(15));
 }
 
 #[test]
 fn a_count_of_cuts_that_is_used_up_stays() {
     let mut map = map_at(0, 0);
     acknowledge_transactions(&mut map, 0..2);
-    let (_, chunk) = map.changes().pop().unwrap();
-    let mut chunk = chunk.unwrap();
-    chunk.cut_count = u64::MAX;
-    let mut map = ExactMap::load(TOPICS, [chunk], map.end);
+    let mut chunk = map.changes().0.pop().unwrap();
+    chunk.version.cut_count = u64::MAX;
+    let mut map = load(TOPICS, &Stored::from([(chunk.key(), chunk)]), map.end);
     map.forget_from(9);
     assert_eq!(map.translate(10), within(9, 1));
 }
@@ -298,31 +376,34 @@ fn chunks_that_do_not_join_are_not_believed() {
     acknowledge_transactions(&mut map, 0..100);
     let mut stored = Stored::new();
     store(&mut map, &mut stored);
-    let load = |stored: &Stored, topics| {
-        let chunks = stored.values().cloned();
-        ExactMap::load(topics, chunks, point(1000, 900))
+    let load = |stored: &Stored, topics| load(topics, stored, point(1000, 900));
+    let known_from = ExactMap::known_from;
+    let key = |chunk| ChunkKey {
+        version: map.version,
+        chunk,
     };
-    let known_from = |map: &ExactMap| map.start.source_offset;
     assert_eq!(known_from(&load(&stored, TOPICS)), 0);
 
     let mut lost = stored.clone();
-    lost.remove(&1);
+    lost.remove(&key(1));
     assert_eq!(known_from(&load(&lost, TOPICS)), 10 * 64 - 1);
 
     let mut damaged = stored.clone();
-    damaged.get_mut(&1).unwrap().runs[3].count = 11;
+    damaged.get_mut(&key(1)).unwrap().runs[3].count = 11;
     assert_eq!(known_from(&load(&damaged, TOPICS)), 10 * 64 - 1);
 
     // An older version of a chunk, from before it was full.
     let mut old = stored.clone();
-    old.get_mut(&2).unwrap().runs.pop();
+    old.get_mut(&key(2)).unwrap().runs.pop();
     assert_eq!(known_from(&load(&old, TOPICS)), 10 * 96 - 1);
 
     let mut other = TOPICS;
-    other.source = Uuid::ZERO;
+    other.source = Uuid([9; 16]);
     let anew = load(&stored, other);
     assert_eq!(known_from(&anew), 1000);
     assert_eq!(anew.obsolete.len(), 4);
+    other.source = Uuid::ZERO;
+    assert_eq!(known_from(&load(&stored, other)), 0, "ids are not told");
 }
 
 #[test]
@@ -350,18 +431,14 @@ fn a_map_can_begin_anew_and_be_stored_anew() {
     let mut stored = Stored::new();
     store(&mut map, &mut stored);
     map.store_anew();
-    assert_eq!(map.changes().len(), usize::from(CHUNKS_MAX));
-    let topics = TopicIds {
-        source: Uuid([3; 16]),
-        ..TOPICS
-    };
-    map.restart(topics, point(0, 900));
-    map.acknowledged(0, 10, 900, 10);
-    store(&mut map, &mut stored);
+    assert_eq!(store(&mut map, &mut Stored::new()), 4);
+    let mut anew = ExactMap::restore(TOPICS, stored.values(), None, 1, point(0, 900));
+    anew.supersede(&map);
+    anew.acknowledged(0, 10, 900, 10);
+    store(&mut anew, &mut stored);
     assert_eq!(stored.len(), 1);
-    assert_eq!(map.translate(5), exact(905));
-    let loaded = ExactMap::load(topics, stored.into_values(), point(10, 910));
-    assert_eq!(loaded, map);
+    assert_eq!(anew.translate(5), exact(905));
+    assert_eq!(load(TOPICS, &stored, anew.end).translate(5), exact(905));
 }
 
 /// What really happened: records in the order of their copying, and both ends.
@@ -446,7 +523,7 @@ enum Step {
     GoBack(i64),
     ForgetBelow(i64),
     Store,
-    /// Stores only so many of the changes.
+    /// Stores only so many of the changes, and deletes nothing.
     StoreSome(u8),
     /// A new process; one of the stored chunks may be lost to it.
     Restart {
@@ -475,7 +552,12 @@ fn steps() -> impl Strategy<Value = Step> {
 struct World {
     truth: Truth,
     map: ExactMap,
+    generation: u64,
     stored: Stored,
+    /// What is still to be deleted.
+    obsolete: BTreeSet<ChunkKey>,
+    /// True points up to which a map was stored, and its version.
+    anchors: Vec<(Point, MapVersion)>,
 }
 
 impl World {
@@ -501,25 +583,64 @@ impl World {
                 self.truth.go_back(source);
                 // Told by the next batch, or else by a proof.
                 self.map.resume(self.end());
-                store(&mut self.map, &mut self.stored);
+                self.forget_anchors();
             }
             Step::ForgetBelow(target) => self.map.forget_below(target),
-            Step::Store => drop(store(&mut self.map, &mut self.stored)),
-            Step::StoreSome(count) => {
-                for (place, chunk) in self.map.changes().into_iter().take(count.into()) {
-                    match chunk {
-                        Some(chunk) => drop(self.stored.insert(place, chunk)),
-                        None => drop(self.stored.remove(&place)),
-                    }
+            Step::Store => {
+                self.store_some(usize::MAX);
+                for key in std::mem::take(&mut self.obsolete) {
+                    self.stored.remove(&key);
                 }
+                self.anchors.push((self.end(), self.map.version()));
+            }
+            Step::StoreSome(count) => {
+                self.store_some(count.into());
                 self.map.store_anew();
             }
             Step::Restart { lost } => {
-                lost.map(|place| self.stored.remove(&place));
-                let stored = self.stored.values().cloned();
-                self.map = ExactMap::load(TOPICS, stored, self.end());
+                if let Some(place) = lost {
+                    self.stored.retain(|key, _| key.chunk != place);
+                }
+                self.restart();
             }
         }
+    }
+
+    fn store_some(&mut self, count: usize) {
+        let (chunks, obsolete) = self.map.changes();
+        self.obsolete.extend(obsolete);
+        for chunk in chunks.into_iter().take(count) {
+            self.obsolete.remove(&chunk.key());
+            self.stored.insert(chunk.key(), chunk);
+        }
+    }
+
+    /// Another process goes on from the newest anchor, and proves what came after it.
+    fn restart(&mut self) {
+        self.generation += 1;
+        let anchor = self.anchors.last().copied();
+        let (at, since) = anchor.unwrap_or_else(|| (point(0, 0), MapVersion::default()));
+        let stored = self.stored.values();
+        self.map = ExactMap::restore(TOPICS, stored, Some(since), self.generation, at);
+        self.obsolete.clear();
+        let first = self.truth.count_before(at.source_offset);
+        let mut from = at;
+        for (source, target) in self.truth.pairs.iter().skip(first) {
+            let run = Run::of_batch(*source, source + 1, *target, 1).unwrap();
+            self.map.proven(from, &run);
+            from = run.end();
+        }
+        self.map.resume(from);
+        self.map.passed(self.truth.position);
+        self.map.resume(self.end());
+    }
+
+    /// Forgets those that are not true any more.
+    fn forget_anchors(&mut self) {
+        let end = self.end();
+        self.anchors.retain(|(at, _)| {
+            at.source_offset <= end.source_offset && at.target_offset <= end.target_offset
+        });
     }
 
     fn copy(&mut self, is_present: &[bool], foreign: i64) {
@@ -536,8 +657,7 @@ impl World {
             self.map.forget_from(target);
         }
         self.map.resume(self.end());
-        // As the rule of the module says: before any anchor behind the cut.
-        store(&mut self.map, &mut self.stored);
+        self.forget_anchors();
     }
 
     fn end(&self) -> Point {
@@ -578,7 +698,10 @@ proptest! {
         let mut world = World {
             truth: Truth::default(),
             map: map_at(0, 0),
+            generation: 1,
             stored: Stored::new(),
+            obsolete: BTreeSet::new(),
+            anchors: Vec::new(),
         };
         for step in steps {
             world.step(step);

@@ -19,7 +19,7 @@ use super::{
     json::{Members, ensure, parse},
 };
 use crate::offsets::{
-    exact_map::{CHUNKS_MAX, MapChunk, Point, Run, TopicIds},
+    exact_map::{CHUNKS_MAX, ChunkKey, MapChunk, MapVersion, Point, Run, TopicIds},
     source_offsets::StoredRecord,
 };
 
@@ -68,7 +68,7 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
         Kind::Owner => "owner",
         Kind::Anchor { .. } => "anchor",
         Kind::Gap { .. } => "gap",
-        Kind::Map { .. } => "map",
+        Kind::Map(_) => "map",
     };
     let topic = Value::from(&**topic);
     let mut text =
@@ -78,7 +78,11 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
         Kind::Owner => Ok(()),
         Kind::Anchor { slot } => write!(text, r#","slot":{slot}"#),
         Kind::Gap { from_offset } => write!(text, r#","fromOffset":{from_offset}"#),
-        Kind::Map { chunk } => write!(text, r#","chunk":{chunk}"#),
+        Kind::Map(ChunkKey { version, chunk }) => write!(
+            text,
+            r#","generation":{},"cutCount":{},"chunk":{chunk}"#,
+            version.generation, version.cut_count
+        ),
     };
     written.expect("a string takes all that is written");
     text.push('}');
@@ -97,14 +101,18 @@ fn decode_key(members: Members<'_>) -> Result<StateKey, Unusable> {
         "gap" => Kind::Gap {
             from_offset: members.number("fromOffset", 0)?,
         },
-        "map" => Kind::Map {
+        "map" => Kind::Map(ChunkKey {
+            version: MapVersion {
+                generation: members.count("generation")?,
+                cut_count: members.count("cutCount")?,
+            },
             chunk: members.number("chunk", 0)?,
-        },
+        }),
         _ => return Err(Unusable::Foreign),
     };
     ensure(match kind {
         Kind::Anchor { slot } => slot < ANCHOR_SLOTS,
-        Kind::Map { chunk } => chunk < CHUNKS_MAX,
+        Kind::Map(key) => key.chunk < CHUNKS_MAX,
         Kind::Claim { .. } | Kind::Owner | Kind::Gap { .. } => true,
     })?;
     let place = Place {
@@ -160,8 +168,8 @@ fn decode_entry(kind: Kind, members: Members<'_>) -> Result<Entry, Unusable> {
             ensure(gap.from_offset < gap.to_offset)?;
             Entry::Gap(gap)
         }
-        Kind::Map { chunk } => {
-            let chunk = decode_chunk(chunk, members)?;
+        Kind::Map(key) => {
+            let chunk = decode_chunk(key, members)?;
             ensure(chunk.is_valid())?;
             Entry::Map(chunk)
         }
@@ -184,7 +192,8 @@ fn encode_anchor(anchor: &Anchor) -> String {
         concat!(
             r#"{{"v":{},"counter":{},"generation":{},{},"nextSequence":{},"#,
             r#""sourceOffset":{},"sourceEpoch":{},"sourceTopicId":"{}","#,
-            r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{},"carriedEpoch":{}}}"#,
+            r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{},"#,
+            r#""carriedEpoch":{},"cutCount":{}}}"#,
         ),
         VERSION,
         anchor.counter,
@@ -199,6 +208,7 @@ fn encode_anchor(anchor: &Anchor) -> String {
         previous,
         anchor.mapping,
         anchor.carried_epoch,
+        anchor.cut_count,
     )
 }
 
@@ -224,10 +234,14 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
             _ => return Err(Unusable::Foreign),
         },
         mapping: members.number("mapping", 0)?,
-        // Anchors of the first builds do not name it.
+        // Anchors of the first builds name neither.
         carried_epoch: match members.get("carriedEpoch") {
             Ok(_) => members.number("carriedEpoch", -1)?,
             Err(_) => -1,
+        },
+        cut_count: match members.get("cutCount") {
+            Ok(_) => members.count("cutCount")?,
+            Err(_) => 0,
         },
     })
 }
@@ -252,11 +266,10 @@ fn encode_chunk(chunk: &MapChunk) -> String {
     let runs: Vec<String> = chunk.runs.iter().map(run).collect();
     format!(
         concat!(
-            r#"{{"v":{},"cutCount":{},"level":{},"sourceTopicId":"{}","targetTopicId":"{}","#,
+            r#"{{"v":{},"level":{},"sourceTopicId":"{}","targetTopicId":"{}","#,
             r#""afterSourceOffset":{},"afterTargetOffset":{},"runs":[{}]}}"#,
         ),
         VERSION,
-        chunk.cut_count,
         chunk.level,
         chunk.topics.source,
         chunk.topics.target,
@@ -266,11 +279,11 @@ fn encode_chunk(chunk: &MapChunk) -> String {
     )
 }
 
-fn decode_chunk(chunk: u8, members: Members<'_>) -> Result<MapChunk, Unusable> {
+fn decode_chunk(key: ChunkKey, members: Members<'_>) -> Result<MapChunk, Unusable> {
     let runs = members.get("runs")?.as_array().ok_or(Unusable::Foreign)?;
     Ok(MapChunk {
-        chunk,
-        cut_count: members.count("cutCount")?,
+        chunk: key.chunk,
+        version: key.version,
         topics: TopicIds {
             source: members.id("sourceTopicId")?,
             target: members.id("targetTopicId")?,

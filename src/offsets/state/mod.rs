@@ -10,7 +10,14 @@
 //! | `owner` | partition | which process writes it, since when; the last in the log counts |
 //! | `anchor` | partition and slot (8) | a point up to which source and target are known to agree |
 //! | `gap` | partition and first offset | source offsets that will never be on the target, and why |
-//! | `map` | partition and chunk (16) | where source offsets are on the target, exactly |
+//! | `map` | partition, owner and chunk (16) | where source offsets are on the target, exactly |
+//!
+//! All of it is bounded per partition: a map has at most 60 KiB (a few hundred bytes while offsets
+//! run on without holes), and when a new owner has stored its own, the former one's is deleted.
+//!
+//! kmirror creates the topic with one partition, so that whoever has read an anchor has read the map
+//! below it. Where somebody has made more of them, a takeover may find the anchor first: positions
+//! below it are then unknown to the new owner, never wrong.
 //!
 //! Pure: no I/O, no clock.
 
@@ -22,7 +29,7 @@ use std::sync::Arc;
 use kmirror_protocol::wire::Uuid;
 
 pub use self::format::{decode, encode, encode_deletion};
-use super::exact_map::MapChunk;
+use super::exact_map::{ChunkKey, MapChunk, MapVersion};
 
 /// The format version of keys and values written here.
 pub const VERSION: u64 = 1;
@@ -154,6 +161,8 @@ pub struct Anchor {
     /// The leader epoch of the source records that the lineage carries, all of the same; -1 while
     /// it has carried none.
     pub carried_epoch: i32,
+    /// Which of the maps that this owner has written was stored up to this point.
+    pub cut_count: u64,
 }
 
 impl Anchor {
@@ -163,6 +172,15 @@ impl Anchor {
     pub fn slot(&self) -> u8 {
         let zeros = self.counter.trailing_zeros();
         u8::try_from(zeros).map_or(ANCHOR_SLOTS - 1, |zeros| zeros.min(ANCHOR_SLOTS - 1))
+    }
+
+    /// The map that was stored up to this point.
+    #[must_use]
+    pub const fn map_version(&self) -> MapVersion {
+        MapVersion {
+            generation: self.generation,
+            cut_count: self.cut_count,
+        }
     }
 }
 
@@ -224,7 +242,8 @@ pub struct StateKey {
     pub kind: Kind,
 }
 
-/// Which record of a partition.
+/// Which record of a partition. What is written together is written in this order: an anchor behind
+/// the map below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A claim; one key for each producer id, so that compaction cannot remove the first.
@@ -234,6 +253,8 @@ pub enum Kind {
     },
     /// The owner.
     Owner,
+    /// A chunk of a map.
+    Map(ChunkKey),
     /// An anchor.
     Anchor {
         /// Its slot.
@@ -243,11 +264,6 @@ pub enum Kind {
     Gap {
         /// Its first offset.
         from_offset: i64,
-    },
-    /// A chunk of the map.
-    Map {
-        /// Its place.
-        chunk: u8,
     },
 }
 
@@ -262,21 +278,29 @@ impl StateRecord {
     /// Its key.
     #[must_use]
     pub fn key(&self) -> StateKey {
-        let kind = match &self.entry {
-            Entry::Claim(claim) => Kind::Claim {
+        self.entry.key(&self.place)
+    }
+}
+
+impl Entry {
+    /// The key of what it says about a partition.
+    #[must_use]
+    pub fn key(&self, place: &Place) -> StateKey {
+        let kind = match self {
+            Self::Claim(claim) => Kind::Claim {
                 producer_id: claim.producer_id,
             },
-            Entry::Owner(_) => Kind::Owner,
-            Entry::Anchor(anchor) => Kind::Anchor {
+            Self::Owner(_) => Kind::Owner,
+            Self::Anchor(anchor) => Kind::Anchor {
                 slot: anchor.slot(),
             },
-            Entry::Gap(gap) => Kind::Gap {
+            Self::Gap(gap) => Kind::Gap {
                 from_offset: gap.from_offset,
             },
-            Entry::Map(chunk) => Kind::Map { chunk: chunk.chunk },
+            Self::Map(chunk) => Kind::Map(chunk.key()),
         };
         StateKey {
-            place: self.place.clone(),
+            place: place.clone(),
             kind,
         }
     }

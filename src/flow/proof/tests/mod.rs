@@ -5,6 +5,7 @@ mod logs;
 mod oracle;
 mod random;
 mod rules;
+mod runs;
 mod tail;
 mod unsequenced;
 
@@ -22,6 +23,7 @@ fn prove(
 ) -> Result<Verdict, HaltReason> {
     let mut proof = Proof::new(start);
     let mut bytes_max = 0;
+    let mut found = Vec::new();
     for _ in 0..100_000 {
         let side = match proof.wants() {
             Wants::Nothing => break,
@@ -35,6 +37,7 @@ fn prove(
             Wants::Target { offset } => proof.take_target(target.fetch(offset, bytes_max))?,
             Wants::Nothing => Progress::None,
         };
+        found.extend(proof.take_runs());
         match progress {
             Progress::Made => bytes_max = 0,
             Progress::None | Progress::Cut => {}
@@ -45,5 +48,8 @@ fn prove(
             bytes_max = 0;
         }
     }
-    Ok(proof.verdict().expect("a proof ends"))
+    let verdict = proof.verdict().expect("a proof ends");
+    found.extend(proof.take_runs());
+    runs::check_runs(&found, source, target, &verdict);
+    Ok(verdict)
 }

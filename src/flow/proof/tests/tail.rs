@@ -90,6 +90,7 @@ fn proven() -> Case {
             previous: None,
             mapping: 0,
             carried_epoch: -1,
+            cut_count: 0,
         },
         target_end: 45,
         producer: ActiveProducer {

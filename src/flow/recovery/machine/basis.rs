@@ -16,7 +16,7 @@ impl Recovery {
     ) -> Option<Stage> {
         let is_plain = self.facts.may_compact == Some(false)
             && first == Some(newest)
-            && newest.mapping == self.mapping(around)
+            && newest.mapping == self.mapping_rules(around)
             && newest.source_offset >= source.start_offset
             && !self.has_source_diverged
             && !self.is_lineage_over
@@ -46,7 +46,7 @@ impl Recovery {
 
     /// What decides which source records are copied, as a number: the rules' version, the
     /// isolation level, and whether the cleaner may take records out.
-    pub(super) fn mapping(&self, around: &Surroundings<'_>) -> u32 {
+    pub(super) fn mapping_rules(&self, around: &Surroundings<'_>) -> u32 {
         const RULES: u32 = 1;
         let may_compact = self.facts.may_compact.unwrap_or(true);
         (RULES << 8) | (u32::from(around.options.read_committed) << 1) | u32::from(may_compact)
@@ -73,6 +73,17 @@ impl Recovery {
         let is_source_cut =
             source_offset < source.start_offset || matches!(basis, Basis::Beginning);
         let is_target_cut = target_offset < target.start_offset;
+        let anchor = match &basis {
+            Basis::Anchor(anchor) => Some(&**anchor),
+            Basis::Hint { .. } | Basis::Beginning => None,
+        };
+        let at = Point {
+            source_offset,
+            target_offset,
+        };
+        let is_open = is_source_cut || is_target_cut;
+        self.mapping
+            .begin(around, self.generation, (anchor, at), is_open);
         let remembered = self.producer(lineage.producer_id);
         let mut proof = Proof::new(ProofStart {
             source_offset: source_offset.max(source.start_offset),
@@ -229,6 +240,12 @@ impl Recovery {
         because: NewBecause,
         missing: Option<(Missing, Uuid)>,
     ) -> Step {
+        let at = Point {
+            source_offset,
+            target_offset: target.end_offset,
+        };
+        self.mapping
+            .begin(around, self.generation, (None, at), false);
         let is_empty = target.start_offset == target.end_offset;
         let opening = Opening {
             position: Position {

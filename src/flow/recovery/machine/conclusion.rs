@@ -57,6 +57,12 @@ impl Recovery {
         let Some(source_offset) = tail_proves(&evidence) else {
             return self.leave_cheap_path(around, target);
         };
+        let end = Point {
+            source_offset,
+            target_offset: target.end_offset,
+        };
+        self.mapping
+            .begin_dense(around, self.generation, &anchor, end);
         let position = Position {
             source_offset,
             source_epoch: source_batch.header.partition_leader_epoch,
@@ -102,6 +108,7 @@ impl Recovery {
             }
             other => other,
         };
+        self.mapping.take_from(proof);
         self.bytes_factor = match progress {
             ProofProgress::Cut => self.bytes_factor.saturating_mul(2),
             ProofProgress::Made | ProofProgress::None => 1,
@@ -159,7 +166,7 @@ impl Recovery {
             next_sequence: proven.next_sequence,
             state: ProducerState::of(producers, anchor.lineage.producer_id),
             is_deterministic: self.facts.may_compact == Some(false)
-                && anchor.mapping == self.mapping(around)
+                && anchor.mapping == self.mapping_rules(around)
                 && !self.has_source_diverged
                 && !self.is_lineage_over,
             is_refused: self.cause.is_idempotence_refused(),

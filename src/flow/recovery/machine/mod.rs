@@ -7,6 +7,7 @@ mod answers;
 mod basis;
 mod conclusion;
 mod evidence;
+mod mapping;
 mod opening;
 mod own;
 
@@ -18,6 +19,7 @@ use kmirror_protocol::{
     wire::Uuid,
 };
 
+use self::mapping::Mapping;
 use super::{
     super::{
         ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, Footing, LogRange,
@@ -36,7 +38,10 @@ use super::{
     anchors::{self, Check},
     decide::{self, Evidence, Missing, NewBecause, ProducerState, Verdict},
 };
-use crate::offsets::state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity};
+use crate::offsets::{
+    exact_map::{ExactMap, Point},
+    state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity},
+};
 
 /// What a recovery wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +157,7 @@ enum Stage {
     Last(Box<Opening>),
     /// The epochs of the producer id are used up.
     NewProducer(Box<Opening>),
-    /// The anchor of a new lineage is being written (R3).
+    /// The anchor of a new lineage is being written, and the map below it (R3).
     Opening(Ticket, Box<Start>),
 }
 
@@ -197,6 +202,7 @@ pub(in crate::flow) struct Recovery {
     foreign_records: u64,
     /// What there is to tell.
     notices: Vec<PartitionNotice>,
+    mapping: Mapping,
     /// The newest anchor was not true of the source any more.
     has_source_diverged: bool,
     /// The lineage must not carry what comes next (B3).
@@ -225,6 +231,7 @@ impl Recovery {
             refusal: None,
             foreign_records: 0,
             notices: Vec::new(),
+            mapping: Mapping::default(),
             has_source_diverged: false,
             bytes_factor: 1,
         }
@@ -245,6 +252,12 @@ impl Recovery {
     #[must_use]
     pub(in crate::flow) const fn cause(&self) -> &RecoveryCause {
         &self.cause
+    }
+
+    /// The map of what is below the position, once there is one.
+    #[must_use]
+    pub(in crate::flow) fn into_map(mut self) -> Option<ExactMap> {
+        self.mapping.take()
     }
 
     /// Which answers count.

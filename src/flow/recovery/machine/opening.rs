@@ -110,7 +110,10 @@ impl Recovery {
             source_offset: position.source_offset,
             unmatched_records: position.unmatched_records,
         });
-        let ticket = around.state.put(&around.place, Entry::Anchor(start.anchor));
+        let changes = self.mapping.changes();
+        let ticket = around
+            .state
+            .put_anchor(&around.place, start.anchor, changes);
         self.go_to(Stage::Opening(ticket, Box::new(start)));
     }
 
@@ -148,7 +151,7 @@ impl Recovery {
     }
 
     pub(super) fn start(
-        &self,
+        &mut self,
         around: &Surroundings<'_>,
         position: Position,
         lineage: Lineage,
@@ -157,6 +160,12 @@ impl Recovery {
     ) -> Start {
         let newest = anchors::newest(around.state.anchors(&around.place));
         let carried = newest.filter(|newest| newest.lineage == lineage);
+        let at = Point {
+            source_offset: position.source_offset,
+            target_offset: position.target_offset,
+        };
+        let target_start = self.facts.target.map_or(0, |range| range.start_offset);
+        let version = self.mapping.end(at, target_start);
         Start {
             anchor: Anchor {
                 counter,
@@ -169,8 +178,9 @@ impl Recovery {
                 target_offset: position.target_offset,
                 target_topic_id: around.target_topic_id,
                 previous: position.previous,
-                mapping: self.mapping(around),
+                mapping: self.mapping_rules(around),
                 carried_epoch: carried.map_or(-1, |newest| newest.carried_epoch),
+                cut_count: version.cut_count,
             },
             target_epoch: self.target_epoch,
             is_established,

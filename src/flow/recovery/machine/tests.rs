@@ -46,6 +46,7 @@ fn anchor() -> Anchor {
         previous: Some(deleted()),
         mapping: 0,
         carried_epoch: -1,
+        cut_count: 0,
     }
 }
 
@@ -104,6 +105,7 @@ fn after(question: Question, failure: Failure) -> Follows {
         known_target_offset: 0,
         stored_offset: None,
         is_growth: false,
+        map: None,
     };
     match recovery.answered(&mut around, question, Err(failure)) {
         Progress::Halted(HaltReason::SourceRefuses(_)) => Follows::SourceRefuses,
