@@ -72,8 +72,8 @@ pub struct ProofStart {
     /// The target's log starts at `target_offset`, and the point of agreement was below it: the
     /// source's first records may have no counterpart any more. Counting finds out how many.
     pub is_target_cut: bool,
-    /// With `is_target_cut` and an empty window: the lineage's last sequence number in the leader's
-    /// memory. Source records up to it are passed by counting.
+    /// With `is_target_cut` and nothing of the lineage in the window: its last sequence number in
+    /// the leader's memory. Source records up to it are passed by counting.
     pub skip_to_sequence: Option<i32>,
 }
 
@@ -320,17 +320,21 @@ impl Proof {
     /// When the source has deleted some too, the numbers do not add up, and the records alone count.
     fn start_counting(&mut self) {
         let start = &self.start;
-        let Some(next_sequence) = start.next_sequence.filter(|_| !start.is_source_cut) else {
+        if start.next_sequence.is_none() || start.is_source_cut {
             self.tally.is_run = false;
-            return;
-        };
-        if start.target_offset < start.target_end {
+        } else if start.target_offset < start.target_end {
             self.skip = Skip::ToFirstOwn;
-            return;
+        } else {
+            self.count_to_remembered();
         }
-        let last = start.skip_to_sequence.filter(|last| *last >= 0);
+    }
+
+    /// Passes what the leader remembers, of which the window shows nothing.
+    fn count_to_remembered(&mut self) {
+        self.skip = Skip::Nothing;
+        let last = self.start.skip_to_sequence.filter(|last| *last >= 0);
         let after = last.map(|last| sequence_after(last, 1));
-        self.count_to(next_sequence, after);
+        self.count_to(self.tally.next_sequence, after);
     }
 
     /// Passes as many source records as there are sequence numbers from `from` to `to`.
@@ -389,6 +393,10 @@ impl Proof {
         }
         if self.target.current.is_none() {
             if !self.target.load()? {
+                if self.target.is_ended() && self.skip == Skip::ToFirstOwn {
+                    self.count_to_remembered();
+                    return Ok(None);
+                }
                 return Ok(Some(self.target_wants()));
             }
             self.enter_batch();
@@ -432,14 +440,14 @@ impl Proof {
         let Some(batch) = &self.target.current else {
             return;
         };
-        let (header, is_whole, left) = (batch.header, batch.is_whole, batch.left());
+        let (header, first_sequence, left) = (batch.header, batch.first_sequence, batch.left());
         let writer = self.tally.writer(&header);
         if self.skip == Skip::ToFirstOwn && writer == Writer::Own {
             self.skip = Skip::Nothing;
-            self.count_to(self.tally.next_sequence, Some(header.base_sequence));
+            self.count_to(self.tally.next_sequence, first_sequence);
         }
         if writer == Writer::Own {
-            self.tally.follow(&header, is_whole);
+            self.tally.follow(&header, first_sequence);
         }
         self.others.meet(&header, left);
         if left == 0 || writer == Writer::Transactional || self.skip == Skip::ToFirstOwn {

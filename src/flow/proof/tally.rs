@@ -2,7 +2,6 @@
 
 use kmirror_protocol::records::{BatchHeader, sequence_after};
 
-use super::cursor::record_count;
 use crate::offsets::state::Lineage;
 
 /// Sequence numbers further apart than this are taken for ones that go back: they wrap at 2^31.
@@ -74,12 +73,10 @@ impl Tally {
 
     /// Follows the sequence into a batch of the lineage.
     ///
-    /// Batches that compaction has thinned, or that lie only partly in the window, break the run:
-    /// nothing vouches for what is missing.
-    pub(super) fn follow(&mut self, header: &BatchHeader, is_whole: bool) {
-        let is_dense = i64::from(record_count(header))
-            == i64::from(header.last_offset_delta).saturating_add(1);
-        self.is_run &= is_whole && is_dense && header.base_sequence == self.next_sequence;
+    /// Batches that compaction has thinned, or that reach beyond the window, have no first sequence
+    /// number and break the run: nothing vouches for what is missing.
+    pub(super) fn follow(&mut self, header: &BatchHeader, first_sequence: Option<i32>) {
+        self.is_run &= first_sequence == Some(self.next_sequence);
         if header.base_sequence >= 0 {
             self.next_sequence = sequence_after(header.last_sequence(), 1);
         }

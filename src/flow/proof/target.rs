@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 use kmirror_protocol::records::{
-    BatchHeader, BuiltBatch, LegacyConverter, LegacyMessage, LogEntry, batches,
+    BatchHeader, BuiltBatch, LegacyConverter, LegacyMessage, LogEntry, batches, sequence_after,
 };
 
 use super::cursor::{Cursor, Mark, record_count};
@@ -35,7 +35,10 @@ pub(super) struct TargetBatch {
     pub(super) header: BatchHeader,
     pub(super) payload: Bytes,
     /// Whether all of it lies in the window.
-    pub(super) is_whole: bool,
+    is_whole: bool,
+    /// The sequence number of its first record in the window, if from there on none is missing: a
+    /// log may start within a batch, and still shows the whole of it.
+    pub(super) first_sequence: Option<i32>,
     /// When it is read record by record.
     cursor: Option<Cursor>,
 }
@@ -76,6 +79,15 @@ impl TargetBatch {
     /// What is wrong with it.
     pub(super) fn fault(&self, error: &str) -> HaltReason {
         unreadable(self.header.base_offset, error)
+    }
+
+    fn sequence_from(&self, offset: i64, to: i64) -> Option<i32> {
+        let (header, left) = (&self.header, i64::from(self.left()));
+        let has_all = header.next_offset() <= to
+            && header.next_offset().saturating_sub(offset) == left
+            && header.base_sequence >= 0;
+        let passed = i32::try_from(offset.saturating_sub(header.base_offset)).ok()?;
+        has_all.then(|| sequence_after(header.base_sequence, passed))
     }
 
     fn narrow(&mut self, from: i64, to: i64) -> Result<(), HaltReason> {
@@ -150,11 +162,13 @@ impl Target {
             header,
             payload,
             is_whole,
+            first_sequence: None,
             cursor: None,
         };
         if !is_whole {
             batch.narrow(from, to)?;
         }
+        batch.first_sequence = batch.sequence_from(from.max(header.base_offset), to);
         self.next_offset = header.next_offset();
         self.tail = Some(RecordIdentity {
             producer_id: header.producer_id,

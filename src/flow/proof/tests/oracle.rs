@@ -105,11 +105,9 @@ fn counted(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected 
     let first_own = window
         .iter()
         .position(|written| sequence_of(written).is_some());
-    let is_empty = start.target_offset >= start.target_end;
     let first_sequence = match first_own {
         Some(place) => sequence_of(&window[place]),
-        None if is_empty => start.skip_to_sequence.map(|last| sequence_after(last, 1)),
-        None => None,
+        None => start.skip_to_sequence.map(|last| sequence_after(last, 1)),
     };
     let (Some(from), Some(to)) = (start.next_sequence, first_sequence) else {
         return nothing;

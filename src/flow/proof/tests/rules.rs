@@ -349,7 +349,7 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
         ("before the anchor", &[Own(PLAIN, 9, &[1])], None, (0, false, 0, 0, 1)),
         ("a number left out later", &[Own(PLAIN, 12, &[3]), Own(PLAIN, 14, &[4])], None, (0, false, 0, 0, 2)),
         ("only others", &[Other(none, &[1])], None, (0, false, 0, 1, 0)),
-        ("only others, remembered", &[Other(none, &[1])], Some(12), (0, false, 0, 1, 0)),
+        ("only others, remembered", &[Other(none, &[1])], Some(12), (3, true, 0, 1, 0)),
         ("all deleted", &[], Some(12), (3, true, 0, 0, 0)),
         ("all deleted, nothing new", &[], Some(9), (0, true, 0, 0, 0)),
         ("all deleted, too many", &[], Some(16), (0, false, 0, 0, 0)),
@@ -366,10 +366,27 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
         };
         let verdict = verdict(start, &six(), &target);
         assert_eq!(found(&verdict), *expected, "{case}");
-        let after = skip_to_sequence.filter(|_| verdict.continues && steps.is_empty());
+        let after = skip_to_sequence.filter(|_| verdict.continues);
         if let Some(last) = after {
             assert_eq!(verdict.next_sequence, last + 1, "{case}");
         }
+    }
+}
+
+#[test]
+fn a_log_that_starts_within_a_batch_shows_the_number_of_what_is_left() {
+    let target = target(&[Own(PLAIN, 10, &[1, 2, 3, 4]), Own(PLAIN, 14, &[5])]);
+    for deleted in 1..=4 {
+        let start = ProofStart {
+            target_offset: deleted,
+            is_target_cut: true,
+            ..start(&target)
+        };
+        let left = 5 - u64::try_from(deleted).unwrap();
+        let expected = (5, true, left, 0, 0);
+        let verdict = verdict(start, &six(), &target);
+        assert_eq!(found(&verdict), expected, "{deleted} deleted");
+        assert_eq!(verdict.next_sequence, 15);
     }
 }
 

@@ -27,7 +27,8 @@ impl Recovery {
             );
         let producer = self.producer(newest.lineage.producer_id)?;
         let source_end = TailEvidence::source_end(newest, target.end_offset, &producer)?;
-        let is_there = source_end <= source.end_offset;
+        // What retention has deleted cannot be compared.
+        let is_there = source_end <= source.end_offset && target.start_offset < target.end_offset;
         let is_worth_it = is_plain && is_there && newest.target_offset < target.end_offset;
         is_worth_it.then(|| Stage::Tail {
             anchor: Box::new(*newest),
@@ -84,7 +85,10 @@ impl Recovery {
         let is_open = is_source_cut || is_target_cut;
         self.mapping
             .begin(around, self.generation, (anchor, at), is_open);
-        let remembered = self.producer(lineage.producer_id);
+        // What is remembered of a former epoch says nothing of this one's records.
+        let remembered = self
+            .producer(lineage.producer_id)
+            .filter(|producer| producer.producer_epoch == i32::from(lineage.epoch));
         let mut proof = Proof::new(ProofStart {
             source_offset: source_offset.max(source.start_offset),
             target_offset: target_offset.max(target.start_offset),
