@@ -143,7 +143,8 @@ impl Flow {
     }
 
     /// After a leader moved on the target nothing that was acknowledged is believed before it has
-    /// been found in the new leader's log, even when there is nothing to send (R8).
+    /// been found in the new leader's log, even when there is nothing to send (R8). Nor is a proof
+    /// that ended while nobody led.
     fn follow_target(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
         let Some(slot) = self.slot_mut(id) else {
             return;
@@ -153,7 +154,7 @@ impl Flow {
         };
         if let Some(recovery) = &mut slot.recovery {
             recovery.target_moved(leader.epoch);
-        } else if slot.proven_under.is_some_and(|proven| proven != leader) {
+        } else if slot.proven_under != Some(leader) {
             self.recover(now, id, RecoveryCause::LeaderMoved, actions);
         }
     }
