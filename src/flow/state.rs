@@ -344,7 +344,8 @@ impl State {
         heard.is_some_and(|heard| now.saturating_duration_since(*heard) < silence)
     }
 
-    fn take(&mut self, now: Instant, read: StateRead) -> Vec<Unusable> {
+    /// Takes what was read; what of it says nothing.
+    pub(super) fn take(&mut self, now: Instant, read: StateRead) -> Vec<Unusable> {
         let mut unusable = Vec::new();
         for record in read.records {
             match decode(&record.key, record.value.as_deref()) {

@@ -189,12 +189,16 @@ impl Partition {
             // Answers may come in any order, but the log has the batches in theirs.
             let expected_min = self.target_offset_min;
             if base_offset < expected_min {
-                if self.is_transactional {
-                    // It must not become visible: its position will not be stored.
+                if self.is_transactional || self.proves {
+                    // Its position will not be stored, and in a transaction it must not become
+                    // visible.
                     self.want_recovery(RecoveryCause::BaseOffset {
                         base_offset,
                         expected: expected_min,
                     });
+                }
+                if self.proves {
+                    return None;
                 }
                 return self.halt(
                     now,

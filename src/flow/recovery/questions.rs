@@ -77,7 +77,13 @@ impl Flow {
                 }
             }
         }
-        for ((node, kind), questions) in grouped {
+        for ((node, kind), mut questions) in grouped {
+            if matches!(kind, Kind::Window(_)) {
+                let alone = questions.extract_if(.., |(id, _)| self.asks_alone(*id));
+                for question in alone.collect::<Vec<_>>() {
+                    self.ask_together(node, kind, &[question], actions);
+                }
+            }
             for part in questions.chunks(limits::QUESTIONS_PER_REQUEST) {
                 self.ask_together(node, kind, part, actions);
             }
@@ -86,6 +92,11 @@ impl Flow {
             let side = Side::Source;
             actions.push(Action::InspectTopics { side, topics });
         }
+    }
+
+    fn asks_alone(&self, id: PartitionId) -> bool {
+        let recovery = self.slot(id).and_then(|slot| slot.recovery.as_ref());
+        recovery.is_some_and(|recovery| recovery.asks_alone())
     }
 
     /// Lets one recovery go on; the questions that it wants to be asked.

@@ -521,7 +521,14 @@ proptest! {
             {
                 talk.machine.stored();
             }
-            let Some(question) = talk.question() else {
+            let mut question = talk.question();
+            if question.is_none() && talk.machine.is_overdue(talk.now) {
+                prop_assert!(talk.machine.start_over(talk.now));
+                is_in_doubt = true;
+                was_described = false;
+                question = talk.question();
+            }
+            let Some(question) = question else {
                 prop_assert!(matches!(talk.machine.stage, Stage::Taken | Stage::Loading));
                 break;
             };

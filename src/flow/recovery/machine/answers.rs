@@ -220,13 +220,15 @@ impl Recovery {
         offset: i64,
         fetched: FetchedRecords,
     ) -> Step {
+        let is_looking = matches!(self.stage, Stage::Anchors { .. } | Stage::Last(_));
+        let is_empty = fetched.records.is_empty();
+        // An anchor lies below what was acknowledged: what is not committed yet will be.
+        if is_looking && is_empty && !self.is_nothing_left(fetched.high_watermark > offset) {
+            return Ok(false);
+        }
         match &mut self.stage {
             Stage::Tail { .. } => self.tail_fetched(around, side, fetched),
             Stage::Anchors { candidates, .. } => {
-                if fetched.records.is_empty() {
-                    // Not committed yet: an anchor lies below what was acknowledged, so it will be.
-                    return Ok(false);
-                }
                 let previous = candidates.first().and_then(|anchor| anchor.previous);
                 let found = anchors::identity_at(&fetched.records, offset);
                 let next = match (found, previous) {
@@ -246,11 +248,12 @@ impl Recovery {
                 Ok(true)
             }
             Stage::Last(opening) => {
-                let Some(identity) = anchors::identity_at(&fetched.records, offset) else {
-                    return Ok(false);
-                };
                 let mut opening = (**opening).clone();
-                opening.position.previous = Some(identity);
+                opening.position.previous = match anchors::identity_at(&fetched.records, offset) {
+                    Some(identity) => Some(identity),
+                    None if is_empty => Some(basis::deleted_record(self.target_epoch)),
+                    None => return Ok(false),
+                };
                 self.open(around, opening)
             }
             Stage::Proof { .. } => self.proof_fetched(side, fetched),

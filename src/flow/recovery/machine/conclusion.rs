@@ -102,13 +102,18 @@ impl Recovery {
             Side::Target if !is_committed && is_empty => return Ok(false),
             Side::Target => proof.take_target(fetched),
         };
-        let progress = match progress.map_err(End::Halt)? {
-            ProofProgress::None if side == Side::Target && is_empty => {
-                proof.nothing_left(side).map_err(End::Halt)?
-            }
-            other => other,
-        };
-        self.mapping.take_from(proof);
+        let mut progress = progress.map_err(End::Halt)?;
+        let is_at_end = side == Side::Target && is_empty && progress == ProofProgress::None;
+        if !is_at_end {
+            self.asks_alone = false;
+        } else if self.is_nothing_left(is_committed)
+            && let Stage::Proof { proof, .. } = &mut self.stage
+        {
+            progress = proof.nothing_left(side).map_err(End::Halt)?;
+        }
+        if let Stage::Proof { proof, .. } = &mut self.stage {
+            self.mapping.take_from(proof);
+        }
         self.bytes_factor = match progress {
             ProofProgress::Cut => self.bytes_factor.saturating_mul(2),
             ProofProgress::Made | ProofProgress::None => 1,

@@ -209,6 +209,9 @@ pub(in crate::flow) struct Recovery {
     is_lineage_over: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
     bytes_factor: usize,
+    /// The next question for records goes alone: the last answer had none, which says nothing
+    /// while other partitions may have filled it.
+    asks_alone: bool,
 }
 
 impl Recovery {
@@ -234,7 +237,14 @@ impl Recovery {
             mapping: Mapping::default(),
             has_source_diverged: false,
             bytes_factor: 1,
+            asks_alone: false,
         }
+    }
+
+    /// Whether its question for records must not share a request with those of others.
+    #[must_use]
+    pub(in crate::flow) const fn asks_alone(&self) -> bool {
+        self.asks_alone
     }
 
     /// By how much answers must exceed the usual size.
@@ -312,7 +322,14 @@ impl Recovery {
         }
         self.stint = self.stint.wrapping_add(1);
         self.open.clear();
+        self.asks_alone = false;
         self.stage = stage;
+    }
+
+    /// Whether an answer without records says that the log has none there, although its end is
+    /// higher: only what is committed, and only when nobody else was asked about.
+    fn is_nothing_left(&mut self, is_committed: bool) -> bool {
+        std::mem::replace(&mut self.asks_alone, is_committed) && is_committed
     }
 
     /// Goes on as far as it can without an answer; the questions that are to be asked now.

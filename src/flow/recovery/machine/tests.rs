@@ -1,16 +1,17 @@
 //! What a broker may answer while a position is being proven: each code has a decided remedy.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kmirror_protocol::ErrorCode;
 
 use super::*;
 use crate::{
     flow::{
+        StateLogRecord, StateRead,
         state::State,
         tests::{epoch, options},
     },
-    offsets::state::Place,
+    offsets::state::{Place, StateRecord, encode},
 };
 
 const RANGE: LogRange = LogRange {
@@ -79,23 +80,39 @@ fn stage_of(question: Question) -> Stage {
     }
 }
 
-fn after(question: Question, failure: Failure) -> Follows {
+/// A recovery whose partition has one anchor, and what it may look at.
+fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T) -> T {
     let (now, options) = (epoch(), options());
+    let place = Place {
+        topic: Arc::from("t"),
+        partition: 0,
+    };
+    let stored = encode(&StateRecord {
+        place: place.clone(),
+        entry: Entry::Anchor(anchor()),
+    });
     let mut state = State::new(options.instance);
+    let read = StateRead {
+        records: vec![StateLogRecord {
+            partition: 0,
+            offset: 0,
+            key: stored.key,
+            value: stored.value,
+        }],
+        next_offsets: BTreeMap::from([(0, 1)]),
+    };
+    assert_eq!(state.take(now, read), []);
     let mut recovery = Recovery::new(RecoveryCause::Started, None);
-    recovery.go_to(stage_of(question));
+    recovery.facts.may_compact = Some(false);
     recovery.facts.source = Some(RANGE);
     recovery.facts.target = Some(RANGE);
-    recovery.open.push(question);
+    recovery.facts.newest = Some((1, 1));
     let mut around = Surroundings {
         now,
         wall_ms: 0,
         options: &options,
         state: &mut state,
-        place: Place {
-            topic: Arc::from("t"),
-            partition: 0,
-        },
+        place,
         seed: 0,
         source_topic_id: Uuid::ZERO,
         target_topic_id: Uuid::ZERO,
@@ -107,13 +124,117 @@ fn after(question: Question, failure: Failure) -> Follows {
         is_growth: false,
         map: None,
     };
-    match recovery.answered(&mut around, question, Err(failure)) {
-        Progress::Halted(HaltReason::SourceRefuses(_)) => Follows::SourceRefuses,
-        Progress::Halted(HaltReason::TargetRefusesProof(_)) => Follows::TargetRefuses,
-        Progress::Waits if recovery.backoff.is_waiting(now) => Follows::AskedAgain,
-        Progress::Waits => Follows::Answered,
-        other => panic!("{question:?}: {other:?}"),
+    change(&mut recovery, &mut around)
+}
+
+fn after(question: Question, failure: Failure) -> Follows {
+    with_recovery(|recovery, around| {
+        recovery.go_to(stage_of(question));
+        recovery.facts.source = Some(RANGE);
+        recovery.facts.target = Some(RANGE);
+        recovery.open.push(question);
+        match recovery.answered(around, question, Err(failure)) {
+            Progress::Halted(HaltReason::SourceRefuses(_)) => Follows::SourceRefuses,
+            Progress::Halted(HaltReason::TargetRefusesProof(_)) => Follows::TargetRefuses,
+            Progress::Waits if recovery.backoff.is_waiting(around.now) => Follows::AskedAgain,
+            Progress::Waits => Follows::Answered,
+            other => panic!("{question:?}: {other:?}"),
+        }
+    })
+}
+
+/// The lineage's producer as the target's leader remembers it: seven records from the anchor on.
+const fn remembered(producer_epoch: i32) -> ActiveProducer {
+    ActiveProducer {
+        producer_id: 7,
+        producer_epoch,
+        last_sequence: 8,
+        transaction_start_offset: -1,
     }
+}
+
+/// An answer without records.
+const fn nothing(high_watermark: i64) -> Answer {
+    Answer::Window(FetchedRecords {
+        records: Bytes::new(),
+        high_watermark,
+        last_stable_offset: high_watermark,
+        aborted: Vec::new(),
+        diverging: None,
+    })
+}
+
+#[test]
+fn a_log_that_retention_has_emptied_has_no_last_batch_to_compare() {
+    for (start_offset, is_cheap) in [(0, true), (8, true), (9, false)] {
+        let stage = with_recovery(|recovery, around| {
+            recovery.facts.producers = Some(Some(vec![remembered(0)]));
+            let newest = Anchor {
+                mapping: recovery.mapping_rules(around),
+                ..anchor()
+            };
+            let target = LogRange {
+                start_offset,
+                ..RANGE
+            };
+            recovery.cheap_path(around, &newest, Some(&newest), RANGE, target)
+        });
+        assert_eq!(stage.is_some(), is_cheap, "from {start_offset}");
+    }
+}
+
+#[test]
+fn copies_that_are_gone_are_counted_only_by_what_is_remembered_of_their_lineage() {
+    let first_question = |producer_epoch| {
+        with_recovery(|recovery, around| {
+            recovery.facts.producers = Some(Some(vec![remembered(producer_epoch)]));
+            recovery.facts.target = Some(LogRange {
+                start_offset: 9,
+                ..RANGE
+            });
+            recovery.prove(around, Basis::Anchor(Box::new(anchor())));
+            recovery.wanted()
+        })
+    };
+    assert_eq!(first_question(0), [Question::Window(Side::Source, 3)]);
+    assert_eq!(first_question(-1), [], "nothing is passed");
+}
+
+#[test]
+fn an_answer_without_records_says_something_only_when_no_other_partition_was_asked_about() {
+    let question = Question::Window(Side::Target, 3);
+    let ends = |high_watermarks: &[i64]| {
+        with_recovery(|recovery, around| {
+            recovery.prove(around, Basis::Anchor(Box::new(anchor())));
+            let mut alone = Vec::new();
+            for high_watermark in high_watermarks {
+                assert_eq!(recovery.wanted(), [question]);
+                let answered = recovery.answered(around, question, Ok(nothing(*high_watermark)));
+                assert!(matches!(answered, Progress::Waits));
+                alone.push(recovery.asks_alone());
+            }
+            (alone, recovery.wanted().is_empty())
+        })
+    };
+    assert_eq!(ends(&[9, 9]), (vec![true, true], true));
+    assert_eq!(ends(&[9]), (vec![true], false), "others may have filled it");
+    assert_eq!(ends(&[8, 8]), (vec![false, false], false), "not committed");
+    assert_eq!(ends(&[8, 9]), (vec![false, true], false));
+}
+
+#[test]
+fn an_anchor_whose_record_is_gone_with_all_behind_it_is_known_by_its_epoch() {
+    with_recovery(|recovery, around| {
+        let question = Question::Window(Side::Target, 2);
+        recovery.go_to(stage_of(question));
+        recovery.facts.target = Some(RANGE);
+        for _ in 0..2 {
+            assert_eq!(recovery.wanted(), [question]);
+            let answered = recovery.answered(around, question, Ok(nothing(9)));
+            assert!(matches!(answered, Progress::Waits));
+        }
+        assert_eq!(recovery.wanted(), [Question::EpochEnd(Side::Target, 0)]);
+    });
 }
 
 #[test]
