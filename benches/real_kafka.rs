@@ -5,6 +5,9 @@
 //! by default). Each load is produced to the source first; then a new `kmirror run` process copies
 //! it. CPU and memory are the kernel's own figures for that process (`/proc`), read when the last
 //! record is on the target. Nothing here asserts a time.
+//!
+//! `-- --deliveries N` compares the ways of delivery instead: each load is copied N times in each
+//! way, by turns, and the medians stand side by side.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,6 +40,9 @@ use support::kafka::{Pair, pair};
 
 const PARTITIONS: i32 = 4;
 
+/// The ways of delivery that are compared; the last is what the others are measured by.
+const DELIVERIES: [&str; 3] = ["exactly-once", "transactional", "at-least-once"];
+
 /// How long a broker may take over one batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -65,16 +71,23 @@ fn main() {
         .build()
         .unwrap();
     println!("{records} records a load, {PARTITIONS} partitions, real brokers\n");
+    let cases = cases().into_iter().filter(|case| {
+        let only = only.as_ref();
+        only.is_none_or(|only| case.name.contains(only.as_str()))
+    });
+    if let Some(rounds) = argument("--deliveries") {
+        let rounds = rounds.parse().unwrap();
+        return runtime.block_on(compare(pair, cases, records, rounds));
+    }
     println!("| load | wire GB | CPU-s | CPU-s per GB | wall s | peak MB | first record ms |");
     println!("|---|---|---|---|---|---|---|");
-    for case in cases() {
-        if only
-            .as_ref()
-            .is_some_and(|only| !case.name.contains(only.as_str()))
-        {
-            continue;
-        }
-        let measured = runtime.block_on(measure(pair, &case, records));
+    for case in cases {
+        let measured = runtime.block_on(async {
+            let loaded = Loaded::new(pair, &case, records).await;
+            let measured = loaded.copy("A", DELIVERIES[0]).await;
+            loaded.delete();
+            measured
+        });
         println!(
             "| {} | {:.3} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |",
             case.name,
@@ -135,55 +148,126 @@ fn connect(alias: &str, bootstrap: &str) -> Cluster {
     Cluster::new(ClusterOptions::new(alias, servers.collect()))
 }
 
-async fn measure(pair: &Pair, case: &Case, records: u64) -> Measured {
-    let topic = format!("bench-{}", case.name.replace([' ', ','], "-"));
-    pair.source.java().create_topic(&topic, PARTITIONS, 1, &[]);
-    let source = connect("A", &pair.source.bootstrap());
-    let target = connect("B", &pair.target.bootstrap());
-    source
-        .refresh_metadata(Topics::named([topic.as_str()]))
-        .await
-        .unwrap();
-    let wire_bytes = fill(&source, &topic, case.load, records).await;
-
-    let remote_topic = format!("A.{topic}");
-    let dir = tempfile::tempdir().unwrap();
-    let started = Instant::now();
-    let mut process = start(pair, &topic, dir.path());
-    let (mut first, mut copied) = (None, 0);
-    while copied < records {
-        assert!(
-            process.try_wait().unwrap().is_none(),
-            "{}",
-            log_of(dir.path())
-        );
-        let pause = if first.is_none() { 1 } else { 20 };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        copied = end_offsets(&target, &remote_topic).await;
-        if copied > 0 && first.is_none() {
-            first = Some(started.elapsed());
+/// Prints what each way of delivery costs.
+async fn compare(pair: &Pair, cases: impl Iterator<Item = Case>, records: u64, rounds: usize) {
+    println!("| load | delivery | CPU-s per GB, median of {rounds} | least | against the last |");
+    println!("|---|---|---|---|---|");
+    for case in cases {
+        let loaded = Loaded::new(pair, &case, records).await;
+        let mut costs = DELIVERIES.map(|_| Vec::new());
+        for round in 0..rounds {
+            for (number, delivery) in DELIVERIES.into_iter().enumerate() {
+                // Each copy under a name of its own begins anew.
+                let measured = loaded.copy(&format!("A{number}x{round}"), delivery).await;
+                costs[number].push(measured.cpu_seconds / measured.wire_gb);
+            }
+        }
+        loaded.delete();
+        for costs in &mut costs {
+            costs.sort_by(f64::total_cmp);
+        }
+        let median = |costs: &[f64]| costs[costs.len() / 2];
+        let base = median(&costs[DELIVERIES.len() - 1]);
+        for (delivery, costs) in DELIVERIES.iter().zip(&costs) {
+            let (cost, least) = (median(costs), costs[0]);
+            let ratio = cost / base;
+            println!(
+                "| {} | {delivery} | {cost:.3} | {least:.3} | {ratio:.3} |",
+                case.name
+            );
         }
     }
-    let wall_seconds = started.elapsed().as_secs_f64();
-    let cpu_seconds = cpu_seconds(process.id());
-    let peak_mb = peak_mb(process.id());
-    process.kill().unwrap();
-    process.wait().unwrap();
-    if std::env::args().any(|argument| argument == "--log") {
-        eprintln!("{}", log_of(dir.path()));
+}
+
+/// A source topic with its records.
+struct Loaded<'a> {
+    pair: &'a Pair,
+    topic: String,
+    records: u64,
+    wire_gb: f64,
+    target: Cluster,
+}
+
+impl<'a> Loaded<'a> {
+    async fn new(pair: &'a Pair, case: &Case, records: u64) -> Self {
+        let topic = format!("bench-{}", case.name.replace([' ', ','], "-"));
+        pair.source.java().create_topic(&topic, PARTITIONS, 1, &[]);
+        let source = connect("A", &pair.source.bootstrap());
+        source
+            .refresh_metadata(Topics::named([topic.as_str()]))
+            .await
+            .unwrap();
+        let wire_gb = fill(&source, &topic, case.load, records).await / 1e9;
+        Self {
+            pair,
+            topic,
+            records,
+            wire_gb,
+            target: connect("B", &pair.target.bootstrap()),
+        }
     }
-    for (java, topic) in [
-        (pair.source.java(), &topic),
-        (pair.target.java(), &remote_topic),
-    ] {
-        java.delete_topic(topic);
+
+    /// Has a new process copy it all, from a source of that name.
+    async fn copy(&self, source_alias: &str, delivery: &str) -> Measured {
+        let remote_topic = format!("{source_alias}.{}", self.topic);
+        let dir = tempfile::tempdir().unwrap();
+        let started = Instant::now();
+        let mut process = self.start((source_alias, delivery), dir.path());
+        let (mut first, mut copied) = (None, 0);
+        while copied < self.records {
+            assert!(
+                process.try_wait().unwrap().is_none(),
+                "{}",
+                log_of(dir.path())
+            );
+            let pause = if first.is_none() { 1 } else { 20 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            copied = end_offsets(&self.target, &remote_topic).await;
+            if copied > 0 && first.is_none() {
+                first = Some(started.elapsed());
+            }
+        }
+        let wall_seconds = started.elapsed().as_secs_f64();
+        let cpu_seconds = cpu_seconds(process.id());
+        let peak_mb = peak_mb(process.id());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if std::env::args().any(|argument| argument == "--log") {
+            eprintln!("{}", log_of(dir.path()));
+        }
+        self.pair.target.java().delete_topic(&remote_topic);
+        Measured {
+            wire_gb: self.wire_gb,
+            cpu_seconds,
+            wall_seconds,
+            peak_mb,
+            first_record_ms: first.unwrap().as_secs_f64() * 1e3,
+        }
     }
-    Measured {
-        wire_gb: wire_bytes / 1e9,
-        cpu_seconds,
-        wall_seconds,
-        peak_mb,
-        first_record_ms: first.unwrap().as_secs_f64() * 1e3,
+
+    fn delete(self) {
+        self.pair.source.java().delete_topic(&self.topic);
+    }
+
+    fn start(&self, (source_alias, delivery): (&str, &str), dir: &std::path::Path) -> Child {
+        let properties = format!(
+            "clusters = {source_alias}, B\n{source_alias}.bootstrap.servers = {}\n\
+             B.bootstrap.servers = {}\n{source_alias}->B.enabled = true\n\
+             {source_alias}->B.topics = {}\nkmirror.delivery = {delivery}\n\
+             replication.factor = 1\noffset.storage.replication.factor = 1\n",
+            self.pair.source.bootstrap(),
+            self.pair.target.bootstrap(),
+            self.topic,
+        );
+        let file = dir.join("mm2.properties");
+        fs::write(&file, properties).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_kmirror"))
+            .arg("run")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(dir.join("log")).unwrap())
+            .spawn()
+            .unwrap()
     }
 }
 
@@ -208,25 +292,6 @@ async fn fill(source: &Cluster, topic: &str, load: Load, records: u64) -> f64 {
         partition = (partition + 1) % PARTITIONS;
     }
     total
-}
-
-fn start(pair: &Pair, topic: &str, dir: &std::path::Path) -> Child {
-    let properties = format!(
-        "clusters = A, B\nA.bootstrap.servers = {}\nB.bootstrap.servers = {}\n\
-         A->B.enabled = true\nA->B.topics = {topic}\nreplication.factor = 1\n\
-         offset.storage.replication.factor = 1\n",
-        pair.source.bootstrap(),
-        pair.target.bootstrap(),
-    );
-    let file = dir.join("mm2.properties");
-    fs::write(&file, properties).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_kmirror"))
-        .arg("run")
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stderr(fs::File::create(dir.join("log")).unwrap())
-        .spawn()
-        .unwrap()
 }
 
 fn log_of(dir: &std::path::Path) -> String {
