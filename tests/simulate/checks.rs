@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kmirror::{
     flow::{
         Action, Delivery, Event, Flow, Notice, Outgoing, PartitionId, PartitionNotice, RequestId,
-        Side, limits,
+        limits,
     },
     offsets::{
         source_offsets::decode_all,
@@ -20,10 +20,11 @@ use kmirror::{
 use kmirror_protocol::records::{BatchHeader, check_outgoing};
 
 use super::{
-    clusters::{ClusterSide, Content, Place},
+    clusters::{ClusterSide, Content, LogRecord, Place},
     network::InstanceId,
     options::remote,
     plan::{Kind, Micros, Plan, SECOND},
+    trust::Trust,
     workload::Workload,
 };
 
@@ -73,12 +74,19 @@ pub(super) struct Checks {
     anchored: BTreeSet<(Place, i64, i16)>,
     is_state_safe: bool,
     pub(super) target_losses: BTreeSet<Place>,
+    /// Copies that the target had acknowledged and lost in unclean elections.
+    pub(super) acknowledged_lost: u64,
+    trust: Trust,
+    /// Whether positions are proven at all.
+    proves: bool,
 }
 
 impl Checks {
     pub(super) fn new(plan: &Plan, memory_bytes: usize) -> Self {
         Self {
             memory_bytes,
+            trust: Trust::new(plan.has(Kind::Foreign)),
+            proves: plan.class.delivery() == Delivery::ExactlyOnce,
             is_state_safe: !plan.has(Kind::StateLoss)
                 && plan.class.delivery() == Delivery::ExactlyOnce,
             is_target_safe: !plan.has(Kind::Unclean)
@@ -101,9 +109,17 @@ impl Checks {
         self.stuck = Some(format!("at {} ms: {what}", now / 1_000));
     }
 
-    pub(super) fn target_lost_records(&mut self, side: Side, place: &Place) {
-        if side == Side::Target {
-            self.target_losses.insert(place.clone());
+    /// Notes what an unclean election has taken from a partition of the target; `source` is what
+    /// was copied there.
+    pub(super) fn target_lost_records(
+        &mut self,
+        place: &Place,
+        source: Option<&Place>,
+        records: &[LogRecord],
+    ) {
+        self.target_losses.insert(place.clone());
+        if let Some(source) = source {
+            self.acknowledged_lost += self.trust.count_acknowledged(source, records);
         }
     }
 
@@ -123,7 +139,17 @@ impl Checks {
     }
 
     /// A flow that waits for a time in the past would never sleep; memory has its bound (I12).
-    pub(super) fn between_events(&mut self, now: Micros, instant: Instant, flow: &Flow) {
+    pub(super) fn between_events(
+        &mut self,
+        (now, id): (Micros, InstanceId),
+        instant: Instant,
+        flow: &Flow,
+    ) {
+        if self.proves
+            && let Some(what) = self.trust.look(id, flow)
+        {
+            self.violation(now, &what);
+        }
         if flow.deadline().is_some_and(|at| at <= instant) {
             self.violation(now, "I13: the flow wants to be woken in the past");
         }
@@ -139,7 +165,9 @@ impl Checks {
         }
     }
 
-    pub(super) fn event(&mut self, id: InstanceId, event: &Event) {
+    /// Notes what a process is about to hear.
+    pub(super) fn event(&mut self, id: InstanceId, event: &Event, flow: &Flow) {
+        self.trust.event(id, event, flow);
         if let Event::Produced { request, .. } = event {
             let seen = self.seen.entry(id).or_default();
             seen.under_way.remove(request);
@@ -152,6 +180,11 @@ impl Checks {
         action: &Action,
         view: View<'_>,
     ) {
+        for what in self.trust.action(id, action, view.flow) {
+            if self.proves {
+                self.violation(now, &what);
+            }
+        }
         match action {
             Action::Produce {
                 request, batches, ..
@@ -309,7 +342,10 @@ impl Checks {
             return;
         }
         self.compared.insert(place.clone(), next);
-        let remote = view.target.read(&remote(&place.0), place.1).into_iter();
+        let remote = view
+            .target
+            .read_ever(&remote(&place.0), place.1)
+            .into_iter();
         let copied: BTreeSet<Rc<Content>> = remote.map(|record| record.content).collect();
         for record in view.source.read(&place.0, place.1) {
             let is_below = (from..next).contains(&record.offset);

@@ -27,6 +27,7 @@ use kmirror_protocol::{
 use super::{
     options::STATE_TOPIC,
     plan::{BROKERS, MS, Micros},
+    retention::Deleted,
 };
 
 /// When a run starts, in milliseconds since 1970.
@@ -101,6 +102,8 @@ pub(super) struct LogRecord {
 pub(super) struct ClusterSide {
     pub(super) cluster: Cluster,
     pub(super) skew_ms: i64,
+    /// See [`ClusterSide::read_ever`].
+    pub(super) deleted: Deleted,
     /// Batches that have been read once, by checksum, offset and leader epoch.
     decoded: RefCell<BTreeMap<(u32, i64, i32), Vec<LogRecord>>>,
 }
@@ -121,6 +124,7 @@ impl ClusterSide {
         Self {
             cluster: Cluster::new(options),
             skew_ms: 0,
+            deleted: Deleted::new(),
             decoded: RefCell::default(),
         }
     }

@@ -9,11 +9,11 @@ use kmirror::{
 use kmirror_protocol::records::{BatchBuilder, BatchProducer, BuiltBatch, Compression, NewRecord};
 
 use super::{
-    clusters::{Content, Place},
+    clusters::{Content, LogRecord, Place},
     instance::State,
     maps::Maps,
     network::InstanceId,
-    options::{OFFSETS_TOPIC, STATE_TOPIC},
+    options::{OFFSETS_TOPIC, STATE_TOPIC, remote, source_of},
     plan::{BROKERS, Kind, MS, Micros, SECOND, What, Which},
     world::{Phase, Step, World, trace},
 };
@@ -93,6 +93,13 @@ impl World {
                 }
             }
             What::Deletion { pick, per_mille } => self.delete_some(pick, per_mille),
+            What::TargetDeletion { pick, per_mille } => self.delete_copies(pick, per_mille),
+            What::TargetCompaction => {
+                for topic in 0..self.plan.topics.len() {
+                    let topic = remote(&format!("t{topic}"));
+                    self.target.compact(self.now, &topic);
+                }
+            }
             What::Recreate { pick } => self.recreate(pick),
         }
     }
@@ -194,6 +201,7 @@ impl World {
             return;
         }
         let before = self.source_contents();
+        let copies = (side == Side::Target).then(|| self.target.read(&place.0, place.1));
         let (topic, partition) = (&place.0, place.1);
         let cluster = &mut self.side(side).cluster;
         let elected = if is_unclean {
@@ -214,9 +222,36 @@ impl World {
             self.forget_deletions(place);
             self.shortened.insert(place.clone());
         }
-        if is_unclean {
-            self.checks.target_lost_records(side, place);
+        if let Some(copies) = copies.filter(|_| is_unclean) {
+            self.note_lost_copies(place, copies);
         }
+    }
+
+    /// Notes what an unclean election has taken from a partition of the target.
+    fn note_lost_copies(&mut self, place: &Place, mut copies: Vec<LogRecord>) {
+        let (topic, partition) = place;
+        self.target.forget_deleted(place);
+        let present = self.target.read(topic, *partition).into_iter();
+        let present: BTreeMap<i64, Rc<Content>> = present
+            .map(|record| (record.offset, record.content))
+            .collect();
+        copies.retain(|record| present.get(&record.offset) != Some(&record.content));
+        let source = source_of(topic).map(|topic| (topic.to_owned(), *partition));
+        self.checks
+            .target_lost_records(place, source.as_ref(), &copies);
+    }
+
+    fn delete_copies(&mut self, luck: u32, per_mille: u32) {
+        let places = self.places(Side::Target, Which::Data);
+        let Some(place) = pick(luck, &places) else {
+            return;
+        };
+        self.target.delete_oldest(self.now, place, per_mille);
+        let is_one_away = (0..BROKERS).any(|broker| !self.target.cluster.is_running(broker));
+        let may_forget = is_one_away || self.is_held_back(place);
+        let source = source_of(&place.0).filter(|_| may_forget);
+        self.forgetful
+            .extend(source.map(|topic| (topic.to_owned(), place.1)));
     }
 
     /// What was deleted and lies beyond the end of a log that an unclean election has shortened can
@@ -422,7 +457,9 @@ impl World {
         if survivor.is_none() {
             self.start();
         }
-        self.at(self.now, Step::Look);
+        // A process that goes on has to see first who leads now.
+        let sight = survivor.map_or(0, |_| self.knobs.sight());
+        self.at(self.now + sight, Step::Look);
     }
 }
 

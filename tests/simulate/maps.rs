@@ -5,7 +5,7 @@
 //! translation may name no offset behind which a record is missing (I10); it is exact when nothing
 //! from before the position is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kmirror::{
     flow::{Delivery, LogRange, TopicPartition, Translated, recovery::anchors},
@@ -215,8 +215,11 @@ impl Truth {
         let target = if world.knobs.delivery == Delivery::Transactional {
             world.target.read_committed((&remote, place.1)).0
         } else {
-            world.target.read(&remote, place.1)
+            world.target.read_ever(&remote, place.1)
         };
+        // Nobody misses what is deleted, and nobody reads it again.
+        let present = world.target.read(&remote, place.1).into_iter();
+        let present: BTreeSet<i64> = present.map(|record| record.offset).collect();
         for record in target {
             copies
                 .entry(record.content)
@@ -242,11 +245,13 @@ impl Truth {
             let at = copies.get(&record.content).map_or(&[][..], Vec::as_slice);
             // Of twins the later one was copied later.
             let spare = at.len().saturating_sub(of);
-            if let (Some(first), Some(last)) = (at.get(*nth), at.get(*nth + spare)) {
+            let of_this = at.get(*nth..=*nth + spare).unwrap_or_default().iter();
+            let mut left = of_this.filter(|offset| present.contains(offset));
+            if let Some(first) = left.next() {
                 copied.push(Copied {
                     source_offset: record.offset,
                     first: *first,
-                    last: *last,
+                    last: *left.next_back().unwrap_or(first),
                 });
             }
             *nth += 1;

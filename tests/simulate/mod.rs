@@ -8,11 +8,15 @@
 //!
 //! * [`plan`] decides everything up front; [`options`] how the flow is configured.
 //! * [`world`] moves time; [`serving`] and [`network`] carry requests, [`faults`] breaks things.
+//! * [`past`] is what a run may begin with.
 //! * [`transactional`] is what transactions need beside.
+//! * [`retention`] is what clusters delete, and what was there before.
 //! * [`instance`] is a process, [`operations`] carries out its flow's actions by real requests.
-//! * [`checks`] looks at every step, [`oracle`] at the end, [`maps`] whenever a process dies too.
+//! * [`checks`] looks at every step, with [`trust`] in what was acknowledged, [`oracle`] at the end,
+//!   [`maps`] whenever a process dies too.
 //! * [`shrink`] makes a failing plan small.
 //!
+//! `KMIRROR_TARGET_DELETIONS` adds a fault with an open defect, see [`plan`].
 //! `KMIRROR_SCHEDULES` sets how many schedules run, all classes together, from
 //! `KMIRROR_FIRST_SEED` on; `KMIRROR_CLASS` leaves only one class; `KMIRROR_SEED=class:seed` repeats one with everything that happens on stderr,
 //! with `KMIRROR_SHRINK` set only what is left of it when it has been made small.
@@ -28,11 +32,14 @@ mod network;
 mod operations;
 mod options;
 mod oracle;
+mod past;
 mod plan;
+mod retention;
 mod runner;
 mod serving;
 mod shrink;
 mod transactional;
+mod trust;
 mod workload;
 mod world;
 

@@ -12,7 +12,7 @@ use kmirror_protocol::wire::Uuid;
 
 use super::{
     clusters::START_MS,
-    plan::{Class, Kind, Plan},
+    plan::{Class, Kind, Micros, Plan, SECOND},
 };
 
 /// What a run's luck decides about the flow and the network.
@@ -88,7 +88,7 @@ impl Knobs {
             replication_factor: None,
             offsets_topic: OffsetsTopic {
                 name: Arc::from(OFFSETS_TOPIC),
-                partition_count: 2,
+                partition_count: OFFSETS_PARTITIONS,
                 replication_factor: 3,
             },
             delivery: self.delivery,
@@ -122,6 +122,11 @@ impl Knobs {
         }
     }
 
+    /// After how long a process has seen who leads.
+    pub(super) fn sight(&self) -> Micros {
+        u64::try_from(self.discovery_interval.as_micros()).unwrap() + SECOND
+    }
+
     /// Whether a partition may end halted: somebody must decide about it.
     pub(super) fn may_halt(&self, plan: &Plan, is_recreated: bool) -> bool {
         match self.delivery {
@@ -139,12 +144,20 @@ pub(super) const TRANSACTIONAL_ID: &str = "kmirror-A-B";
 /// Where positions are kept.
 pub(super) const OFFSETS_TOPIC: &str = "mm2-offsets.A.internal";
 
+/// How many partitions that topic has.
+pub(super) const OFFSETS_PARTITIONS: i32 = 2;
+
 /// Where kmirror keeps its own state.
 pub(super) const STATE_TOPIC: &str = "kmirror-state.A.internal";
 
 /// The copy of a source topic.
 pub(super) fn remote(topic: &str) -> String {
     format!("A.{topic}")
+}
+
+/// The source topic of a copy.
+pub(super) fn source_of(remote: &str) -> Option<&str> {
+    remote.strip_prefix("A.")
 }
 
 /// What must be true of a run's end.
@@ -171,11 +184,20 @@ impl Expected {
             // Duplicates are the price of lost evidence, never of anything else.
             _ => Self {
                 no_loss: true,
-                // Nothing but sequence numbers keeps out what comes late (B13).
-                no_duplicates: !matches!(plan.class, Class::S9 | Class::S9b)
-                    && !LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
+                no_duplicates: !is_evidence_lost(plan),
             },
         }
+    }
+}
+
+/// Whether something may happen to a plan after which nobody can tell what has been copied.
+fn is_evidence_lost(plan: &Plan) -> bool {
+    match plan.class {
+        // Nothing but sequence numbers keeps out what comes late (B13).
+        Class::S9 | Class::S9b => true,
+        // Nor can anything but the target's memory count copies that are gone.
+        Class::Old if plan.has(Kind::TargetDeletion) => true,
+        _ => LOSING.iter().chain(&FORGETTING).any(|kind| plan.has(*kind)),
     }
 }
 

@@ -34,6 +34,12 @@ pub(super) struct Outcome {
     pub(super) lineages: u64,
     /// What the maps of offsets have answered.
     pub(super) maps: Maps,
+    /// Copies that the target acknowledged and lost in unclean elections.
+    pub(super) acknowledged_lost: u64,
+    /// Lineages whose sequence numbers have wrapped on the target.
+    pub(super) wraps: u64,
+    /// Producer ids that were taken because the epochs of the one before were used up.
+    pub(super) epochs_used_up: u64,
     /// See [`World::restarts`].
     pub(super) restarts: u64,
     /// Virtual time, in microseconds.
@@ -55,6 +61,8 @@ impl Outcome {
             time: world.now,
             fingerprint: world.fingerprint(),
             failures: world.checks.violations.clone(),
+            acknowledged_lost: world.checks.acknowledged_lost,
+            epochs_used_up: epochs_used_up(world),
             ..Self::default()
         };
         outcome.failures.extend(world.checks.stuck.clone());
@@ -63,6 +71,7 @@ impl Outcome {
         outcome.maps.add(Maps::told(world));
         outcome.failures.append(&mut outcome.maps.wrong);
         let gaps = gaps(world);
+        let mut unexplained = 0;
         for place in world.source_places() {
             let (remote, partition) = (remote(&place.0), place.1);
             let target = if world.knobs.delivery == Delivery::Transactional {
@@ -73,13 +82,18 @@ impl Outcome {
                 );
                 world.target.read_committed((&remote, partition)).0
             } else {
-                world.target.read(&remote, partition)
+                world.target.read_ever(&remote, partition)
             };
+            outcome.wraps += wraps(&target);
             let before = outcome.duplicates + outcome.reordered;
             outcome.compare(world, &place, &target, &gaps);
             let opened = lineages_opened(world, &place);
             outcome.lineages += opened;
-            let is_repeated = outcome.duplicates + outcome.reordered > before;
+            let repeated = outcome.duplicates + outcome.reordered - before;
+            let is_repeated = repeated > 0;
+            if opened == 0 || !world.forgetful.contains(&place) {
+                unexplained += repeated;
+            }
             // Nobody looks at a partition that has halted; a proof counts what came later.
             let is_told =
                 opened > 0 || is_repetition_told(world, &place) || world.is_halted(&place);
@@ -91,16 +105,19 @@ impl Outcome {
                 outcome.check_sequences(world, &place, &target);
             }
         }
+        outcome.check_promises(world, unexplained);
+        outcome
+    }
+
+    /// Holds what came of the run against what the mode of delivery promises.
+    fn check_promises(&mut self, world: &World, unexplained: u64) {
         let expected = Expected::of(world.knobs.delivery, &world.plan);
-        if expected.no_loss && outcome.lost > 0 {
-            outcome
-                .failures
-                .push(format!("{} records lost", outcome.lost));
+        if expected.no_loss && self.lost > 0 {
+            self.failures.push(format!("{} records lost", self.lost));
         }
-        if expected.no_duplicates && outcome.duplicates + outcome.reordered > 0 {
-            let (duplicates, reordered) = (outcome.duplicates, outcome.reordered);
-            outcome
-                .failures
+        if expected.no_duplicates && unexplained > 0 {
+            let (duplicates, reordered) = (self.duplicates, self.reordered);
+            self.failures
                 .push(format!("{duplicates} duplicates, {reordered} out of order"));
         }
         // What nobody lost can be told exactly, whoever died when. kmirror creates its state topic
@@ -111,16 +128,17 @@ impl Outcome {
             exact,
             unknown,
             ..
-        } = outcome.maps;
-        // In transactions a map is not stored: each process knows what it has copied itself.
-        let is_kept = world.knobs.delivery == Delivery::ExactlyOnce;
+        } = self.maps;
+        // In transactions a map is not stored: each process knows what it has copied itself. And
+        // where the target deletes, the map forgets what is gone there.
+        let is_kept =
+            world.knobs.delivery == Delivery::ExactlyOnce && !world.plan.has(Kind::TargetDeletion);
         let known = if is_kept { asked } else { asked - unknown };
-        let has_duplicates = outcome.duplicates + outcome.reordered > 0;
+        let has_duplicates = self.duplicates + self.reordered > 0;
         if expected.no_duplicates && !has_duplicates && is_read_in_order && exact < known {
             let what = format!("{exact} of {asked} translations exact, {unknown} unknown");
-            outcome.failures.push(what);
+            self.failures.push(what);
         }
-        outcome
     }
 
     fn compare(&mut self, world: &World, place: &Place, target: &[LogRecord], gaps: &Gaps) {
@@ -236,6 +254,29 @@ impl Outcome {
     }
 }
 
+/// The lineages of a log that go on from 0 behind the greatest sequence number.
+fn wraps(target: &[LogRecord]) -> u64 {
+    const MIDDLE: i32 = 1 << 30;
+    let mut halves: BTreeMap<(i64, i16), [bool; 2]> = BTreeMap::new();
+    let producers = target.iter().map(|record| record.producer);
+    for producer in producers.filter(|producer| producer.producer_id >= 0) {
+        let lineage = (producer.producer_id, producer.producer_epoch);
+        let half = usize::from(producer.base_sequence >= MIDDLE);
+        halves.entry(lineage).or_default()[half] = true;
+    }
+    let wrapped = halves.values().filter(|halves| **halves == [true, true]);
+    u64::try_from(wrapped.count()).unwrap_or(u64::MAX)
+}
+
+fn epochs_used_up(world: &World) -> u64 {
+    let entries = world
+        .target
+        .state_records()
+        .filter(|_| world.plan.past.is_some());
+    let renewed = entries.filter(|(_, entry)| matches!(entry, Entry::Claim(it) if it.number > 0));
+    u64::try_from(renewed.count()).unwrap_or(u64::MAX)
+}
+
 /// The number of the last record of each key.
 fn newest_of_keys(ledger: &super::workload::Ledger) -> BTreeMap<&[u8], u64> {
     let mut newest = BTreeMap::new();
@@ -260,7 +301,7 @@ fn words(content: &Content) -> String {
     )
 }
 
-/// Whether a process said that the target has taken a batch once more.
+/// Whether a process said that the target has taken a batch once more, or before an earlier one.
 fn is_repetition_told(world: &World, place: &Place) -> bool {
     let notices = world.instances.iter().flat_map(|it| &it.notices);
     let mut told = notices.filter_map(|(_, notice)| match notice {
@@ -272,7 +313,7 @@ fn is_repetition_told(world: &World, place: &Place) -> bool {
                     expected,
                 },
             ..
-        } if base_offset > expected => Some(source),
+        } if base_offset != expected => Some(source),
         _ => None,
     });
     told.any(|source| source.partition == place.1 && *source.topic == *place.0)
@@ -293,7 +334,8 @@ fn lineages_opened(world: &World, place: &Place) -> u64 {
         .filter(|because| *because != NewBecause::SourceLed)
         .partition(|because| *because == NewBecause::First);
     // Nor does the first of all; another first one follows when all state is lost.
-    let again = firsts.len().saturating_sub(1) + others.len();
+    let is_first = usize::from(world.plan.past.is_none());
+    let again = firsts.len().saturating_sub(is_first) + others.len();
     u64::try_from(again).unwrap_or(u64::MAX)
 }
 
@@ -349,7 +391,11 @@ fn gaps(world: &World) -> Gaps {
                 _ => {}
             }
         }
-        for (place, start) in first_starts(world) {
+        let first_starts = match world.plan.past {
+            None => first_starts(world),
+            Some(_) => BTreeMap::new(),
+        };
+        for (place, start) in first_starts {
             gaps.entry(place).or_default().push((0, start));
         }
         if !world.plan.has(Kind::StateLoss) {

@@ -18,6 +18,9 @@ use super::{
 /// How many schedules an ordinary run has.
 const SCHEDULES: u64 = 10_000;
 
+/// With so many schedules of each class everything happens that is looked for.
+const REACHING: u64 = 50;
+
 /// Failures that are shrunk and shown; more say little.
 const SHOWN_MAX: usize = 5;
 
@@ -42,6 +45,9 @@ struct Tally {
     map_asked: u64,
     map_inexact: u64,
     map_unknown: u64,
+    acknowledged_lost: u64,
+    wraps: u64,
+    epochs_used_up: u64,
     requests_per_second_max: u32,
     held_beyond_max: usize,
     virtual_seconds: u64,
@@ -64,6 +70,9 @@ impl Tally {
         self.map_asked += outcome.maps.asked;
         self.map_inexact += outcome.maps.asked - outcome.maps.exact;
         self.map_unknown += outcome.maps.unknown;
+        self.acknowledged_lost += outcome.acknowledged_lost;
+        self.wraps += outcome.wraps;
+        self.epochs_used_up += outcome.epochs_used_up;
         let most = self.requests_per_second_max;
         self.requests_per_second_max = most.max(outcome.requests_per_second_max);
         self.held_beyond_max = self.held_beyond_max.max(outcome.held_beyond_max);
@@ -115,6 +124,19 @@ pub(super) fn run_all() {
     let mut shown: Vec<String> = failures.iter().map(Shrunk::to_string).collect();
     shown.truncate(SHOWN_MAX);
     assert!(failures.is_empty(), "{}", shown.join("\n"));
+    if classes.len() == Class::ALL.len() && each >= REACHING {
+        check_reach(&tallies);
+    }
+}
+
+/// What seldom happens must have happened, or nothing has been shown of it.
+fn check_reach(tallies: &BTreeMap<Class, Tally>) {
+    let sum = |count: fn(&Tally) -> u64| -> u64 { tallies.values().map(count).sum() };
+    assert!(sum(|it| it.wraps) > 0, "no sequence numbers have wrapped");
+    assert!(sum(|it| it.epochs_used_up) > 0, "no epochs were used up");
+    let unclean = tallies.get(&Class::S4);
+    let lost = unclean.map_or(0, |it| it.acknowledged_lost);
+    assert!(lost > 0, "S4 has lost nothing that had to be copied again");
 }
 
 #[expect(
@@ -156,13 +178,13 @@ fn run_each(todo: &[(Class, u64)]) -> (BTreeMap<Class, Tally>, Vec<Shrunk>, Dura
 
 fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
     eprintln!(
-        "class schedules failed | with loss  dup  reord | records: written lost dup reord | map: asked inexact unknown | lineages restarts requests  per s max  held beyond | virtual s"
+        "class schedules failed | with loss  dup  reord | records: written acked-lost lost dup reord | map: asked inexact unknown | lineages wraps epochs up restarts requests  per s max  held beyond | virtual s"
     );
     let mut schedules = 0;
     for (class, tally) in tallies {
         schedules += tally.schedules;
         eprintln!(
-            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:4} {:3} {:5} | {:10} {:7} {:7} | {:8} {:8} {:8} {:10} {:12} | {:9}",
+            "{:5} {:9} {:6} | {:9} {:4} {:6} | {:16} {:10} {:4} {:3} {:5} | {:10} {:7} {:7} | {:8} {:5} {:9} {:8} {:8} {:10} {:12} | {:9}",
             class.name(),
             tally.schedules,
             tally.failed,
@@ -170,6 +192,7 @@ fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
             tally.with_duplicates,
             tally.with_reordering,
             tally.written,
+            tally.acknowledged_lost,
             tally.lost,
             tally.duplicates,
             tally.reordered,
@@ -177,6 +200,8 @@ fn print(tallies: &BTreeMap<Class, Tally>, took: Duration) {
             tally.map_inexact,
             tally.map_unknown,
             tally.lineages,
+            tally.wraps,
+            tally.epochs_used_up,
             tally.restarts,
             tally.requests,
             tally.requests_per_second_max,

@@ -45,6 +45,9 @@ impl std::fmt::Display for Shrunk {
             "  shrunk to {} writes and these faults:",
             plan.writes.len()
         )?;
+        if let Some(past) = &plan.past {
+            writeln!(f, "    {past:?}")?;
+        }
         for fault in &plan.faults {
             writeln!(f, "    {:>8} ms {:?}", fault.at / 1_000, fault.what)?;
         }
@@ -61,6 +64,7 @@ pub(super) fn shrink(plan: &Plan, outcome: &Outcome) -> Shrunk {
         plan: plan.clone(),
         failures: [outcome.failures.clone(), outcome.failures.clone()],
     };
+    shrunk.attempt(|plan| plan.past = None);
     let kinds: BTreeSet<Kind> = plan.faults.iter().map(|fault| fault.kind).collect();
     for kind in kinds {
         shrunk.attempt(|plan| plan.faults.retain(|fault| fault.kind != kind));

@@ -107,6 +107,10 @@ pub(super) struct World {
     pub(super) recreated: BTreeSet<Place>,
     /// Source partitions that an unclean election has shortened.
     pub(super) shortened: BTreeSet<Place>,
+    /// Source partitions of whose copies some were deleted while a replica was away or lagged: it
+    /// comes back with an empty log, or cuts off the end of it together with the snapshot, and knows
+    /// no producers (`UnifiedLog.truncateFullyAndStartAt`, `truncateTo`).
+    pub(super) forgetful: BTreeSet<Place>,
     pub(super) checks: Checks,
     /// What the maps of offsets were worth when processes died.
     pub(super) maps: Maps,
@@ -158,6 +162,7 @@ impl World {
             foreign: BTreeSet::new(),
             recreated: BTreeSet::new(),
             shortened: BTreeSet::new(),
+            forgetful: BTreeSet::new(),
             checks: Checks::new(&plan, knobs.memory_bytes),
             maps: Maps::default(),
             phase: Phase::Faulty,
@@ -176,6 +181,7 @@ impl World {
             plan,
         };
         world.create_topics();
+        world.leave_past();
         for (index, write) in world.plan.writes.clone().iter().enumerate() {
             world.at(write.at, Step::Write(index));
         }
@@ -213,6 +219,14 @@ impl World {
     pub(super) fn at(&mut self, at: Micros, step: Step) {
         self.steps.insert((at.max(self.now), self.next_step), step);
         self.next_step += 1;
+    }
+
+    /// Whether a replica of a target partition is being held back.
+    pub(super) fn is_held_back(&self, copy: &Place) -> bool {
+        let mut steps = self.steps.values();
+        steps.any(
+            |step| matches!(step, Step::Elect { side: Side::Target, place, .. } if place == copy),
+        )
     }
 
     /// The flow's time.
@@ -389,10 +403,10 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, id: InstanceId, event: Event) {
-        self.checks.event(id, &event);
         let now = self.instant(self.now);
         let mut actions = Vec::new();
         let instance = &mut self.instances[id];
+        self.checks.event(id, &event, &instance.flow);
         instance.flow.handle(now, event, &mut actions);
         instance.is_touched = true;
         self.take(id, actions);
@@ -417,7 +431,8 @@ impl World {
         instance.flow.schedule(now, &mut actions);
         self.take(id, actions);
         let instance = &self.instances[id];
-        self.checks.between_events(self.now, now, &instance.flow);
+        self.checks
+            .between_events((self.now, id), now, &instance.flow);
     }
 
     fn take(&mut self, id: InstanceId, actions: Vec<Action>) {
