@@ -239,14 +239,17 @@ impl Truth {
         }
         let mut seen: BTreeMap<_, usize> = BTreeMap::new();
         let mut copied: Vec<Copied> = Vec::new();
+        // Positions alone do not tell twins apart.
+        let mut is_plain = !world.plan.has(Kind::StateLoss);
         for record in &live {
             let nth = seen.entry(&record.content).or_default();
             let of = written[&record.content];
             let at = copies.get(&record.content).map_or(&[][..], Vec::as_slice);
             // Of twins the later one was copied later.
             let spare = at.len().saturating_sub(of);
-            let of_this = at.get(*nth..=*nth + spare).unwrap_or_default().iter();
-            let mut left = of_this.filter(|offset| present.contains(offset));
+            let of_this = at.get(*nth..=*nth + spare).unwrap_or_default();
+            is_plain &= of_this.len() <= 1;
+            let mut left = of_this.iter().filter(|offset| present.contains(offset));
             if let Some(first) = left.next() {
                 copied.push(Copied {
                     source_offset: record.offset,
@@ -266,10 +269,7 @@ impl Truth {
         let in_order = copied.is_sorted_by(|a, b| a.first < b.first);
         Self {
             start: range(&world.source, &place.0, place.1).map_or(0, |range| range.start_offset),
-            // Positions alone do not tell twins apart.
-            is_plain: in_order
-                && !world.plan.has(Kind::StateLoss)
-                && copied.iter().all(|record| record.first == record.last),
+            is_plain: in_order && is_plain,
             bounds,
             target_end: world.target.end_offset(&remote, place.1),
             copied,

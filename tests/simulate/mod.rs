@@ -16,7 +16,6 @@
 //!   [`maps`] whenever a process dies too.
 //! * [`shrink`] makes a failing plan small.
 //!
-//! `KMIRROR_TARGET_DELETIONS` adds a fault with an open defect, see [`plan`].
 //! `KMIRROR_SCHEDULES` sets how many schedules run, all classes together, from
 //! `KMIRROR_FIRST_SEED` on; `KMIRROR_CLASS` leaves only one class; `KMIRROR_SEED=class:seed` repeats one with everything that happens on stderr,
 //! with `KMIRROR_SHRINK` set only what is left of it when it has been made small.

@@ -397,10 +397,8 @@ impl Plan {
         // A cluster deletes by age only where the policy is not to compact.
         let kind = if self.is_compacted {
             Kind::TargetCompaction
-        } else if std::env::var_os(TARGET_DELETIONS).is_some() {
-            Kind::TargetDeletion
         } else {
-            return;
+            Kind::TargetDeletion
         };
         for _ in 0..rng.u32(1..4) {
             let at = rng.u64(SECOND / 5..self.heal_at);
@@ -431,12 +429,6 @@ impl Plan {
         self.faults.iter().any(|fault| fault.kind == kind)
     }
 }
-
-/// Where it is set, targets delete their oldest copies too. A known defect is open there: what is
-/// left does not always tell how far copying had come, and copying then goes on too early (S2:161)
-/// or, when the target has also forgotten the producer and taken batches out of order, too late
-/// (S5:501).
-const TARGET_DELETIONS: &str = "KMIRROR_TARGET_DELETIONS";
 
 /// Chosen so that the seeds that failed once keep their runs.
 const LATER: u64 = 68_963_172;

@@ -75,6 +75,10 @@ pub struct ProofStart {
     /// With `is_target_cut` and nothing of the lineage in the window: its last sequence number in
     /// the leader's memory. Source records up to it are passed by counting.
     pub skip_to_sequence: Option<i32>,
+    /// With `is_target_cut`: how many copies it can have deleted since the point of agreement, for
+    /// each has taken an offset. Where the sequence has gone on further, batches are missing that
+    /// were never there: a target that had forgotten the producer took later ones (B5).
+    pub deleted_max: u64,
 }
 
 /// What a proof needs next.
@@ -340,7 +344,9 @@ impl Proof {
     /// Passes as many source records as there are sequence numbers from `from` to `to`.
     fn count_to(&mut self, from: i32, to: Option<i32>) {
         let distance = to.and_then(|to| sequence_distance(from, to));
-        let Some((to, count)) = to.zip(distance.and_then(|count| u64::try_from(count).ok())) else {
+        let count = distance.and_then(|count| u64::try_from(count).ok());
+        let count = count.filter(|count| *count <= self.start.deleted_max);
+        let Some((to, count)) = to.zip(count) else {
             self.is_void = true;
             return;
         };

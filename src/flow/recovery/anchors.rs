@@ -55,6 +55,12 @@ pub enum Check {
     Previous(i64),
     /// Whether the target still has that epoch up to the anchor: the record itself is gone.
     TargetEpoch(i32),
+    /// Where the target's records of that epoch end, under which the anchor was written: it has
+    /// the record before the anchor under a later one.
+    LaterEpoch(i32),
+    /// Whether nothing but the lineage's records is between this target offset, where later epochs
+    /// begin, and the anchor.
+    Dense(i64),
 }
 
 /// The first check of an anchor, if it needs any.
@@ -82,6 +88,42 @@ pub fn target_check(anchor: &Anchor, target: LogRange) -> Option<Check> {
     } else {
         Check::TargetEpoch(previous.leader_epoch)
     })
+}
+
+/// Whether the target has the record before an anchor, but under a later leader epoch than the one
+/// the anchor knew of: a leader may move away and back without its being noticed.
+#[must_use]
+pub fn is_later(found: &RecordIdentity, previous: &RecordIdentity) -> bool {
+    let of_epoch = RecordIdentity {
+        leader_epoch: previous.leader_epoch,
+        ..*found
+    };
+    of_epoch == *previous && found.sequence >= 0 && found.leader_epoch > previous.leader_epoch
+}
+
+/// From where on the target's records are of later epochs than the one the anchor knew of, if the
+/// log has that one; the prefix below is the one that the anchor was written about.
+#[must_use]
+pub fn later_from(asked_epoch: i32, end: EpochEnd, anchor: &Anchor) -> Option<i64> {
+    let is_below = end.epoch == asked_epoch && end.end_offset < anchor.target_offset;
+    is_below.then_some(end.end_offset)
+}
+
+/// Whether the records from `first_offset` on, of which `first` is the first, up to the anchor are
+/// all the lineage's: then they are those that were there when the anchor was written, or their
+/// equals in the same places (R2). The target takes no sequence number before the one below it is
+/// there (B4), so counting tells.
+#[must_use]
+pub fn is_dense(first: &RecordIdentity, first_offset: i64, anchor: &Anchor) -> bool {
+    let Some(last) = anchor.previous else {
+        return false;
+    };
+    let is_one_lineage = first.producer_id == last.producer_id
+        && first.producer_epoch == last.producer_epoch
+        && first.sequence >= 0;
+    let numbers = last.sequence.wrapping_sub(first.sequence) & i32::MAX;
+    let offsets = anchor.target_offset.saturating_sub(1) - first_offset;
+    is_one_lineage && i64::from(numbers) == offsets
 }
 
 /// Whether a log agrees with an epoch up to an offset.
@@ -224,6 +266,51 @@ mod tests {
             ..known
         };
         assert_eq!(first_check(&first, RANGE), None);
+    }
+
+    #[test]
+    fn an_anchor_holds_under_a_later_epoch_when_only_the_lineage_wrote_in_between() {
+        let anchor = anchor(1, 40, 41);
+        let later = RecordIdentity {
+            leader_epoch: 6,
+            ..PREVIOUS
+        };
+        assert!(is_later(&later, &PREVIOUS));
+        assert!(!is_later(&PREVIOUS, &PREVIOUS));
+        assert!(!is_later(&PREVIOUS, &later), "an earlier one");
+        let other = RecordIdentity {
+            sequence: 28,
+            ..later
+        };
+        assert!(!is_later(&other, &PREVIOUS), "another record");
+        let end = |epoch, end_offset| EpochEnd { epoch, end_offset };
+        assert_eq!(later_from(4, end(4, 30), &anchor), Some(30));
+        assert_eq!(later_from(4, end(3, 30), &anchor), None, "it has lost it");
+        assert_eq!(
+            later_from(4, end(4, 41), &anchor),
+            None,
+            "then it is not later"
+        );
+        // Offsets 30 to 40 are eleven records, and so are sequence numbers 19 to 29.
+        let first = |sequence| RecordIdentity { sequence, ..later };
+        let cases = [
+            ("all of the lineage", first(19), true),
+            ("one record of others", first(20), false),
+            ("one twice", first(18), false),
+            ("after the anchor", first(30), false),
+            ("without a number", first(-1), false),
+            (
+                "of another epoch",
+                RecordIdentity {
+                    producer_epoch: 1,
+                    ..first(19)
+                },
+                false,
+            ),
+        ];
+        for (case, first, expected) in cases {
+            assert_eq!(is_dense(&first, 30, &anchor), expected, "{case}");
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn counted(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected 
         let count = i32::try_from(*count).unwrap();
         sequence_after(from, count) == to
     });
-    let Some(count) = reachable else {
+    let Some(count) = reachable.filter(|count| *count as u64 <= start.deleted_max) else {
         return nothing;
     };
     let window = &window[first_own.unwrap_or(window.len())..];

@@ -196,6 +196,7 @@ impl Case {
                 is_source_cut: false,
                 is_target_cut: false,
                 skip_to_sequence: None,
+                deleted_max: 0,
             },
             is_faultless: rng.bool(),
             has_twins: rng.bool(),
@@ -445,7 +446,8 @@ impl Case {
             self.start.skip_to_sequence =
                 last_own(&self.target, self.start.target_offset, target_end)
                     .filter(|_| rng.u8(0..4) > 0);
-            let boundaries = self.target.boundaries(self.start.target_offset);
+            let anchored = self.start.target_offset;
+            let boundaries = self.target.boundaries(anchored);
             let boundaries: Vec<_> = boundaries
                 .into_iter()
                 .filter(|offset| *offset <= target_end)
@@ -453,8 +455,9 @@ impl Case {
             if let Some(offset) = rng.choice(boundaries) {
                 // DeleteRecords may cut within a batch.
                 let before = rng.i64(0..3) * i64::from(rng.bool());
-                self.start.target_offset = (offset - before).max(self.start.target_offset);
+                self.start.target_offset = (offset - before).max(anchored);
             }
+            self.start.deleted_max = self.start.target_offset.abs_diff(anchored);
             self.start.is_target_cut = true;
             let is_seen = last_own(&self.target, self.start.target_offset, target_end).is_some();
             let is_known = self.start.skip_to_sequence.is_some();

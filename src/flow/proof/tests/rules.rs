@@ -47,6 +47,7 @@ pub(super) fn start(target: &TargetLog) -> ProofStart {
         is_source_cut: false,
         is_target_cut: false,
         skip_to_sequence: None,
+        deleted_max: 10,
     }
 }
 
@@ -370,6 +371,22 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
         if let Some(last) = after {
             assert_eq!(verdict.next_sequence, last + 1, "{case}");
         }
+    }
+}
+
+#[test]
+fn more_copies_than_the_target_has_lost_offsets_were_never_there() {
+    for (deleted_max, is_believed) in [(3, true), (2, false)] {
+        let target = target(&[Own(PLAIN, 13, &[4, 5])]);
+        let start = ProofStart {
+            is_target_cut: true,
+            deleted_max,
+            ..start(&target)
+        };
+        let verdict = verdict(start, &six(), &target);
+        let position = if is_believed { 5 } else { 0 };
+        let found = (verdict.source_offset, verdict.continues);
+        assert_eq!(found, (position, is_believed), "{deleted_max}");
     }
 }
 

@@ -126,13 +126,19 @@ impl Recovery {
                 anchors::agrees(epoch, end, anchor.source_offset)
             }),
             Side::Target => {
-                let Stage::Anchors { candidates, .. } = &self.stage else {
+                let Stage::Anchors { candidates, check } = &self.stage else {
                     return Ok(false);
                 };
-                let is_true = candidates
-                    .first()
-                    .is_some_and(|anchor| anchors::agrees(epoch, end, anchor.target_offset));
-                self.checked(around, is_true, None)
+                let Some(anchor) = candidates.first() else {
+                    return Ok(false);
+                };
+                let (is_true, next) = if matches!(check, Some(Check::LaterEpoch(_))) {
+                    let from = anchors::later_from(epoch, end, anchor);
+                    (from.is_some(), from.map(Check::Dense))
+                } else {
+                    (anchors::agrees(epoch, end, anchor.target_offset), None)
+                };
+                self.checked(around, is_true, next)
             }
         }
     }
@@ -228,15 +234,25 @@ impl Recovery {
         }
         match &mut self.stage {
             Stage::Tail { .. } => self.tail_fetched(around, side, fetched),
-            Stage::Anchors { candidates, .. } => {
-                let previous = candidates.first().and_then(|anchor| anchor.previous);
-                let found = anchors::identity_at(&fetched.records, offset);
-                let next = match (found, previous) {
-                    // Compaction took the record: its epoch has to do.
-                    (None, Some(previous)) => Some(Check::TargetEpoch(previous.leader_epoch)),
-                    _ => None,
+            Stage::Anchors { candidates, check } => {
+                let Some(anchor) = candidates.first() else {
+                    return Ok(false);
                 };
-                let is_true = found.is_none() || found == previous;
+                let found = anchors::identity_at(&fetched.records, offset);
+                let (is_true, next) = match (found, anchor.previous) {
+                    (found, _) if matches!(check, Some(Check::Dense(_))) => {
+                        let is_dense = |first| anchors::is_dense(&first, offset, anchor);
+                        (found.is_some_and(is_dense), None)
+                    }
+                    // Compaction took the record: its epoch has to do.
+                    (None, Some(previous)) => {
+                        (true, Some(Check::TargetEpoch(previous.leader_epoch)))
+                    }
+                    (Some(found), Some(previous)) if anchors::is_later(&found, &previous) => {
+                        (true, Some(Check::LaterEpoch(previous.leader_epoch)))
+                    }
+                    (found, previous) => (found == previous, None),
+                };
                 self.checked(around, is_true, next)
             }
             Stage::Hint {

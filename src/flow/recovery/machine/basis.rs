@@ -100,6 +100,7 @@ impl Recovery {
             skip_to_sequence: remembered
                 .filter(|producer| is_target_cut && producer.last_sequence >= 0)
                 .map(|producer| producer.last_sequence),
+            deleted_max: target.start_offset.abs_diff(target_offset),
         });
         proof.count_others(around.known_target_offset, Self::own_producers(around));
         self.go_to(Stage::Proof {

@@ -405,10 +405,10 @@ impl Recovery {
                     (Some(Check::SourceEpoch(epoch)), Some(_)) => {
                         vec![Question::EpochEnd(Side::Source, *epoch)]
                     }
-                    (Some(Check::TargetEpoch(epoch)), Some(_)) => {
+                    (Some(Check::TargetEpoch(epoch) | Check::LaterEpoch(epoch)), Some(_)) => {
                         vec![Question::EpochEnd(Side::Target, *epoch)]
                     }
-                    (Some(Check::Previous(offset)), Some(_)) => {
+                    (Some(Check::Previous(offset) | Check::Dense(offset)), Some(_)) => {
                         vec![Question::Window(Side::Target, *offset)]
                     }
                     _ => Vec::new(),
