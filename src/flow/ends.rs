@@ -133,12 +133,39 @@ impl Flow {
                     Change::Halt(reason) => partition.halt(now, reason),
                 }
             });
-            if is_found && side == Side::Target && self.proves() {
-                self.follow_target(now, id, actions);
+            if is_found && self.proves() {
+                match side {
+                    Side::Source => self.follow_source(now, id, actions),
+                    Side::Target => self.follow_target(now, id, actions),
+                }
             }
         }
         if is_missing {
             self.discovery.refresh(side, now + limits::HALT_RETRY);
+        }
+    }
+
+    /// Another leader of the source may have another log. Fetches tell (KIP-595), unless the epoch
+    /// of the batch below is unknown.
+    pub(super) fn follow_source(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let Some(leader) = slot.source.leader else {
+            return;
+        };
+        if let Some(recovery) = &mut slot.recovery {
+            recovery.source_moved(leader.epoch);
+        } else {
+            self.with_partition(now, id, actions, |partition| {
+                partition.source_led_by(leader.epoch);
+                None
+            });
         }
     }
 

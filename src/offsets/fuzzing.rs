@@ -111,6 +111,7 @@ pub(super) fn examples() -> Vec<Entry> {
             next_sequence: 120,
             source_offset: 1120,
             source_epoch: 5,
+            source_leader_epoch: -1,
             source_topic_id: Uuid(*b"source-topic-id."),
             target_offset: 640,
             target_topic_id: Uuid(*b"target-topic-id."),

@@ -19,6 +19,9 @@ pub struct StoredRecord {
     pub key: Vec<u8>,
     /// The record's value; `None` deletes the key.
     pub value: Option<Vec<u8>>,
+    /// What chooses the partition in place of the key, so that records of several keys stay in
+    /// order; `None` after reading.
+    pub ordered_by: Option<Vec<u8>>,
 }
 
 /// Writes the position of one source partition: everything below `next_offset` is on the target.
@@ -41,6 +44,7 @@ pub fn encode(
     Some(StoredRecord {
         key: key.into_bytes(),
         value: Some(value.into_bytes()),
+        ordered_by: None,
     })
 }
 
@@ -97,6 +101,7 @@ mod tests {
         StoredRecord {
             key: key.into(),
             value: value.map(Into::into),
+            ordered_by: None,
         }
     }
 

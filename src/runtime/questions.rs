@@ -122,5 +122,6 @@ fn stored(record: OwnedRecord) -> Option<StoredRecord> {
     Some(StoredRecord {
         key: record.key?,
         value: record.value,
+        ordered_by: None,
     })
 }

@@ -84,6 +84,7 @@ fn record(key: &str, value: &str) -> StoredRecord {
     StoredRecord {
         key: key.as_bytes().to_vec(),
         value: Some(value.as_bytes().to_vec()),
+        ordered_by: None,
     }
 }
 

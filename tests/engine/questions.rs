@@ -69,6 +69,7 @@ async fn what_a_broker_lacks_is_unsupported_and_the_rest_works() {
         let record = StoredRecord {
             key: b"key".to_vec(),
             value: None,
+            ordered_by: None,
         };
         let appended = topic_writer::append(&cluster, &topic, 1, &[record], 5, TIMEOUT).await;
         assert_eq!(appended, Ok(BTreeMap::from([(0, 0)])), "{profile:?}");
@@ -113,6 +114,7 @@ async fn news_of_any_broker_end_the_waiting() {
         let record = StoredRecord {
             key: format!("key-{number}").into_bytes(),
             value: Some(Vec::new()),
+            ordered_by: None,
         };
         let partition = murmur2::partition_of(&record.key, 2);
         let appended = topic_writer::append(&client, &topic, 2, &[record], 5, TIMEOUT).await;

@@ -310,6 +310,20 @@ impl ClusterSide {
         range.map_or(0, |range| range.end)
     }
 
+    /// Where the last batch of a log ends; its start when it has none.
+    pub(super) fn last_batch_end(&self, topic: &str, partition: i32) -> i64 {
+        let start = self.cluster.log_range(topic, partition);
+        let start = start.map_or(0, |range| range.start);
+        let log = self.cluster.log_batches(topic, partition);
+        let log = log.unwrap_or_default().concat();
+        let entries = batches(&log).filter_map(Result::ok);
+        let ends = entries.map(|entry| match entry {
+            LogEntry::Batch(batch) => batch.header.next_offset(),
+            LogEntry::Legacy(entry) => entry.offset + 1,
+        });
+        ends.max().unwrap_or(start)
+    }
+
     pub(super) fn places(&self) -> Vec<Place> {
         let names: Vec<String> = self.cluster.topic_names().map(str::to_owned).collect();
         let places = names.into_iter().flat_map(|name| {

@@ -220,7 +220,8 @@ impl World {
         self.note_losses(&before);
         if is_unclean && side == Side::Source {
             self.forget_deletions(place);
-            self.shortened.insert(place.clone());
+            let end_offset = self.source.end_offset(&place.0, place.1);
+            self.shortened.insert(place.clone(), end_offset);
         }
         if let Some(copies) = copies.filter(|_| is_unclean) {
             self.note_lost_copies(place, copies);
@@ -338,7 +339,11 @@ impl World {
                 entry.deleted_at.push(*offset);
             }
         }
-        if !self.shortened.contains(place) || start < reached {
+        if self
+            .shortened
+            .get(place)
+            .is_none_or(|end_offset| start < *end_offset)
+        {
             return;
         }
         // What took the place of records that were copied and then lost, and was deleted before it

@@ -559,6 +559,7 @@ async fn cluster_question(client: &Client, action: Action) -> Option<Event> {
                 Some(StoredRecord {
                     key: record.key?,
                     value: record.value,
+                    ordered_by: None,
                 })
             };
             Event::PositionsLoaded(read.map(|it| it.into_iter().filter_map(stored).collect()))

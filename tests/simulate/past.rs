@@ -169,6 +169,7 @@ impl World {
             next_sequence: sequence_after(stored.header.last_sequence(), 1),
             source_offset: self.source.end_offset(&place.0, place.1),
             source_epoch,
+            source_leader_epoch: -1,
             source_topic_id: topic_id(&mut self.source, &place.0),
             target_offset: self.target.end_offset(&there.0, there.1),
             target_topic_id: topic_id(&mut self.target, &there.0),

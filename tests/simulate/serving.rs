@@ -65,6 +65,7 @@ impl World {
             connection.is_some_and(|connection| connection.is_open)
         };
         if !is_heard(self) {
+            self.served_late = Some(self.now);
             trace!(
                 self,
                 "{side} broker {node} serves a request of one who is gone"

@@ -105,12 +105,14 @@ pub(super) struct World {
     pub(super) foreign: BTreeSet<Content>,
     /// Partitions of topics that were deleted and created again.
     pub(super) recreated: BTreeSet<Place>,
-    /// Source partitions that an unclean election has shortened.
-    pub(super) shortened: BTreeSet<Place>,
+    /// Source partitions that an unclean election has shortened, and where they ended then.
+    pub(super) shortened: BTreeMap<Place, i64>,
     /// Source partitions of whose copies some were deleted while a replica was away or lagged: it
     /// comes back with an empty log, or cuts off the end of it together with the snapshot, and knows
     /// no producers (`UnifiedLog.truncateFullyAndStartAt`, `truncateTo`).
     pub(super) forgetful: BTreeSet<Place>,
+    /// When a broker last served a request of one who was gone.
+    pub(super) served_late: Option<Micros>,
     pub(super) checks: Checks,
     /// What the maps of offsets were worth when processes died.
     pub(super) maps: Maps,
@@ -161,8 +163,9 @@ impl World {
             workload: Workload::default(),
             foreign: BTreeSet::new(),
             recreated: BTreeSet::new(),
-            shortened: BTreeSet::new(),
+            shortened: BTreeMap::new(),
             forgetful: BTreeSet::new(),
+            served_late: None,
             checks: Checks::new(&plan, knobs.memory_bytes),
             maps: Maps::default(),
             phase: Phase::Faulty,
@@ -642,6 +645,9 @@ impl World {
             .collect();
         self.source_places().iter().all(|place| {
             let end = self.source.end_offset(&place.0, place.1);
+            // What a cleaner has taken out before an unclean election leaves an end without records.
+            let is_all =
+                |copied| copied >= end || copied >= self.source.last_batch_end(&place.0, place.1);
             statuses.get(place).is_some_and(|status| {
                 let may_stand = self
                     .knobs
@@ -650,7 +656,7 @@ impl World {
                 let is_whole = self.plan.target == Profile::NoIdempotence
                     || !matches!(status.guarantee, Guarantee::Weaker(it) if it.is_forced());
                 // While a position is being proven there is no lag.
-                (is_whole && status.copied_offset.unwrap_or(0) >= end && status.lag == Some(0))
+                (is_whole && status.lag.is_some() && is_all(status.copied_offset.unwrap_or(0)))
                     || (may_stand && status.halted.is_some())
             })
         })

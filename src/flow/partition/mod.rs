@@ -64,6 +64,25 @@ pub struct FetchedRecords {
     pub diverging: Option<EpochEnd>,
 }
 
+impl FetchedRecords {
+    /// Where the source's readers must stop at present: at what is not replicated, and at open
+    /// transactions.
+    #[must_use]
+    pub const fn readable_end(&self) -> i64 {
+        let Self {
+            high_watermark,
+            last_stable_offset,
+            ..
+        } = *self;
+        // -1 stands for no transactions known.
+        if last_stable_offset < 0 || high_watermark < last_stable_offset {
+            high_watermark
+        } else {
+            last_stable_offset
+        }
+    }
+}
+
 /// The first and the next offset of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {

@@ -154,6 +154,19 @@ impl Partition {
         self.recovery_cause.get_or_insert(cause);
     }
 
+    /// Has the position proven again when the source has another leader and no Fetch will tell
+    /// whether that one's log is the same: of the batch below, no epoch is known.
+    pub(in crate::flow) fn source_led_by(&mut self, leader_epoch: i32) {
+        let Some(start) = self.run.map(|run| run.start.anchor) else {
+            return;
+        };
+        let is_at_start = self.fetch_offset == Some(start.source_offset) && self.fetch_epoch < 0;
+        let known = start.source_leader_epoch;
+        if is_at_start && known >= 0 && leader_epoch >= 0 && known != leader_epoch {
+            self.want_recovery(RecoveryCause::SourceMoved);
+        }
+    }
+
     /// Why the position has to be proven again, if it has.
     pub fn take_recovery_cause(&mut self) -> Option<RecoveryCause> {
         self.recovery_cause.take()
@@ -182,10 +195,16 @@ impl Partition {
         let run = self.run.as_mut()?;
         run.anchor_counter += 1;
         let start = run.start;
+        let source_leader_epoch = if source_offset == start.anchor.source_offset {
+            start.anchor.source_leader_epoch
+        } else {
+            -1
+        };
         let still = Anchor {
             counter: run.anchor_counter,
             source_offset,
             source_epoch: self.copied_epoch,
+            source_leader_epoch,
             source_topic_id,
             target_topic_id,
             cut_count: version.map_or(start.anchor.cut_count, |version| version.cut_count),

@@ -57,7 +57,7 @@ impl Source {
             return false;
         }
         if fetched.records.is_empty() {
-            self.is_ended = self.next_offset >= readable_end(&fetched);
+            self.is_ended = self.next_offset >= fetched.readable_end();
             return false;
         }
         self.epoch_before = self.epoch_below(self.next_offset);
@@ -233,15 +233,6 @@ impl Source {
             (epoch, end) = (of_entry, next_offset);
         }
         if end < position { -1 } else { epoch }
-    }
-}
-
-/// Where the source's readers must stop at present: at what is not replicated, and at open
-/// transactions; -1 stands for no transactions known.
-fn readable_end(fetched: &FetchedRecords) -> i64 {
-    match fetched.last_stable_offset {
-        ..0 => fetched.high_watermark,
-        stable => fetched.high_watermark.min(stable),
     }
 }
 

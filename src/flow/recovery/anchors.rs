@@ -51,6 +51,9 @@ pub fn newest<'a>(anchors: impl Iterator<Item = &'a Anchor>) -> Option<&'a Ancho
 pub enum Check {
     /// Whether the source still has the epoch of the last batch below, up to the anchor.
     SourceEpoch(i32),
+    /// Whether what the source has of this leader's epoch and earlier ones still goes up to the
+    /// anchor: the last batch below is gone, and its epoch with it.
+    SourceLeader(i32),
     /// Which record comes before it on the target, at this offset.
     Previous(i64),
     /// Whether the target still has that epoch up to the anchor: the record itself is gone.
@@ -68,6 +71,9 @@ pub enum Check {
 pub fn first_check(anchor: &Anchor, target: LogRange) -> Option<Check> {
     if has_source_epoch(anchor) {
         return Some(Check::SourceEpoch(anchor.source_epoch));
+    }
+    if anchor.source_leader_epoch >= 0 && anchor.source_offset > 0 {
+        return Some(Check::SourceLeader(anchor.source_leader_epoch));
     }
     target_check(anchor, target)
 }
@@ -135,6 +141,15 @@ pub const fn agrees(asked_epoch: i32, end: EpochEnd, offset: i64) -> bool {
     end.epoch == asked_epoch && end.end_offset >= offset
 }
 
+/// Whether a log still goes up to an offset with what a leader had that went as far.
+///
+/// Records of later epochs below the offset would have taken the place of others. Where the log has
+/// no epoch at all, it has deleted everything or its batches carry none: nothing can be told then.
+#[must_use]
+pub const fn reaches(end: EpochEnd, offset: i64) -> bool {
+    end.epoch < 0 || end.end_offset >= offset
+}
+
 /// The record at `offset` as a Fetch at that offset shows it; `None` when compaction took it, or
 /// the answer does not reach it.
 #[must_use]
@@ -187,7 +202,6 @@ mod tests {
     fn anchor(counter: u64, source_offset: i64, target_offset: i64) -> Anchor {
         Anchor {
             counter,
-            generation: 1,
             lineage: Lineage {
                 producer_id: 7,
                 epoch: 0,
@@ -199,9 +213,7 @@ mod tests {
             target_offset,
             target_topic_id: Uuid([2; 16]),
             previous: Some(PREVIOUS),
-            mapping: 0,
-            carried_epoch: -1,
-            cut_count: 0,
+            ..Anchor::BLANK
         }
     }
 
@@ -266,6 +278,26 @@ mod tests {
             ..known
         };
         assert_eq!(first_check(&first, RANGE), None);
+        let behind_a_gap = Anchor {
+            source_leader_epoch: 6,
+            ..first
+        };
+        let check = first_check(&behind_a_gap, RANGE);
+        assert_eq!(check, Some(Check::SourceLeader(6)));
+    }
+
+    #[test]
+    fn a_position_of_unknown_epoch_holds_while_the_log_goes_as_far_without_later_epochs() {
+        let end = |epoch, end_offset| EpochEnd { epoch, end_offset };
+        let cases = [
+            ("the leader's epoch has records", end(6, 50), true),
+            ("it has none, and the log ends there", end(4, 40), true),
+            ("later epochs begin below", end(4, 39), false),
+            ("the log knows no epochs", end(-1, -1), true),
+        ];
+        for (what, end, holds) in cases {
+            assert_eq!(reaches(end, 40), holds, "{what}");
+        }
     }
 
     #[test]

@@ -243,7 +243,6 @@ pub fn deleted(reached_offset: i64, source: LogRange, has_matched: bool) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kmirror_protocol::wire::Uuid;
 
     const LINEAGE: Lineage = Lineage {
         producer_id: 7,
@@ -404,19 +403,9 @@ mod tests {
 
     fn anchor(producer_id: i64, epoch: i16) -> Anchor {
         Anchor {
-            counter: 1,
-            generation: 1,
             lineage: Lineage { producer_id, epoch },
-            next_sequence: 0,
-            source_offset: 0,
             source_epoch: 0,
-            source_topic_id: Uuid::ZERO,
-            target_offset: 0,
-            target_topic_id: Uuid::ZERO,
-            previous: None,
-            mapping: 0,
-            carried_epoch: -1,
-            cut_count: 0,
+            ..Anchor::BLANK
         }
     }
 

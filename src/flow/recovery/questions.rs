@@ -178,6 +178,7 @@ impl Flow {
                     partition.start(start, map);
                     None
                 });
+                self.follow_source(now, id, actions);
             }
             Progress::Halted(reason) => {
                 if let Some(slot) = self.slot_mut(id)

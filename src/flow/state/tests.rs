@@ -243,22 +243,13 @@ fn an_anchor_and_the_map_below_it_are_written_at_once_and_in_this_order() {
 
 fn anchor() -> Anchor {
     Anchor {
-        counter: 1,
-        generation: 1,
         lineage: Lineage {
             producer_id: 7,
             epoch: 0,
         },
-        next_sequence: 0,
         source_offset: 5,
-        source_epoch: -1,
-        source_topic_id: Uuid::ZERO,
         target_offset: 5,
-        target_topic_id: Uuid::ZERO,
-        previous: None,
-        mapping: 0,
-        carried_epoch: -1,
-        cut_count: 0,
+        ..Anchor::BLANK
     }
 }
 
@@ -295,16 +286,7 @@ fn an_anchor_of_a_former_owner_does_not_hide_the_lineage_of_the_present_one() {
                 producer_id: 7,
                 epoch,
             },
-            next_sequence: 0,
-            source_offset: 0,
-            source_epoch: -1,
-            source_topic_id: Uuid::ZERO,
-            target_offset: 0,
-            target_topic_id: Uuid::ZERO,
-            previous: None,
-            mapping: 0,
-            carried_epoch: -1,
-            cut_count: 0,
+            ..Anchor::BLANK
         })
     };
     let cases = [("owned here", HERE, 1), ("owned elsewhere", THERE, 0)];

@@ -315,19 +315,9 @@ fn sent(lineage: Option<Lineage>) -> (Bench, Outgoing) {
 fn start(lineage: Lineage) -> Start {
     Start {
         anchor: Anchor {
-            counter: 1,
-            generation: 1,
             lineage,
-            next_sequence: 0,
-            source_offset: 0,
-            source_epoch: -1,
-            source_topic_id: Uuid::ZERO,
-            target_offset: 0,
-            target_topic_id: Uuid::ZERO,
-            previous: None,
-            mapping: 0,
             carried_epoch: 0,
-            cut_count: 0,
+            ..Anchor::BLANK
         },
         target_epoch: 0,
         is_established: false,

@@ -62,6 +62,14 @@ impl Bench {
         bench
     }
 
+    /// At a proven position, with nothing read yet.
+    fn proving(start: Start) -> Self {
+        let mut bench = Self::new(0);
+        bench.partition = partition(None, StartAt::Earliest).proving();
+        bench.partition.start(start, None);
+        bench
+    }
+
     pub(super) fn fetch(&mut self) -> Option<PartitionNotice> {
         let (offset, bytes_max) = self.partition.wants_fetch(self.now)?;
         self.partition.fetch_sent();
@@ -472,7 +480,7 @@ fn what_the_source_answers_decides_what_happens_next() {
 fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
     let ids = (Uuid([1; 16]), Uuid([2; 16]));
     let no_epoch = |_| panic!("a fresh lineage goes on");
-    let mut bench = Bench::new(0);
+    let mut bench = Bench::proving(proven_at_start(-1));
     bench
         .log
         .write(Compression::None, &[Bytes::from_static(b"old")]);
@@ -480,8 +488,6 @@ fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
     bench
         .log
         .write(Compression::None, &[Bytes::from_static(b"new")]);
-    bench.partition = partition(None, StartAt::Earliest).proving();
-    bench.partition.start(proven_at_start(), None);
     bench.fetch();
     assert_eq!(bench.send(), [0; 0], "no anchor names what it carries");
     assert_eq!(bench.partition.wants_to_carry(), Some(0));
@@ -518,15 +524,11 @@ fn a_lineage_carries_records_of_one_source_epoch_that_a_durable_anchor_names() {
 #[test]
 fn a_lineage_that_has_no_further_epoch_leaves_its_successor_to_a_proof() {
     let ids = (Uuid([1; 16]), Uuid([2; 16]));
-    let mut bench = Bench::new(0);
+    let mut bench = Bench::proving(proven_at_start(3));
     bench.log.epoch = 4;
     bench
         .log
         .write(Compression::None, &[Bytes::from_static(b"new")]);
-    bench.partition = partition(None, StartAt::Earliest).proving();
-    let mut start = proven_at_start();
-    start.anchor.carried_epoch = 3;
-    bench.partition.start(start, None);
     bench.fetch();
     assert!(bench.partition.carry(4, ids, |_| None).is_none());
     let cause = bench.partition.take_recovery_cause();
@@ -536,14 +538,10 @@ fn a_lineage_that_has_no_further_epoch_leaves_its_successor_to_a_proof() {
 #[test]
 fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
     let ids = (Uuid([1; 16]), Uuid([2; 16]));
-    let mut bench = Bench::new(0);
+    let mut bench = Bench::proving(proven_at_start(0));
     bench
         .log
         .write(Compression::None, &[Bytes::from_static(b"old")]);
-    bench.partition = partition(None, StartAt::Earliest).proving();
-    let mut start = proven_at_start();
-    start.anchor.carried_epoch = 0;
-    bench.partition.start(start, None);
     bench.fetch();
     bench.send();
     bench.acknowledge(0);
@@ -560,11 +558,10 @@ fn an_anchor_names_the_epoch_of_what_lies_below_it_records_or_not() {
 
 #[test]
 fn a_proven_position_is_proven_again_after_the_target_has_refused_a_batch() {
-    let mut bench = Bench::new(1);
-    bench.partition = partition(None, StartAt::Earliest).proving();
-    let mut start = proven_at_start();
-    start.anchor.carried_epoch = 0;
-    bench.partition.start(start, None);
+    let mut bench = Bench::proving(proven_at_start(0));
+    bench
+        .log
+        .write(Compression::None, &[Bytes::from_static(b"one")]);
     bench.fetch();
     bench.send();
     let refusal = refused(ErrorCode::REBOOTSTRAP_REQUIRED);
@@ -576,26 +573,72 @@ fn a_proven_position_is_proven_again_after_the_target_has_refused_a_batch() {
     assert_eq!(cause, Some(RecoveryCause::Ambiguous(refusal)));
 }
 
+#[test]
+fn a_proven_position_is_proven_again_when_the_target_has_batches_in_another_order() {
+    let start = Start {
+        is_shared: true,
+        is_established: true,
+        ..proven_at_start(0)
+    };
+    let mut bench = Bench::proving(start);
+    for value in [b"one", b"two"] {
+        bench
+            .log
+            .write(Compression::None, &[Bytes::from_static(value)]);
+    }
+    bench.fetch();
+    assert_eq!(bench.send(), [0, 1]);
+    // Others write too: nothing is wrong with the second batch yet.
+    let mut acknowledge = |sequence, base_offset| {
+        let notice = (bench.partition).produced(bench.now, (sequence, 0), Ok(base_offset));
+        assert_eq!(notice, None, "it goes on by itself");
+        bench.partition.take_recovery_cause()
+    };
+    assert_eq!(acknowledge(1, 1), None);
+    let cause = acknowledge(0, 2);
+    let expected = RecoveryCause::BaseOffset {
+        base_offset: 1,
+        expected: 3,
+    };
+    assert_eq!(cause, Some(expected));
+}
+
+#[test]
+fn another_leader_of_the_source_is_asked_when_no_fetch_would_tell_whose_log_it_has() {
+    let asks = |source_epoch, source_leader_epoch, leader_epoch, is_fetched| {
+        let mut start = proven_at_start(0);
+        start.anchor.source_epoch = source_epoch;
+        start.anchor.source_leader_epoch = source_leader_epoch;
+        let mut bench = Bench::proving(start);
+        if is_fetched {
+            bench
+                .log
+                .write(Compression::None, &[Bytes::from_static(b"one")]);
+            bench.fetch();
+        }
+        bench.partition.source_led_by(leader_epoch);
+        bench.partition.take_recovery_cause().is_some()
+    };
+    assert!(asks(-1, 4, 5, false));
+    assert!(!asks(-1, 4, 4, false), "the same leader");
+    assert!(!asks(-1, -1, 5, false), "leaders have no epochs");
+    assert!(!asks(-1, 4, -1, false), "this one has none");
+    assert!(!asks(4, -1, 5, false), "the next fetch will tell");
+    assert!(!asks(-1, 4, 5, true), "records have told");
+}
+
 /// Nothing is on the target, and nothing has been sent under the lineage.
-fn proven_at_start() -> Start {
+fn proven_at_start(carried_epoch: i32) -> Start {
     Start {
         anchor: Anchor {
-            counter: 1,
-            generation: 1,
+            carried_epoch,
             lineage: Lineage {
                 producer_id: 7,
                 epoch: 2,
             },
-            next_sequence: 0,
-            source_offset: 0,
-            source_epoch: -1,
             source_topic_id: Uuid([1; 16]),
-            target_offset: 0,
             target_topic_id: Uuid([2; 16]),
-            previous: None,
-            mapping: 0,
-            carried_epoch: -1,
-            cut_count: 0,
+            ..Anchor::BLANK
         },
         target_epoch: 0,
         is_established: false,

@@ -31,6 +31,7 @@ pub fn encode(record: &StateRecord) -> StoredRecord {
     StoredRecord {
         key: encode_key(&record.key()),
         value: Some(encode_entry(&record.entry).into_bytes()),
+        ordered_by: Some(order(&record.place)),
     }
 }
 
@@ -40,7 +41,14 @@ pub fn encode_deletion(key: &StateKey) -> StoredRecord {
     StoredRecord {
         key: encode_key(key),
         value: None,
+        ordered_by: Some(order(&key.place)),
     }
+}
+
+/// All that is known of a source partition is in one partition of the state topic, however many it
+/// has: who reads an owner has read every anchor written before.
+fn order(place: &Place) -> Vec<u8> {
+    format!("{}-{}", place.topic, place.partition).into_bytes()
 }
 
 /// Reads a record; `None` in place of an entry is the deletion of its key.
@@ -193,7 +201,7 @@ fn encode_anchor(anchor: &Anchor) -> String {
             r#"{{"v":{},"counter":{},"generation":{},{},"nextSequence":{},"#,
             r#""sourceOffset":{},"sourceEpoch":{},"sourceTopicId":"{}","#,
             r#""targetOffset":{},"targetTopicId":"{}","previous":{},"mapping":{},"#,
-            r#""carriedEpoch":{},"cutCount":{}}}"#,
+            r#""carriedEpoch":{},"cutCount":{},"sourceLeaderEpoch":{}}}"#,
         ),
         VERSION,
         anchor.counter,
@@ -209,6 +217,7 @@ fn encode_anchor(anchor: &Anchor) -> String {
         anchor.mapping,
         anchor.carried_epoch,
         anchor.cut_count,
+        anchor.source_leader_epoch,
     )
 }
 
@@ -234,7 +243,11 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
             _ => return Err(Unusable::Foreign),
         },
         mapping: members.number("mapping", 0)?,
-        // Anchors of the first builds name neither.
+        // Anchors of the first builds name none of these.
+        source_leader_epoch: match members.get("sourceLeaderEpoch") {
+            Ok(_) => members.number("sourceLeaderEpoch", -1)?,
+            Err(_) => -1,
+        },
         carried_epoch: match members.get("carriedEpoch") {
             Ok(_) => members.number("carriedEpoch", -1)?,
             Err(_) => -1,

@@ -148,6 +148,9 @@ pub struct Anchor {
     pub source_offset: i64,
     /// The leader epoch of the source's last batch below `source_offset`; -1 when unknown.
     pub source_epoch: i32,
+    /// Where `source_epoch` is unknown, because the source has deleted that batch, the epoch of a
+    /// leader whose log went as far as `source_offset`; -1 otherwise, or when unknown too.
+    pub source_leader_epoch: i32,
     /// The id of the source topic; zero when the source has no topic ids.
     pub source_topic_id: Uuid,
     /// Where the next record goes.
@@ -166,6 +169,25 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// The first anchor of two empty logs without topic ids, as tests begin with.
+    #[cfg(test)]
+    pub(crate) const BLANK: Self = Self {
+        counter: 1,
+        generation: 1,
+        lineage: Lineage::UNSEQUENCED,
+        next_sequence: 0,
+        source_offset: 0,
+        source_epoch: -1,
+        source_leader_epoch: -1,
+        source_topic_id: Uuid::ZERO,
+        target_offset: 0,
+        target_topic_id: Uuid::ZERO,
+        previous: None,
+        mapping: 0,
+        carried_epoch: -1,
+        cut_count: 0,
+    };
+
     /// The slot that an anchor with this counter goes to: each slot is half as often as the one
     /// before, so that eight anchors reach back 128 times the distance between two.
     #[must_use]

@@ -33,7 +33,7 @@ const GOLDEN: [[&str; 2]; 5] = [
             r#""sourceTopicId":"c291cmNlLXRvcGljLWlkLg","targetOffset":640,"#,
             r#""targetTopicId":"dGFyZ2V0LXRvcGljLWlkLg","previous":{"producerId":4001,"#,
             r#""producerEpoch":2,"sequence":119,"leaderEpoch":9},"mapping":4000000007,"#,
-            r#""carriedEpoch":3,"cutCount":1}"#,
+            r#""carriedEpoch":3,"cutCount":1,"sourceLeaderEpoch":-1}"#,
         ),
     ],
     [
@@ -70,6 +70,7 @@ fn records_of_every_kind_are_these_very_bytes() {
         let expected = StoredRecord {
             key: key.into(),
             value: Some(value.into()),
+            ordered_by: Some(b"orders-3".to_vec()),
         };
         let written = encode(&record);
         assert_eq!(String::from_utf8(written.key.clone()).unwrap(), key);
@@ -205,6 +206,11 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
             [json!(-2), json!(2_147_483_648_i64), json!(null)],
         ),
         (2, "cutCount", [json!(-1), json!("0"), json!(null)]),
+        (
+            2,
+            "sourceLeaderEpoch",
+            [json!(-2), json!(2_147_483_648_i64), json!(null)],
+        ),
         (3, "toOffset", [json!(300), json!(299), json!(-1)]),
         (3, "cause", [json!("other"), json!("Deleted"), json!(null)]),
         (3, "sourceTopicId", [json!("x"), json!(null), json!(0)]),
@@ -239,7 +245,7 @@ fn values_with_a_member_that_is_wrong_or_missing_are_foreign() {
             refused(&value);
         }
         value.as_object_mut().unwrap().remove(member).unwrap();
-        if example == 2 && matches!(member, "carriedEpoch" | "cutCount") {
+        if example == 2 && matches!(member, "carriedEpoch" | "cutCount" | "sourceLeaderEpoch") {
             assert!(decode(key.as_bytes(), Some(value.to_string().as_bytes())).is_ok());
         } else {
             refused(&value);
@@ -448,7 +454,7 @@ prop_compose! {
         lineage in lineages(),
         next_sequence in 0..=i32::MAX,
         offsets in (0..=i64::MAX, 0..=i64::MAX),
-        source_epoch in -1..=i32::MAX,
+        source_epochs in (-1..=i32::MAX, -1..=i32::MAX),
         ids: [[u8; 16]; 2],
         previous in option::of(identities()),
         mapping: u32,
@@ -461,7 +467,8 @@ prop_compose! {
             lineage,
             next_sequence,
             source_offset: offsets.0,
-            source_epoch,
+            source_epoch: source_epochs.0,
+            source_leader_epoch: source_epochs.1,
             source_topic_id: Uuid(ids[0]),
             target_offset: offsets.1,
             target_topic_id: Uuid(ids[1]),

@@ -28,8 +28,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// One batch for each of some partitions.
 pub type Round = BTreeMap<i32, BuiltBatch>;
 
-/// Packs records into batches, each record into the partition of its key, in their order. What does
-/// not fit into one batch of a partition is left to the next round.
+/// Packs records into batches, each record into the partition of its key or of what it is ordered
+/// by, in their order. What does not fit into one batch of a partition is left to the next round.
 ///
 /// Within a transaction they go on with its producer's sequences.
 ///
@@ -47,7 +47,8 @@ pub fn rounds(
 ) -> Result<Vec<Round>, Failure> {
     let mut by_partition: BTreeMap<i32, Vec<&StoredRecord>> = BTreeMap::new();
     for record in records {
-        let partition = murmur2::partition_of(&record.key, partition_count);
+        let chosen_by = record.ordered_by.as_ref().unwrap_or(&record.key);
+        let partition = murmur2::partition_of(chosen_by, partition_count);
         by_partition.entry(partition).or_default().push(record);
     }
     let mut rounds: Vec<Round> = Vec::new();
@@ -190,6 +191,7 @@ mod tests {
         StoredRecord {
             key: key.as_bytes().to_vec(),
             value: Some(vec![7; len]),
+            ordered_by: None,
         }
     }
 
@@ -228,6 +230,17 @@ mod tests {
             }
         }
         assert_eq!(count, written.len());
+    }
+
+    #[test]
+    fn records_that_are_ordered_by_the_same_share_a_partition() {
+        let mut written: Vec<StoredRecord> = (0..9).map(|n| record(&n.to_string(), 1)).collect();
+        for record in &mut written {
+            record.ordered_by = Some(b"orders-3".to_vec());
+        }
+        let rounds = rounds(7, &written, 0, None).unwrap();
+        let partitions: Vec<i32> = rounds.iter().flat_map(BTreeMap::keys).copied().collect();
+        assert_eq!(partitions, [murmur2::partition_of(b"orders-3", 7)]);
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! The cheap proof, condition by condition.
 
 use bytes::Bytes;
-use kmirror_protocol::{
-    records::{Attributes, Batch, BatchHeader, BuiltBatch, Compression},
-    wire::Uuid,
-};
+use kmirror_protocol::records::{Attributes, Batch, BatchHeader, BuiltBatch, Compression};
 
 use super::logs::{LINEAGE, PLAIN, Seen, SourceLog, Style, TargetLog};
 use crate::{
@@ -78,19 +75,12 @@ fn proven() -> Case {
     target.write_own(style, &numbered(&[3, 4, 5]), 12);
     Case {
         anchor: Anchor {
-            counter: 1,
-            generation: 1,
             lineage: LINEAGE,
             next_sequence: 10,
             source_offset: 100,
             source_epoch: 0,
-            source_topic_id: Uuid::ZERO,
             target_offset: 40,
-            target_topic_id: Uuid::ZERO,
-            previous: None,
-            mapping: 0,
-            carried_epoch: -1,
-            cut_count: 0,
+            ..Anchor::BLANK
         },
         target_end: 45,
         producer: ActiveProducer {

@@ -123,7 +123,11 @@ impl Recovery {
     ) -> Step {
         match side {
             Side::Source => self.source_checked(around, |anchor| {
-                anchors::agrees(epoch, end, anchor.source_offset)
+                if anchors::has_source_epoch(anchor) {
+                    anchors::agrees(epoch, end, anchor.source_offset)
+                } else {
+                    anchors::reaches(end, anchor.source_offset)
+                }
             }),
             Side::Target => {
                 let Stage::Anchors { candidates, check } = &self.stage else {

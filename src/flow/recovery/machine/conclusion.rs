@@ -93,9 +93,12 @@ impl Recovery {
         let Stage::Proof { proof, .. } = &mut self.stage else {
             return Ok(false);
         };
-        let target_end = self.facts.target.map_or(0, |range| range.end_offset);
+        let (range, readable_end) = match side {
+            Side::Source => (self.facts.source, fetched.readable_end()),
+            Side::Target => (self.facts.target, fetched.high_watermark),
+        };
         let is_empty = fetched.records.is_empty();
-        let is_committed = fetched.high_watermark >= target_end;
+        let is_committed = range.is_some_and(|range| readable_end >= range.end_offset);
         let progress = match side {
             Side::Source => proof.take_source(fetched),
             // Nothing is built on what may still be lost (R4).
@@ -103,7 +106,7 @@ impl Recovery {
             Side::Target => proof.take_target(fetched),
         };
         let mut progress = progress.map_err(End::Halt)?;
-        let is_at_end = side == Side::Target && is_empty && progress == ProofProgress::None;
+        let is_at_end = is_empty && progress == ProofProgress::None;
         if !is_at_end {
             self.asks_alone = false;
         } else if self.is_nothing_left(is_committed)
@@ -218,8 +221,9 @@ impl Recovery {
             source_epoch,
             target_offset: target.end_offset,
             previous: proven.tail.or(known).or(unknown),
+            // Former lineages are no others: what a late process writes under them is to be noticed.
             // Without sequence numbers what does not match may be anybody's.
-            is_shared: proven.foreign_records > 0
+            is_shared: self.foreign_records > 0
                 || (!is_sequenced && proven.unmatched_own_records > 0),
             unmatched_records: proven.unmatched_own_records,
         }

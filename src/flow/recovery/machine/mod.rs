@@ -194,6 +194,8 @@ pub(in crate::flow) struct Recovery {
     attempt: u32,
     generation: u64,
     target_epoch: i32,
+    /// The leader epoch of the source under which its log's range was asked for.
+    source_epoch: i32,
     /// The next source offset that was to be read when this began.
     former_offset: Option<i64>,
     /// Why the target gives out no producer id, if it has said so.
@@ -230,6 +232,7 @@ impl Recovery {
             attempt: 0,
             generation: 0,
             target_epoch: -1,
+            source_epoch: -1,
             former_offset,
             refusal: None,
             foreign_records: 0,
@@ -306,6 +309,15 @@ impl Recovery {
         }
     }
 
+    /// Looks at the source again when its leader is another one now, which may have another log. An
+    /// opening that is being written already is caught by the first Fetch, as any position is.
+    pub(in crate::flow) fn source_moved(&mut self, epoch: i32) {
+        let depends = self.facts.source.is_some() && !matches!(self.stage, Stage::Opening(..));
+        if depends && self.source_epoch != epoch {
+            self.go_to(Stage::Source);
+        }
+    }
+
     /// Whether the owner's record has been written and read back.
     const fn is_owned(&self) -> bool {
         !matches!(self.stage, Stage::Own | Stage::Claiming | Stage::Owning(_))
@@ -346,6 +358,9 @@ impl Recovery {
         }
         let mut wanted = self.wanted();
         wanted.retain(|question| !self.open.contains(question));
+        if wanted.contains(&Question::Range(Side::Source)) {
+            self.source_epoch = around.source_epoch;
+        }
         self.open.extend(&wanted);
         (progress, wanted)
     }
@@ -402,7 +417,7 @@ impl Recovery {
             Stage::Anchors { check, candidates } => {
                 let anchor = candidates.first();
                 match (check, anchor) {
-                    (Some(Check::SourceEpoch(epoch)), Some(_)) => {
+                    (Some(Check::SourceEpoch(epoch) | Check::SourceLeader(epoch)), Some(_)) => {
                         vec![Question::EpochEnd(Side::Source, *epoch)]
                     }
                     (Some(Check::TargetEpoch(epoch) | Check::LaterEpoch(epoch)), Some(_)) => {

@@ -150,6 +150,14 @@ impl Recovery {
         End::Done(Box::new(start))
     }
 
+    /// What tells whether a later leader still has the log up to a position whose own epoch nobody
+    /// knows.
+    fn source_leader_epoch(&self, position: Position) -> i32 {
+        let end_offset = self.facts.source.map_or(0, |range| range.end_offset);
+        let is_known = position.source_epoch >= 0 || position.source_offset > end_offset;
+        if is_known { -1 } else { self.source_epoch }
+    }
+
     pub(super) fn start(
         &mut self,
         around: &Surroundings<'_>,
@@ -174,6 +182,7 @@ impl Recovery {
                 next_sequence,
                 source_offset: position.source_offset,
                 source_epoch: position.source_epoch,
+                source_leader_epoch: self.source_leader_epoch(position),
                 source_topic_id: around.source_topic_id,
                 target_offset: position.target_offset,
                 target_topic_id: around.target_topic_id,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kmirror_protocol::ErrorCode;
+use kmirror_protocol::{
+    ErrorCode,
+    records::{BatchBuilder, BatchProducer, Compression, NewRecord},
+};
 
 use super::*;
 use crate::{
@@ -32,8 +35,6 @@ enum Follows {
 
 fn anchor() -> Anchor {
     Anchor {
-        counter: 1,
-        generation: 1,
         lineage: Lineage {
             producer_id: 7,
             epoch: 0,
@@ -41,13 +42,9 @@ fn anchor() -> Anchor {
         next_sequence: 3,
         source_offset: 3,
         source_epoch: 0,
-        source_topic_id: Uuid::ZERO,
         target_offset: 3,
-        target_topic_id: Uuid::ZERO,
         previous: Some(deleted()),
-        mapping: 0,
-        carried_epoch: -1,
-        cut_count: 0,
+        ..Anchor::BLANK
     }
 }
 
@@ -235,6 +232,116 @@ fn an_anchor_whose_record_is_gone_with_all_behind_it_is_known_by_its_epoch() {
         }
         assert_eq!(recovery.wanted(), [Question::EpochEnd(Side::Target, 0)]);
     });
+}
+
+#[test]
+fn an_anchor_under_a_later_epoch_is_believed_when_only_the_lineage_wrote_since() {
+    const LATER: i32 = 4;
+    // The log has the anchor's record, at offset 2, under a later epoch that begins at offset 1.
+    let window = |base_sequence| {
+        let producer = BatchProducer {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence,
+        };
+        let mut builder = BatchBuilder::new(Compression::None)
+            .appended_at(1, LATER)
+            .producer(producer);
+        for _ in 0..2 {
+            builder.push(&NewRecord::default()).unwrap();
+        }
+        let Answer::Window(empty) = nothing(9) else {
+            unreachable!()
+        };
+        Answer::Window(FetchedRecords {
+            records: Bytes::from(builder.build().unwrap().to_vec()),
+            ..empty
+        })
+    };
+    let asked = |is_dense: bool| {
+        with_recovery(|recovery, around| {
+            let anchor = Anchor {
+                previous: Some(RecordIdentity {
+                    producer_id: 7,
+                    producer_epoch: 0,
+                    sequence: 2,
+                    leader_epoch: 0,
+                }),
+                ..anchor()
+            };
+            recovery.go_to(Stage::Anchors {
+                candidates: vec![anchor],
+                check: Some(Check::Previous(2)),
+            });
+            let mut asked = Vec::new();
+            while let Stage::Anchors { check, .. } = &recovery.stage {
+                asked.push(check.unwrap());
+                let question = recovery.wanted()[0];
+                let answer = match question {
+                    Question::EpochEnd(..) => Answer::EpochEnd(EpochEnd {
+                        epoch: 0,
+                        end_offset: 1,
+                    }),
+                    _ if is_dense || asked.len() == 1 => window(1),
+                    _ => window(2),
+                };
+                let _ = recovery.answered(around, question, Ok(answer));
+            }
+            let Stage::Proof { basis, .. } = &recovery.stage else {
+                panic!("{:?}", recovery.stage)
+            };
+            (asked, matches!(basis, Basis::Anchor(_)))
+        })
+    };
+    let checks = vec![Check::Previous(2), Check::LaterEpoch(0), Check::Dense(1)];
+    assert_eq!(asked(true), (checks.clone(), true));
+    assert_eq!(asked(false), (checks, false), "another record is between");
+}
+
+#[test]
+fn what_a_former_leader_of_the_source_told_is_asked_again() {
+    let asks_again = |stage: Stage, told_under, leads| {
+        with_recovery(|recovery, _| {
+            recovery.go_to(stage);
+            recovery.facts.source = Some(RANGE);
+            recovery.source_epoch = told_under;
+            recovery.source_moved(leads);
+            recovery.facts.source.is_none()
+        })
+    };
+    let target = || stage_of(Question::Range(Side::Target));
+    assert!(asks_again(target(), 3, 4));
+    assert!(!asks_again(target(), 3, 3));
+    assert!(asks_again(Stage::Quiet(epoch()), 3, 4));
+}
+
+#[test]
+fn an_anchor_behind_a_gap_is_checked_against_what_the_source_has_of_its_leader() {
+    let is_believed = |end_offset| {
+        with_recovery(|recovery, around| {
+            let anchor = Anchor {
+                source_epoch: -1,
+                source_leader_epoch: 2,
+                previous: None,
+                ..anchor()
+            };
+            recovery.try_anchors(around, vec![anchor], RANGE);
+            let question = Question::EpochEnd(Side::Source, 2);
+            assert_eq!(recovery.wanted(), [question]);
+            let end = EpochEnd {
+                epoch: 2,
+                end_offset,
+            };
+            let _ = recovery.answered(around, question, Ok(Answer::EpochEnd(end)));
+            let basis = match &recovery.stage {
+                Stage::Proof { basis, .. } => matches!(basis, Basis::Anchor(_)),
+                other => panic!("{other:?}"),
+            };
+            (basis, recovery.has_source_diverged)
+        })
+    };
+    assert_eq!(is_believed(3), (true, false));
+    assert_eq!(is_believed(2), (false, true));
 }
 
 #[test]
