@@ -289,12 +289,17 @@ impl State {
 
     /// The claim that counts: the newest number, and of equal ones the first in the log.
     pub(super) fn claim(&self, place: &Place) -> Option<&Claim> {
-        let claims = self.of(place).filter_map(|(offset, entry)| match entry {
-            Entry::Claim(claim) => Some((claim, *offset)),
-            _ => None,
-        });
+        let claims = self.claims(place);
         let first = claims.min_by_key(|(claim, offset)| (std::cmp::Reverse(claim.number), *offset));
         first.map(|(claim, _)| claim)
+    }
+
+    /// Every claim that was ever made for a partition, in no order, and the offset of each.
+    pub(super) fn claims(&self, place: &Place) -> impl Iterator<Item = (&Claim, i64)> {
+        self.of(place).filter_map(|(offset, entry)| match entry {
+            Entry::Claim(claim) => Some((claim, *offset)),
+            _ => None,
+        })
     }
 
     /// The anchors of a partition, in no order.

@@ -338,14 +338,14 @@ impl Checks {
     /// I2: everything below a stored position is on the target.
     fn position(&mut self, now: Micros, view: View<'_>, place: &Place, next: i64) {
         let from = self.compared.get(place).copied().unwrap_or(0);
-        if !self.is_target_safe || next <= from {
+        let remote = remote(&place.0);
+        // Where nobody leads there is nothing to look at.
+        let is_led = view.target.cluster.leader(&remote, place.1).is_some();
+        if !self.is_target_safe || !is_led || next <= from {
             return;
         }
         self.compared.insert(place.clone(), next);
-        let remote = view
-            .target
-            .read_ever(&remote(&place.0), place.1)
-            .into_iter();
+        let remote = view.target.read_ever(&remote, place.1).into_iter();
         let copied: BTreeSet<Rc<Content>> = remote.map(|record| record.content).collect();
         for record in view.source.read(&place.0, place.1) {
             let is_below = (from..next).contains(&record.offset);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kmirror::{
-    flow::{Delivery, Notice, PartitionNotice, recovery::decide::NewBecause},
+    flow::{Delivery, Notice, PartitionNotice, halt::HaltReason, recovery::decide::NewBecause},
     offsets::state::Entry,
 };
 
@@ -97,6 +97,9 @@ impl Outcome {
             // Nobody looks at a partition that has halted; a proof counts what came later.
             let is_told =
                 opened > 0 || is_repetition_told(world, &place) || world.is_halted(&place);
+            // The first copy may have been deleted before the second was written.
+            let is_told =
+                is_told || world.plan.has(Kind::TargetDeletion) && world.plan.has(Kind::Forget);
             if is_repeated && !is_told && world.knobs.delivery == Delivery::ExactlyOnce {
                 let what = format!("{place:?}: repeated or out of order, and nobody said why");
                 outcome.failures.push(what);
@@ -134,7 +137,12 @@ impl Outcome {
             world.knobs.delivery == Delivery::ExactlyOnce && !world.plan.has(Kind::TargetDeletion);
         let known = if is_kept { asked } else { asked - unknown };
         let has_duplicates = self.duplicates + self.reordered > 0;
-        if expected.no_duplicates && !has_duplicates && exact + excused < known {
+        // Of a map, a successor deletes what one who does not know of it yet is still writing, and
+        // a late write may come when nobody is there to write the newer chunk again: the last
+        // stretch is told less exactly then.
+        let is_disturbed = world.served_late.is_some() || is_superseded(world);
+        let blurred_max = if is_disturbed { known / 10 } else { 0 };
+        if expected.no_duplicates && !has_duplicates && exact + excused + blurred_max < known {
             let what = format!("{exact} of {asked} translations exact, {unknown} unknown");
             self.failures.push(what);
         }
@@ -251,6 +259,20 @@ impl Outcome {
                 .push(format!("{topic}-{partition}: {} {what}", words(content)));
         }
     }
+}
+
+/// Whether two processes have owned a partition at the same time, each for all it knew.
+fn is_superseded(world: &World) -> bool {
+    let mut notices = world.instances.iter().flat_map(|it| &it.notices);
+    notices.any(|(_, notice)| {
+        let Notice::Partition { notice, .. } = notice else {
+            return false;
+        };
+        matches!(
+            notice,
+            PartitionNotice::Halted(HaltReason::Superseded { .. })
+        )
+    })
 }
 
 /// The lineages of a log that go on from 0 behind the greatest sequence number.

@@ -217,10 +217,12 @@ impl Trust {
                 continue;
             };
             let base_sequence = batch.header.base_sequence;
+            // Without sequence numbers nobody can tell own records from those of others.
+            let is_shared = self.is_shared || batch.header.producer_id < 0;
             if known.stint == batch.stint
                 && known.doubt.is_none()
                 && known
-                    .acknowledge(base_sequence, *base_offset, self.is_shared)
+                    .acknowledge(base_sequence, *base_offset, is_shared)
                     .is_some()
             {
                 known.doubt("I7", copied_offset(flow, &batch.place));

@@ -79,6 +79,9 @@ pub struct ProofStart {
     /// each has taken an offset. Where the sequence has gone on further, batches are missing that
     /// were never there: a target that had forgotten the producer took later ones (B5).
     pub deleted_max: u64,
+    /// The leader epoch of all source records that the lineage carries: batches of another one are
+    /// not passed by counting, for they may have taken the place of those that were copied.
+    pub counted_epoch: i32,
 }
 
 /// What a proof needs next.
@@ -431,6 +434,10 @@ impl Proof {
     /// Passes live source records by counting.
     fn skip_records(&mut self, left: u64) -> Result<Option<Wants>, HaltReason> {
         if self.source.load()? {
+            if self.source.batch_epoch() != Some(self.start.counted_epoch) {
+                self.is_void = true;
+                return Ok(None);
+            }
             let passed = self.source.skip(left)?;
             self.skip = Skip::Records(left.saturating_sub(u64::from(passed)));
         } else if self.source.is_ended {

@@ -92,6 +92,11 @@ impl Source {
         (self.left() == record_count(&batch.header)).then_some((&batch.header, &*batch.payload))
     }
 
+    /// The leader epoch of the current batch.
+    pub(super) fn batch_epoch(&self) -> Option<i32> {
+        self.batches.front().map(|batch| batch.source_epoch)
+    }
+
     /// Records of the current batch that are not yet passed.
     pub(super) fn left(&self) -> u32 {
         self.cursor.as_ref().map_or_else(

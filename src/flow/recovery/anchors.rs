@@ -10,7 +10,7 @@ use kmirror_protocol::{
 };
 
 use super::super::{EpochEnd, LogRange};
-use crate::offsets::state::{Anchor, RecordIdentity};
+use crate::offsets::state::{Anchor, Lineage, RecordIdentity};
 
 /// The anchors that may be true, the one that spares most first.
 ///
@@ -44,6 +44,14 @@ pub fn candidates<'a>(
 #[must_use]
 pub fn newest<'a>(anchors: impl Iterator<Item = &'a Anchor>) -> Option<&'a Anchor> {
     anchors.max_by_key(|anchor| (anchor.generation, anchor.counter))
+}
+
+/// The leader epoch of the source records that a lineage carries, as its anchors say; -1 while it
+/// has carried none.
+#[must_use]
+pub fn carried_epoch<'a>(anchors: impl Iterator<Item = &'a Anchor>, lineage: Lineage) -> i32 {
+    let own = anchors.filter(|anchor| anchor.lineage == lineage);
+    own.map(|anchor| anchor.carried_epoch).max().unwrap_or(-1)
 }
 
 /// What is to be checked next of an anchor.
@@ -185,7 +193,6 @@ mod tests {
     use kmirror_protocol::records::{BatchBuilder, BatchProducer, Compression, NewRecord};
 
     use super::*;
-    use crate::offsets::state::Lineage;
 
     const RANGE: LogRange = LogRange {
         start_offset: 10,

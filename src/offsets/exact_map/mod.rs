@@ -166,6 +166,19 @@ impl ExactMap {
         self.obsolete.extend(&other.obsolete);
     }
 
+    /// Takes the place of the map that a later owner would begin with, which knows less: an anchor
+    /// of that owner names its own versions.
+    pub fn pass_to(&mut self, successor: Self) {
+        if self.is_stored {
+            let stored: Vec<_> = self.keys().collect();
+            self.obsolete.extend(stored);
+        }
+        self.obsolete.extend(successor.obsolete);
+        self.version = successor.version;
+        self.is_stored = false;
+        self.store_anew();
+    }
+
     /// Gives it a version after `cut_count`: nothing that is stored belongs to it any more.
     fn renew(&mut self, cut_count: u64) {
         if self.is_stored {

@@ -441,6 +441,24 @@ fn a_map_can_begin_anew_and_be_stored_anew() {
     assert_eq!(load(TOPICS, &stored, anew.end).translate(5), exact(905));
 }
 
+#[test]
+fn a_map_that_a_later_owner_goes_on_with_is_stored_under_its_name() {
+    let mut map = map_at(0, 0);
+    map.acknowledged(0, 10, 0, 10);
+    let mut stored = Stored::new();
+    store(&mut map, &mut stored);
+    let (former, at) = (map.version(), map.end);
+    // What the later owner finds is the same, and is not taken in place of what it knows.
+    let found = ExactMap::restore(TOPICS, stored.values(), Some(former), 7, at);
+    map.pass_to(found);
+    store(&mut map, &mut stored);
+    assert_eq!(map.version().generation, 7);
+    let versions: Vec<_> = stored.values().map(|chunk| chunk.version).collect();
+    assert_eq!(versions, [map.version()], "and no more under the former");
+    let again = ExactMap::restore(TOPICS, stored.values(), Some(map.version()), 8, at);
+    assert_eq!(again.translate(5), exact(5));
+}
+
 /// What really happened: records in the order of their copying, and both ends.
 #[derive(Clone, Debug, Default)]
 struct Truth {

@@ -296,6 +296,7 @@ fn whatever_bytes_come_the_proof_does_not_panic() {
             next_sequence: rng.bool().then(|| rng.i32(..)),
             skip_to_sequence: rng.bool().then(|| rng.i32(..)),
             deleted_max: rng.u64(..),
+            counted_epoch: rng.i32(-1..2),
             source_offset: rng.choice([-1, 0, 2, i64::MAX]).unwrap(),
             target_offset: rng.choice([i64::MIN, 0, 1, i64::MAX]).unwrap(),
             target_end: rng.choice([i64::MIN, 0, 3, 4, i64::MAX]).unwrap(),

@@ -90,7 +90,7 @@ fn anchored(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected
 }
 
 /// Answers for a window of which the target has deleted the beginning: counts, then compares.
-fn counted(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected {
+fn counted(start: &ProofStart, source: &[Seen], epochs: &[i32], window: &[Written]) -> Expected {
     let nothing = Expected {
         foreign: window
             .iter()
@@ -116,7 +116,11 @@ fn counted(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected 
         let count = i32::try_from(*count).unwrap();
         sequence_after(from, count) == to
     });
-    let Some(count) = reachable.filter(|count| *count as u64 <= start.deleted_max) else {
+    let is_passed = |count: &usize| {
+        let is_carried = |epoch: &i32| *epoch == start.counted_epoch;
+        *count as u64 <= start.deleted_max && epochs[..*count].iter().all(is_carried)
+    };
+    let Some(count) = reachable.filter(is_passed) else {
         return nothing;
     };
     let window = &window[first_own.unwrap_or(window.len())..];
@@ -136,11 +140,17 @@ fn counted(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected 
     }
 }
 
-/// What the verdict must be; `source` is what is live and readable from the start on.
-pub(super) fn expected(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected {
+/// What the verdict must be; `source` is what is live and readable from the start on, with the
+/// leader epoch of each record.
+pub(super) fn expected(
+    start: &ProofStart,
+    source: &[Seen],
+    epochs: &[i32],
+    window: &[Written],
+) -> Expected {
     let is_countable = start.next_sequence.is_some() && !start.is_source_cut;
     if start.is_target_cut && is_countable {
-        counted(start, source, window)
+        counted(start, source, epochs, window)
     } else {
         let found = anchored(start, source, window);
         Expected {

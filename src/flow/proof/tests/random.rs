@@ -98,7 +98,11 @@ fn run(seed: u64) -> Reached {
         .filter(|written| (start.target_offset..start.target_end).contains(&written.offset))
         .cloned()
         .collect();
-    let expected = oracle::expected(start, &records, &window);
+    let epochs = live
+        .iter()
+        .map(|(offset, _)| source.epoch_below(offset + 1));
+    let epochs: Vec<i32> = epochs.collect();
+    let expected = oracle::expected(start, &records, &epochs, &window);
     let position = verdict.source_offset;
     let found = oracle::Expected {
         below_position: live.iter().filter(|(offset, _)| *offset < position).count(),
@@ -197,6 +201,7 @@ impl Case {
                 is_target_cut: false,
                 skip_to_sequence: None,
                 deleted_max: 0,
+                counted_epoch: 0,
             },
             is_faultless: rng.bool(),
             has_twins: rng.bool(),
@@ -459,6 +464,10 @@ impl Case {
             }
             self.start.deleted_max = self.start.target_offset.abs_diff(anchored);
             self.start.is_target_cut = true;
+            let epochs = live[..copied].iter();
+            let mut epochs = epochs.map(|offset| self.source.epoch_below(offset + 1));
+            self.start.counted_epoch = epochs.next().unwrap_or(0);
+            truth = truth.filter(|_| epochs.all(|epoch| epoch == self.start.counted_epoch));
             let is_seen = last_own(&self.target, self.start.target_offset, target_end).is_some();
             let is_known = self.start.skip_to_sequence.is_some();
             truth = truth.filter(|_| is_seen || is_known);

@@ -48,6 +48,7 @@ pub(super) fn start(target: &TargetLog) -> ProofStart {
         is_target_cut: false,
         skip_to_sequence: None,
         deleted_max: 10,
+        counted_epoch: 0,
     }
 }
 
@@ -387,6 +388,24 @@ fn more_copies_than_the_target_has_lost_offsets_were_never_there() {
         let position = if is_believed { 5 } else { 0 };
         let found = (verdict.source_offset, verdict.continues);
         assert_eq!(found, (position, is_believed), "{deleted_max}");
+    }
+}
+
+#[test]
+fn what_took_the_place_of_copied_records_is_not_passed_by_counting() {
+    for (steps, skip_to_sequence) in [(&[Own(PLAIN, 13, &[4, 5])][..], None), (&[], Some(12))] {
+        for (counted_epoch, is_believed) in [(0, true), (1, false), (-1, false)] {
+            let target = target(steps);
+            let start = ProofStart {
+                is_target_cut: true,
+                skip_to_sequence,
+                counted_epoch,
+                ..start(&target)
+            };
+            let verdict = verdict(start, &six(), &target);
+            let is_passed = (verdict.source_offset > 0, verdict.continues);
+            assert_eq!(is_passed, (is_believed, is_believed), "{counted_epoch}");
+        }
     }
 }
 

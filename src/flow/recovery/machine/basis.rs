@@ -101,6 +101,7 @@ impl Recovery {
                 .filter(|producer| is_target_cut && producer.last_sequence >= 0)
                 .map(|producer| producer.last_sequence),
             deleted_max: target.start_offset.abs_diff(target_offset),
+            counted_epoch: anchors::carried_epoch(around.state.anchors(&around.place), lineage),
         });
         proof.count_others(around.known_target_offset, Self::own_producers(around));
         self.go_to(Stage::Proof {

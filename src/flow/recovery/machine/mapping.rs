@@ -40,7 +40,10 @@ impl Mapping {
         let mut map = ExactMap::restore(topics, stored, since, generation, at);
         if let Some(kept) = around.map {
             if since.is_some() && !map.is_better_than(kept, at) {
-                map = kept.clone();
+                let restored = std::mem::replace(&mut map, kept.clone());
+                if kept.version().generation != generation {
+                    map.pass_to(restored);
+                }
                 map.reach(at);
             } else {
                 map.supersede(kept);

@@ -73,10 +73,9 @@ impl Recovery {
     pub(super) fn own_producers(around: &Surroundings<'_>) -> BTreeSet<i64> {
         let anchors = around.state.anchors(&around.place);
         let anchored = anchors.map(|anchor| anchor.lineage.producer_id);
-        let claim = around.state.claim(&around.place);
-        anchored
-            .chain(claim.map(|claim| claim.producer_id))
-            .collect()
+        let claims = around.state.claims(&around.place);
+        let claimed = claims.map(|(claim, _)| claim.producer_id);
+        anchored.chain(claimed).collect()
     }
 
     /// The lineage written last, or the one that the claimed producer id starts with.
