@@ -68,12 +68,16 @@ impl Flow {
         }
     }
 
-    /// One record tells others that its writer lives: that of the first partition it owns.
+    /// One record tells others that its writer lives: that of the first partition it owns. A proof
+    /// may take longer than others wait.
     fn say_present(&mut self, now: Instant) {
         let owned = self.slots.iter().find_map(|slot| {
             let partition = &slot.partition;
-            let is_running = slot.recovery.is_none() && partition.halt_reason().is_none();
-            let generation = partition.generation().filter(|_| is_running)?;
+            let generation = match &slot.recovery {
+                Some(recovery) => recovery.owned_generation(),
+                None => partition.generation(),
+            };
+            let generation = generation.filter(|_| partition.halt_reason().is_none())?;
             Some((place(&partition.source), generation))
         });
         let Some((place, generation)) = owned else {

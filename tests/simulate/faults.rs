@@ -231,7 +231,7 @@ impl World {
     /// Notes what an unclean election has taken from a partition of the target.
     fn note_lost_copies(&mut self, place: &Place, mut copies: Vec<LogRecord>) {
         let (topic, partition) = place;
-        self.target.forget_deleted(place);
+        let deleted = self.target.forget_deleted(place);
         let present = self.target.read(topic, *partition).into_iter();
         let present: BTreeMap<i64, Rc<Content>> = present
             .map(|record| (record.offset, record.content))
@@ -240,6 +240,8 @@ impl World {
         let source = source_of(topic).map(|topic| (topic.to_owned(), *partition));
         self.checks
             .target_lost_records(place, source.as_ref(), &copies);
+        let lost = self.lost_copies.entry(place.clone()).or_default();
+        lost.extend(copies.into_iter().chain(deleted));
     }
 
     fn delete_copies(&mut self, luck: u32, per_mille: u32) {
@@ -248,11 +250,31 @@ impl World {
             return;
         };
         self.target.delete_oldest(self.now, place, per_mille);
+        self.forget_lost_copies(place);
         let is_one_away = (0..BROKERS).any(|broker| !self.target.cluster.is_running(broker));
         let may_forget = is_one_away || self.is_held_back(place);
         let source = source_of(&place.0).filter(|_| may_forget);
         self.forgetful
             .extend(source.map(|topic| (topic.to_owned(), place.1)));
+    }
+
+    /// What the target lost and would have deleted by now leaves no trace: nothing of the epochs
+    /// below its log start tells where one of them ended.
+    fn forget_lost_copies(&mut self, place: &Place) {
+        let range = self.target.cluster.log_range(&place.0, place.1);
+        let start = range.map_or(0, |range| range.start);
+        let lost = self.lost_copies.get(place).into_iter().flatten();
+        let gone = lost.filter(|record| record.offset < start);
+        let Some(topic) = source_of(&place.0) else {
+            return;
+        };
+        let source = (topic.to_owned(), place.1);
+        let ledger = self.workload.ledgers.entry(source).or_default();
+        for record in gone {
+            if let Some(entry) = ledger.get_mut(&record.content) {
+                entry.is_lost_by_target = true;
+            }
+        }
     }
 
     /// What was deleted and lies beyond the end of a log that an unclean election has shortened can

@@ -141,8 +141,9 @@ impl Outcome {
         // a late write may come when nobody is there to write the newer chunk again: the last
         // stretch is told less exactly then.
         let is_disturbed = world.served_late.is_some() || is_superseded(world);
-        let blurred_max = if is_disturbed { known / 10 } else { 0 };
-        if expected.no_duplicates && !has_duplicates && exact + excused + blurred_max < known {
+        let blurred_max = if is_disturbed { known / 4 } else { 0 };
+        let blurred = (asked - exact - unknown).min(blurred_max);
+        if expected.no_duplicates && !has_duplicates && exact + excused + blurred < known {
             let what = format!("{exact} of {asked} translations exact, {unknown} unknown");
             self.failures.push(what);
         }
@@ -185,6 +186,8 @@ impl Outcome {
             let is_deletion_known = !entry.deleted_at.is_empty()
                 && entry.deleted_at.iter().all(|at| gaps.contains(place, *at));
             let wanted = match live.get(content) {
+                // The target would have deleted it by now.
+                Some(_) if entry.is_lost_by_target => 0,
                 // A leader whose cleaner took it out has led meanwhile, perhaps.
                 Some(_) if world.plan.is_compacted && superseded(content, entry.number) => 0,
                 // A replica leads now that had not heard of the deletion.

@@ -75,12 +75,15 @@ impl ClusterSide {
         deleted.extend(gone.map(|record| (record.offset, record)));
     }
 
-    /// Forgets what was deleted beyond the end of a log that an election has shortened: it would
-    /// have been lost with the rest.
-    pub(super) fn forget_deleted(&mut self, place: &Place) {
+    /// Forgets what was deleted beyond the end of a log that an election has shortened, which would
+    /// have been lost with the rest; what that is.
+    pub(super) fn forget_deleted(&mut self, place: &Place) -> Vec<LogRecord> {
         let end_offset = self.end_offset(&place.0, place.1);
-        if let Some(deleted) = self.deleted.get_mut(place) {
-            deleted.split_off(&end_offset);
-        }
+        let deleted = self.deleted.get_mut(place);
+        let lost = deleted.map(|deleted| deleted.split_off(&end_offset));
+        lost.into_iter()
+            .flatten()
+            .map(|(_, record)| record)
+            .collect()
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) deleted_at: Vec<i64>,
     /// The source lost it: it elected a leader that did not have it, or the topic was deleted.
     pub(super) is_lost_by_source: bool,
+    /// The target lost a copy of it that it would have deleted since.
+    pub(super) is_lost_by_target: bool,
 }
 
 /// Everything that was ever written to one partition.

@@ -19,7 +19,7 @@ use kmirror::{
 
 use super::{
     checks::{Checks, View},
-    clusters::{ClusterSide, Content, Place},
+    clusters::{ClusterSide, Content, LogRecord, Place},
     instance::{Heard, Instance, State},
     mailbox::{Sent, To},
     maps::Maps,
@@ -111,6 +111,8 @@ pub(super) struct World {
     /// comes back with an empty log, or cuts off the end of it together with the snapshot, and knows
     /// no producers (`UnifiedLog.truncateFullyAndStartAt`, `truncateTo`).
     pub(super) forgetful: BTreeSet<Place>,
+    /// Copies that the target lost in unclean elections, by the partition there.
+    pub(super) lost_copies: BTreeMap<Place, Vec<LogRecord>>,
     /// When a broker last served a request of one who was gone.
     pub(super) served_late: Option<Micros>,
     pub(super) checks: Checks,
@@ -165,6 +167,7 @@ impl World {
             recreated: BTreeSet::new(),
             shortened: BTreeMap::new(),
             forgetful: BTreeSet::new(),
+            lost_copies: BTreeMap::new(),
             served_late: None,
             checks: Checks::new(&plan, knobs.memory_bytes),
             maps: Maps::default(),

@@ -130,8 +130,6 @@ pub struct Verdict {
     pub tail: Option<RecordIdentity>,
     /// Source records found in the window.
     pub proven_records: u64,
-    /// Records of the window that are not the lineage's, whether they match or not.
-    pub foreign_records: u64,
     /// Records of the lineage that are not the source's next ones: they may be copied twice.
     pub unmatched_own_records: u64,
     /// The lineage's first records, of which the source no longer has the counterparts.
@@ -297,7 +295,6 @@ impl Proof {
             next_sequence: tally.next_sequence,
             tail: self.target.tail,
             proven_records: 0,
-            foreign_records: tally.foreign,
             unmatched_own_records: tally.own,
             lead_in_records: 0,
             is_source_short: self.is_source_short,

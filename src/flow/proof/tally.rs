@@ -34,7 +34,6 @@ pub(super) struct Tally {
     /// The next sequence number of the run.
     pub(super) next_sequence: i32,
     pub(super) proven: u64,
-    pub(super) foreign: u64,
     pub(super) own: u64,
     /// Own records without a counterpart, before the first record that has one.
     unmatched_first: u64,
@@ -49,7 +48,6 @@ impl Tally {
             is_run: next_sequence.is_some(),
             next_sequence: next_sequence.unwrap_or_default(),
             proven: 0,
-            foreign: 0,
             own: 0,
             unmatched_first: 0,
             unmatched_later: 0,
@@ -104,11 +102,9 @@ impl Tally {
     }
 
     fn count(&mut self, writer: Writer, count: u32) {
-        let counted = match writer {
-            Writer::Own => &mut self.own,
-            Writer::Foreign | Writer::Transactional => &mut self.foreign,
-        };
-        *counted = counted.saturating_add(u64::from(count));
+        if writer == Writer::Own {
+            self.own = self.own.saturating_add(u64::from(count));
+        }
     }
 
     /// Own records without a counterpart: those that the source may have deleted since, and those

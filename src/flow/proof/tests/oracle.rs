@@ -12,7 +12,6 @@ pub(super) struct Expected {
     pub(super) below_position: usize,
     pub(super) continues: bool,
     pub(super) proven: usize,
-    pub(super) foreign: usize,
     pub(super) unmatched_own: usize,
     pub(super) lead_in: usize,
 }
@@ -77,13 +76,11 @@ fn anchored(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected
         false => 0,
     };
     let matched_own = own_places.iter().filter(|place| places.contains(place));
-    let foreign = |written: &&Written| sequence_of(written).is_none();
     let knows = !start.is_source_cut || (!places.is_empty() && !start.is_target_cut);
     Expected {
         below_position: places.len(),
         continues: knows && is_run(window, start.next_sequence, &places, lead_in),
         proven: places.len(),
-        foreign: window.iter().filter(foreign).count(),
         unmatched_own: own_places.len() - matched_own.count() - lead_in,
         lead_in,
     }
@@ -92,10 +89,6 @@ fn anchored(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected
 /// Answers for a window of which the target has deleted the beginning: counts, then compares.
 fn counted(start: &ProofStart, source: &[Seen], epochs: &[i32], window: &[Written]) -> Expected {
     let nothing = Expected {
-        foreign: window
-            .iter()
-            .filter(|written| sequence_of(written).is_none())
-            .count(),
         unmatched_own: window
             .iter()
             .filter(|written| matches!(written.by, By::Own(_)))
@@ -133,7 +126,6 @@ fn counted(start: &ProofStart, source: &[Seen], epochs: &[i32], window: &[Writte
     match found.continues {
         true => Expected {
             below_position: count + found.below_position,
-            foreign: nothing.foreign,
             ..found
         },
         false => nothing,

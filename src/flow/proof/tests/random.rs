@@ -108,7 +108,6 @@ fn run(seed: u64) -> Reached {
         below_position: live.iter().filter(|(offset, _)| *offset < position).count(),
         continues: verdict.continues,
         proven: usize::try_from(verdict.proven_records).unwrap(),
-        foreign: usize::try_from(verdict.foreign_records).unwrap(),
         unmatched_own: usize::try_from(verdict.unmatched_own_records).unwrap(),
         lead_in: usize::try_from(verdict.lead_in_records).unwrap(),
     };

@@ -84,15 +84,17 @@ pub(super) fn target(steps: &[Step]) -> TargetLog {
     target
 }
 
-/// Position, whether the lineage goes on, proven, foreign, unmatched.
-pub(super) type Found = (i64, bool, u64, u64, u64);
+/// Position, whether the lineage goes on, proven, unmatched.
+pub(super) type Found = (i64, bool, u64, u64);
+
+/// The same and the lead-in.
+type FoundCut = (i64, bool, u64, u64, u64);
 
 pub(super) fn found(verdict: &Verdict) -> Found {
     (
         verdict.source_offset,
         verdict.continues,
         verdict.proven_records,
-        verdict.foreign_records,
         verdict.unmatched_own_records,
     )
 }
@@ -102,27 +104,27 @@ fn the_position_is_the_first_record_that_the_window_lacks() {
     let none = BatchProducer::NONE;
     #[rustfmt::skip]
     let cases: &[(&str, &[Step], Found)] = &[
-        ("nothing", &[], (0, true, 0, 0, 0)),
-        ("all as it was", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 12, &[3]), Own(PLAIN, 13, &[4, 5, 6])], (6, true, 6, 0, 0)),
-        ("merged", &[Own(PLAIN, 10, &[1, 2, 3, 4, 5, 6])], (6, true, 6, 0, 0)),
-        ("split", &[Own(PLAIN, 10, &[1]), Own(PLAIN, 11, &[2]), Own(GZIP, 12, &[3, 4])], (4, true, 4, 0, 0)),
-        ("compressed otherwise", &[Own(GZIP, 10, &[1, 2]), Own(PLAIN, 12, &[3])], (3, true, 3, 0, 0)),
-        ("one lost in between", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[4, 5, 6])], (2, false, 2, 0, 3)),
-        ("one lost inside", &[Own(PLAIN, 10, &[1, 3])], (1, false, 1, 0, 1)),
-        ("first one lost", &[Own(PLAIN, 10, &[2, 3])], (0, false, 0, 0, 2)),
-        ("copied twice", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[1, 2]), Own(PLAIN, 14, &[3])], (3, false, 3, 0, 2)),
-        ("out of order", &[Own(PLAIN, 10, &[2, 1])], (1, false, 1, 0, 1)),
-        ("a number left out", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 13, &[3])], (3, false, 3, 0, 0)),
-        ("a number twice", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 11, &[3])], (3, false, 3, 0, 0)),
-        ("not the first number", &[Own(PLAIN, 11, &[1, 2])], (2, false, 2, 0, 0)),
-        ("numbers without records", &[Own(PLAIN, 10, &[1, 2]), Emptied(12, 1)], (2, false, 2, 0, 0)),
-        ("others between", &[Own(PLAIN, 10, &[1, 2]), Other(none, &[77]), Own(GZIP, 12, &[3])], (3, true, 3, 1, 0)),
-        ("others with our records", &[Other(none, &[1, 2]), Own(GZIP, 10, &[3])], (3, false, 3, 2, 0)),
-        ("others after us", &[Own(PLAIN, 10, &[1, 2]), Other(none, &[3])], (3, false, 3, 1, 0)),
-        ("an older lineage", &[Other(OLDER, &[1, 2])], (2, false, 2, 2, 0)),
-        ("a transaction with our records", &[Transaction(&[1, 2]), Marker], (0, true, 0, 3, 0)),
-        ("a transaction between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[3]), Marker, Own(GZIP, 12, &[3])], (3, true, 3, 2, 0)),
-        ("more than the source has", &[Own(PLAIN, 10, &[1, 2, 3, 4, 5, 6]), Own(PLAIN, 16, &[7])], (6, false, 6, 0, 1)),
+        ("nothing", &[], (0, true, 0, 0)),
+        ("all as it was", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 12, &[3]), Own(PLAIN, 13, &[4, 5, 6])], (6, true, 6, 0)),
+        ("merged", &[Own(PLAIN, 10, &[1, 2, 3, 4, 5, 6])], (6, true, 6, 0)),
+        ("split", &[Own(PLAIN, 10, &[1]), Own(PLAIN, 11, &[2]), Own(GZIP, 12, &[3, 4])], (4, true, 4, 0)),
+        ("compressed otherwise", &[Own(GZIP, 10, &[1, 2]), Own(PLAIN, 12, &[3])], (3, true, 3, 0)),
+        ("one lost in between", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[4, 5, 6])], (2, false, 2, 3)),
+        ("one lost inside", &[Own(PLAIN, 10, &[1, 3])], (1, false, 1, 1)),
+        ("first one lost", &[Own(PLAIN, 10, &[2, 3])], (0, false, 0, 2)),
+        ("copied twice", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[1, 2]), Own(PLAIN, 14, &[3])], (3, false, 3, 2)),
+        ("out of order", &[Own(PLAIN, 10, &[2, 1])], (1, false, 1, 1)),
+        ("a number left out", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 13, &[3])], (3, false, 3, 0)),
+        ("a number twice", &[Own(PLAIN, 10, &[1, 2]), Own(GZIP, 11, &[3])], (3, false, 3, 0)),
+        ("not the first number", &[Own(PLAIN, 11, &[1, 2])], (2, false, 2, 0)),
+        ("numbers without records", &[Own(PLAIN, 10, &[1, 2]), Emptied(12, 1)], (2, false, 2, 0)),
+        ("others between", &[Own(PLAIN, 10, &[1, 2]), Other(none, &[77]), Own(GZIP, 12, &[3])], (3, true, 3, 0)),
+        ("others with our records", &[Other(none, &[1, 2]), Own(GZIP, 10, &[3])], (3, false, 3, 0)),
+        ("others after us", &[Own(PLAIN, 10, &[1, 2]), Other(none, &[3])], (3, false, 3, 0)),
+        ("an older lineage", &[Other(OLDER, &[1, 2])], (2, false, 2, 0)),
+        ("a transaction with our records", &[Transaction(&[1, 2]), Marker], (0, true, 0, 0)),
+        ("a transaction between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[3]), Marker, Own(GZIP, 12, &[3])], (3, true, 3, 0)),
+        ("more than the source has", &[Own(PLAIN, 10, &[1, 2, 3, 4, 5, 6]), Own(PLAIN, 16, &[7])], (6, false, 6, 1)),
     ];
     for (case, steps, expected) in cases {
         let target = target(steps);
@@ -152,7 +154,7 @@ fn sequence_numbers_wrap() {
         ..start(&target)
     };
     let verdict = verdict(start, &six(), &target);
-    assert_eq!(found(&verdict), (3, true, 3, 0, 0));
+    assert_eq!(found(&verdict), (3, true, 3, 0));
     assert_eq!(verdict.next_sequence, 2);
 }
 
@@ -163,7 +165,7 @@ fn a_hint_finds_the_position_but_continues_nothing() {
         next_sequence: None,
         ..start(&target)
     };
-    assert_eq!(found(&verdict(start, &six(), &target)), (2, false, 2, 0, 0));
+    assert_eq!(found(&verdict(start, &six(), &target)), (2, false, 2, 0));
 }
 
 #[test]
@@ -258,7 +260,7 @@ fn a_target_with_its_own_times_matches_whatever_the_time() {
         let target = target(&[Own(style, 10, &[1, 2, 3])]);
         assert_eq!(
             found(&verdict(start(&target), &six(), &target)),
-            (3, true, 3, 0, 0)
+            (3, true, 3, 0)
         );
     }
     let mut target = TargetLog::default();
@@ -269,7 +271,7 @@ fn a_target_with_its_own_times_matches_whatever_the_time() {
     target.write_own(PLAIN, &[later], 10);
     assert_eq!(
         found(&verdict(start(&target), &six(), &target)),
-        (0, false, 0, 0, 1)
+        (0, false, 0, 1)
     );
 }
 
@@ -277,13 +279,13 @@ fn a_target_with_its_own_times_matches_whatever_the_time() {
 fn records_outside_the_window_do_not_count() {
     let target = target(&[Own(PLAIN, 10, &[1, 2, 3, 4]), Own(PLAIN, 14, &[5, 6])]);
     for (from, to, expected) in [
-        (0, 4, (4, true, 4, 0, 0)),
-        (0, 0, (0, true, 0, 0, 0)),
-        (5, 3, (0, true, 0, 0, 0)),
+        (0, 4, (4, true, 4, 0)),
+        (0, 0, (0, true, 0, 0)),
+        (5, 3, (0, true, 0, 0)),
         // Only what is no batch boundary of the target can be meant; nothing is vouched for.
-        (0, 3, (3, false, 3, 0, 0)),
-        (1, 6, (0, false, 0, 0, 5)),
-        (3, 5, (0, false, 0, 0, 2)),
+        (0, 3, (3, false, 3, 0)),
+        (1, 6, (0, false, 0, 5)),
+        (3, 5, (0, false, 0, 2)),
     ] {
         let start = ProofStart {
             target_offset: from,
@@ -300,7 +302,7 @@ fn records_outside_the_window_do_not_count() {
     target.skip(1);
     let start = start(&target);
     target.write_own(PLAIN, &numbered(&[3]), 12);
-    assert_eq!(found(&verdict(start, &six(), &target)), (2, true, 2, 0, 0));
+    assert_eq!(found(&verdict(start, &six(), &target)), (2, true, 2, 0));
 }
 
 #[test]
@@ -308,7 +310,7 @@ fn the_first_records_may_lack_counterparts_when_the_source_deleted_them() {
     let none = BatchProducer::NONE;
     // The source starts at record 3 now. Position, goes on, proven, unmatched, lead-in.
     #[rustfmt::skip]
-    let cases: &[(&str, &[Step], Found)] = &[
+    let cases: &[(&str, &[Step], FoundCut)] = &[
         ("two deleted", &[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[3, 4])], (4, true, 2, 0, 2)),
         ("in one batch", &[Own(PLAIN, 10, &[1, 2, 3])], (3, true, 1, 0, 2)),
         ("with others before", &[Other(none, &[77]), Own(PLAIN, 10, &[1, 2, 3])], (3, true, 1, 0, 2)),
@@ -325,7 +327,7 @@ fn the_first_records_may_lack_counterparts_when_the_source_deleted_them() {
             ..start(&target)
         };
         let verdict = verdict(start, &six(), &target);
-        let (position, continues, proven, _, unmatched) = found(&verdict);
+        let (position, continues, proven, unmatched) = found(&verdict);
         let found = (
             position,
             continues,
@@ -342,22 +344,22 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
     let none = BatchProducer::NONE;
     #[rustfmt::skip]
     let cases: &[(&str, &[Step], Option<i32>, Found)] = &[
-        ("none deleted", &[Own(PLAIN, 10, &[1, 2])], None, (2, true, 2, 0, 0)),
-        ("one deleted", &[Own(PLAIN, 11, &[2, 3])], None, (3, true, 2, 0, 0)),
-        ("three deleted", &[Own(PLAIN, 13, &[4, 5])], None, (5, true, 2, 0, 0)),
-        ("with others before", &[Other(none, &[1]), Own(PLAIN, 13, &[4])], None, (4, true, 1, 1, 0)),
-        ("not what counting says", &[Own(PLAIN, 12, &[4, 5])], None, (0, false, 0, 0, 2)),
-        ("more than the source has", &[Own(PLAIN, 17, &[4])], None, (0, false, 0, 0, 1)),
-        ("before the anchor", &[Own(PLAIN, 9, &[1])], None, (0, false, 0, 0, 1)),
-        ("a number left out later", &[Own(PLAIN, 12, &[3]), Own(PLAIN, 14, &[4])], None, (0, false, 0, 0, 2)),
-        ("only others", &[Other(none, &[1])], None, (0, false, 0, 1, 0)),
-        ("only others, remembered", &[Other(none, &[1])], Some(12), (3, true, 0, 1, 0)),
-        ("all deleted", &[], Some(12), (3, true, 0, 0, 0)),
-        ("all deleted, nothing new", &[], Some(9), (0, true, 0, 0, 0)),
-        ("all deleted, too many", &[], Some(16), (0, false, 0, 0, 0)),
-        ("all deleted, going back", &[], Some(8), (0, false, 0, 0, 0)),
-        ("all deleted, no number", &[], Some(-1), (0, false, 0, 0, 0)),
-        ("all deleted and forgotten", &[], None, (0, false, 0, 0, 0)),
+        ("none deleted", &[Own(PLAIN, 10, &[1, 2])], None, (2, true, 2, 0)),
+        ("one deleted", &[Own(PLAIN, 11, &[2, 3])], None, (3, true, 2, 0)),
+        ("three deleted", &[Own(PLAIN, 13, &[4, 5])], None, (5, true, 2, 0)),
+        ("with others before", &[Other(none, &[1]), Own(PLAIN, 13, &[4])], None, (4, true, 1, 0)),
+        ("not what counting says", &[Own(PLAIN, 12, &[4, 5])], None, (0, false, 0, 2)),
+        ("more than the source has", &[Own(PLAIN, 17, &[4])], None, (0, false, 0, 1)),
+        ("before the anchor", &[Own(PLAIN, 9, &[1])], None, (0, false, 0, 1)),
+        ("a number left out later", &[Own(PLAIN, 12, &[3]), Own(PLAIN, 14, &[4])], None, (0, false, 0, 2)),
+        ("only others", &[Other(none, &[1])], None, (0, false, 0, 0)),
+        ("only others, remembered", &[Other(none, &[1])], Some(12), (3, true, 0, 0)),
+        ("all deleted", &[], Some(12), (3, true, 0, 0)),
+        ("all deleted, nothing new", &[], Some(9), (0, true, 0, 0)),
+        ("all deleted, too many", &[], Some(16), (0, false, 0, 0)),
+        ("all deleted, going back", &[], Some(8), (0, false, 0, 0)),
+        ("all deleted, no number", &[], Some(-1), (0, false, 0, 0)),
+        ("all deleted and forgotten", &[], None, (0, false, 0, 0)),
     ];
     for (case, steps, skip_to_sequence, expected) in cases {
         let target = target(steps);
@@ -419,7 +421,7 @@ fn a_log_that_starts_within_a_batch_shows_the_number_of_what_is_left() {
             ..start(&target)
         };
         let left = 5 - u64::try_from(deleted).unwrap();
-        let expected = (5, true, left, 0, 0);
+        let expected = (5, true, left, 0);
         let verdict = verdict(start, &six(), &target);
         assert_eq!(found(&verdict), expected, "{deleted} deleted");
         assert_eq!(verdict.next_sequence, 15);
@@ -435,5 +437,5 @@ fn both_ends_cut_leave_only_the_records_themselves() {
         is_target_cut: true,
         ..start(&target)
     };
-    assert_eq!(found(&verdict(start, &six(), &target)), (4, false, 2, 0, 0));
+    assert_eq!(found(&verdict(start, &six(), &target)), (4, false, 2, 0));
 }

@@ -318,6 +318,12 @@ impl Recovery {
         }
     }
 
+    /// Under which generation this process owns the partition, once its record has been read back.
+    #[must_use]
+    pub(in crate::flow) fn owned_generation(&self) -> Option<u64> {
+        self.is_owned().then_some(self.generation)
+    }
+
     /// Whether the owner's record has been written and read back.
     const fn is_owned(&self) -> bool {
         !matches!(self.stage, Stage::Own | Stage::Claiming | Stage::Owning(_))

@@ -299,6 +299,22 @@ fn an_anchor_under_a_later_epoch_is_believed_when_only_the_lineage_wrote_since()
 }
 
 #[test]
+fn who_owns_a_partition_says_so_while_its_position_is_being_proven() {
+    let generation = |stage: Stage| {
+        with_recovery(|recovery, _| {
+            recovery.generation = 5;
+            recovery.go_to(stage);
+            recovery.owned_generation()
+        })
+    };
+    assert_eq!(generation(Stage::Own), None);
+    assert_eq!(generation(Stage::Claiming), None);
+    assert_eq!(generation(Stage::Source), Some(5));
+    assert_eq!(generation(Stage::Quiet(epoch())), Some(5));
+    assert_eq!(generation(stage_of(Question::Range(Side::Target))), Some(5));
+}
+
+#[test]
 fn what_a_former_leader_of_the_source_told_is_asked_again() {
     let asks_again = |stage: Stage, told_under, leads| {
         with_recovery(|recovery, _| {
