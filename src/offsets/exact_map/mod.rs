@@ -169,23 +169,25 @@ impl ExactMap {
     /// Takes the place of the map that a later owner would begin with, which knows less: an anchor
     /// of that owner names its own versions.
     pub fn pass_to(&mut self, successor: Self) {
-        if self.is_stored {
-            let stored: Vec<_> = self.keys().collect();
-            self.obsolete.extend(stored);
-        }
         self.obsolete.extend(successor.obsolete);
-        self.version = successor.version;
-        self.is_stored = false;
-        self.store_anew();
+        self.go_on_as(successor.version);
     }
 
-    /// Gives it a version after `cut_count`: nothing that is stored belongs to it any more.
+    /// Gives it a version after `cut_count`.
     fn renew(&mut self, cut_count: u64) {
+        self.go_on_as(MapVersion {
+            cut_count: cut_count.saturating_add(1),
+            ..self.version
+        });
+    }
+
+    /// Gives it another version: nothing that is stored belongs to it any more.
+    fn go_on_as(&mut self, version: MapVersion) {
         if self.is_stored {
             let stored: Vec<_> = self.keys().collect();
             self.obsolete.extend(stored);
         }
-        self.version.cut_count = cut_count.saturating_add(1);
+        self.version = version;
         self.is_stored = false;
         self.store_anew();
     }

@@ -227,6 +227,11 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
         epoch: members.number("producerEpoch", -1)?,
     };
     ensure(lineage.is_sequenced() == (lineage.epoch >= 0))?;
+    // Anchors of the first builds name neither of the last epochs, nor a cut.
+    let epoch = |name| match members.get(name) {
+        Ok(_) => members.number(name, -1),
+        Err(_) => Ok(-1),
+    };
     Ok(Anchor {
         counter: members.count("counter")?,
         generation: members.count("generation")?,
@@ -243,15 +248,8 @@ fn decode_anchor(members: Members<'_>) -> Result<Anchor, Unusable> {
             _ => return Err(Unusable::Foreign),
         },
         mapping: members.number("mapping", 0)?,
-        // Anchors of the first builds name none of these.
-        source_leader_epoch: match members.get("sourceLeaderEpoch") {
-            Ok(_) => members.number("sourceLeaderEpoch", -1)?,
-            Err(_) => -1,
-        },
-        carried_epoch: match members.get("carriedEpoch") {
-            Ok(_) => members.number("carriedEpoch", -1)?,
-            Err(_) => -1,
-        },
+        source_leader_epoch: epoch("sourceLeaderEpoch")?,
+        carried_epoch: epoch("carriedEpoch")?,
         cut_count: match members.get("cutCount") {
             Ok(_) => members.count("cutCount")?,
             Err(_) => 0,
