@@ -164,6 +164,8 @@ impl Workload {
             return true;
         };
         let (id, producer) = (&transaction.id, transaction.producer);
+        // One to which nothing was added can only be aborted (`TransactionCoordinator`).
+        let committed = committed && !transaction.written.is_empty();
         if source
             .end_transaction(now, id, producer, committed)
             .is_none()
