@@ -18,6 +18,9 @@ use crate::support::{
 
 pub(super) const PARTITIONS: u64 = 4;
 
+/// How often a process is killed.
+const KILLS: usize = 4;
+
 /// Records appended at once.
 const CHUNK: u64 = 200;
 
@@ -48,48 +51,73 @@ fn stops_and_starts_under_load_lose_and_double_nothing() {
 }
 
 #[test]
-fn kills_under_load_lose_nothing() {
+fn kills_under_load_lose_and_double_nothing() {
     let Some(pair) = pair() else { return };
-    let numbers = Numbers::append_to(pair, "killed");
     let (topic, copy) = (
         Topic::new(&pair.source, "killed"),
         Topic::new(&pair.target, "A.killed"),
     );
-    let kills = 3;
-    let mut logs = Vec::new();
     let properties = properties(pair, "killed", "kmirror.positions.interval.ms = 100");
-    for _ in 0..kills {
-        let mut kmirror = Kmirror::run(&properties);
-        wait_for_more(&mut kmirror, copy);
-        logs.push(kmirror.kill9());
+    kill_under_load(pair, &properties, topic, copy);
+    let copied = numbers_in(copy);
+    for (partition, written) in numbers_in(topic) {
+        assert_same(partition, &copied[&partition], &written);
     }
-    numbers.stop();
-    let mut kmirror = Kmirror::run(&properties);
-    wait_for_last(&mut kmirror, topic, copy);
-    stop(kmirror);
+}
 
+#[test]
+fn kills_under_load_lose_nothing_at_least_once() {
+    let Some(pair) = pair() else { return };
+    let (topic, copy) = (
+        Topic::new(&pair.source, "killed.often"),
+        Topic::new(&pair.target, "A.killed.often"),
+    );
+    let more = "kmirror.delivery = at-least-once\nkmirror.positions.interval.ms = 100";
+    let logs = kill_under_load(pair, &properties(pair, "killed.often", more), topic, copy);
     let copied = numbers_in(copy);
     for (partition, written) in numbers_in(topic) {
         let (once, steps_back) = without_steps_back(&copied[&partition]);
         assert_same(partition, &once, &written);
         // A broker may yet store what a killed process sent, after the next one has begun.
         assert!(
-            steps_back.len() <= 2 * kills,
+            steps_back.len() <= 2 * KILLS,
             "partition {partition}: from and to {steps_back:?}\n{}",
             logs.join("\n")
         );
     }
 }
 
+/// Kills it again and again while records are appended, and lets the last one finish; what each
+/// has logged.
+pub(super) fn kill_under_load(
+    pair: &'static Pair,
+    properties: &str,
+    topic: Topic<'static>,
+    copy: Topic<'_>,
+) -> Vec<String> {
+    let numbers = Numbers::append_to(pair, topic.name);
+    let mut logs = Vec::new();
+    for _ in 0..KILLS {
+        let mut kmirror = Kmirror::run(properties);
+        wait_for_more(&mut kmirror, copy);
+        logs.push(kmirror.kill9());
+    }
+    numbers.stop();
+    let mut kmirror = Kmirror::run(properties);
+    wait_for_last(&mut kmirror, topic, copy);
+    logs.push(stop(kmirror));
+    logs
+}
+
 /// Appends numbered records to a topic of the source in the background.
-pub(super) struct Numbers {
+struct Numbers {
     is_stopped: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Numbers {
     /// Creates the topic and begins.
-    pub(super) fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
+    fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
         let java = pair.source.java();
         java.create_topic(topic, i32::try_from(PARTITIONS).unwrap(), 1, &[]);
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -108,7 +136,7 @@ impl Numbers {
     }
 
     /// Ends after the records under way.
-    pub(super) fn stop(self) {
+    fn stop(self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
@@ -122,7 +150,7 @@ fn record(number: u64) -> NewRecord {
     }
 }
 
-pub(super) fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
+fn wait_for_more(kmirror: &mut Kmirror, copy: Topic<'_>) {
     let enough = highest(copy).unwrap_or(0) + COPIED_PER_RUN;
     kmirror.wait_until(&format!("number {enough}"), |_| {
         (highest(copy)? >= enough).then_some(())
@@ -139,7 +167,7 @@ fn highest(copy: Topic<'_>) -> Option<u64> {
 }
 
 /// Waits until the copy ends as the source does, in every partition.
-pub(super) fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
+fn wait_for_last(kmirror: &mut Kmirror, topic: Topic<'_>, copy: Topic<'_>) {
     let last = |topic: Topic<'_>| BTreeMap::from_iter(topic.own_contents());
     let expected = last(topic);
     kmirror.wait_until("the last records", |_| {
@@ -163,7 +191,7 @@ pub(super) fn numbers_as(topic: Topic<'_>, isolation: Isolation) -> BTreeMap<i32
     numbers
 }
 
-pub(super) fn number(content: Content) -> u64 {
+fn number(content: Content) -> u64 {
     let Some(Blob::Bytes(value)) = content.value else {
         panic!("a value that was not produced: {content:?}");
     };

@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     Topic, properties,
-    restart::{Numbers, PARTITIONS, assert_same, numbers_as, wait_for_last, wait_for_more},
-    stop,
+    restart::{PARTITIONS, assert_same, kill_under_load, numbers_as},
 };
 use crate::support::{
     java_client::{Blob, Isolation},
     kafka::{Kafka, KafkaOptions, pair},
-    kmirror::Kmirror,
 };
-
-const KILLS: usize = 4;
 
 #[test]
 fn kills_double_nothing_for_readers_of_committed_records() {
@@ -36,7 +32,6 @@ fn kills_double_nothing_under_the_old_protocol_either() {
 /// Kills under load in the middle of transactions, and compares what was committed.
 fn kill_and_compare(target: &Kafka, name: &'static str) {
     let pair = pair().expect("Java is installed");
-    let numbers = Numbers::append_to(pair, name);
     let remote = format!("A.{name}");
     let (topic, copy) = (Topic::new(&pair.source, name), Topic::new(target, &remote));
     let more = format!(
@@ -46,17 +41,7 @@ fn kill_and_compare(target: &Kafka, name: &'static str) {
          kmirror.positions.interval.ms = 300",
         target.bootstrap()
     );
-    let properties = properties(pair, name, &more);
-    let mut logs = Vec::new();
-    for _ in 0..KILLS {
-        let mut kmirror = Kmirror::run(&properties);
-        wait_for_more(&mut kmirror, copy);
-        logs.push(kmirror.kill9());
-    }
-    numbers.stop();
-    let mut kmirror = Kmirror::run(&properties);
-    wait_for_last(&mut kmirror, topic, copy);
-    logs.push(stop(kmirror));
+    let logs = kill_under_load(pair, &properties(pair, name, &more), topic, copy);
 
     let written = numbers_as(topic, Isolation::ReadUncommitted);
     let committed = numbers_as(copy, Isolation::ReadCommitted);
