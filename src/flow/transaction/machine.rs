@@ -79,6 +79,9 @@ pub(in crate::flow) struct Machine {
     entered: BTreeSet<TopicPartition>,
     /// Whether anything has been sent.
     is_begun: bool,
+    /// Whether the coordinator has had a transaction open under the producer's epoch, and has had no
+    /// word from here that might have ended it.
+    is_open: bool,
     bytes: usize,
     /// When to commit; `None` while there is nothing to.
     commit_at: Option<Instant>,
@@ -102,6 +105,7 @@ impl Machine {
             wanted: BTreeSet::new(),
             entered: BTreeSet::new(),
             is_begun: false,
+            is_open: false,
             bytes: 0,
             commit_at: None,
             give_up_at: None,
@@ -349,6 +353,7 @@ impl Machine {
             (Stage::Starting { .. }, Ok(TransactionAnswer::Producer(producer, protocol))) => {
                 self.failures.succeed();
                 self.producer = Some(producer);
+                self.is_open = false;
                 self.protocol = protocol;
                 self.stage = Stage::Loading;
                 None
@@ -356,6 +361,7 @@ impl Machine {
             (_, Ok(TransactionAnswer::Entered(results))) => self.entered(now, results),
             (Stage::Committing, Ok(TransactionAnswer::Ended(next))) => {
                 self.failures.succeed();
+                self.is_open = false;
                 self.restarts.succeed();
                 self.producer = next.or(self.producer);
                 self.clear();
@@ -364,6 +370,7 @@ impl Machine {
             }
             (Stage::Aborting, Ok(TransactionAnswer::Ended(next))) => {
                 self.failures.succeed();
+                self.is_open = false;
                 self.producer = next.or(self.producer);
                 self.aborted();
                 None
@@ -388,14 +395,17 @@ impl Machine {
 
     /// Whether the epoch ended by the coordinator's own doing: it raises the epoch by one when it
     /// aborts a transaction that took too long, and under the new protocol with every end. An
-    /// InitProducerId of another process raises it once more, or leaves no end behind
-    /// (`TransactionCoordinator.abortTimedOutTransactions`, `TransactionMetadata`).
+    /// InitProducerId of another process raises it once more where a transaction is open, and leaves
+    /// no end behind where none is; but under the old protocol that process may have ended one of
+    /// its own since (`TransactionCoordinator.abortTimedOutTransactions`, `TransactionMetadata`).
     fn described(&mut self, found: Lineage, end: Option<TransactionEnd>) -> Option<Outcome> {
         let own = self.producer?;
         let is_next =
             found.producer_id == own.producer_id && own.epoch.checked_add(1) == Some(found.epoch);
         let is_own_end = match end {
-            Some(TransactionEnd::Aborted) => true,
+            Some(TransactionEnd::Aborted) => {
+                self.is_open || self.protocol == TransactionProtocol::V2
+            }
             Some(TransactionEnd::Committed) => self.protocol == TransactionProtocol::V2,
             None => false,
         };
@@ -432,6 +442,7 @@ impl Machine {
             }
         }
         if has_entered {
+            self.is_open = true;
             self.failures.succeed();
             return Some(Outcome::Entered);
         }
@@ -444,7 +455,12 @@ impl Machine {
         self.retry_at = Some(retry_at);
         // Without a coordinator, that was the question: the transaction is as it was.
         let is_search = self.coordinator.is_none();
-        let is_open = self.producer().is_some();
+        let has_producer = self.producer().is_some();
+        let is_end = matches!(self.stage, Stage::Committing | Stage::Aborting) && !is_search;
+        if is_end && failure.transaction_remedy() == TransactionRemedy::StartOver {
+            // It may have been heard.
+            self.is_open = false;
+        }
         match (self.stage, failure.transaction_remedy()) {
             (Stage::Aborting, _) if failure.is_transaction_over() => {
                 self.retry_at = None;
@@ -468,12 +484,12 @@ impl Machine {
                 },
                 TransactionRemedy::Fenced,
             ) if !is_search => self.stage = Stage::Looking,
-            (_, TransactionRemedy::Halt) if is_search || !is_open => {
+            (_, TransactionRemedy::Halt) if is_search || !has_producer => {
                 self.coordinator = None;
                 self.retry_at = Some(now + limits::HALT_RETRY);
                 return self.report(failure);
             }
-            _ if is_search || !is_open => self.coordinator = None,
+            _ if is_search || !has_producer => self.coordinator = None,
             _ => {
                 self.coordinator = None;
                 return Some(Outcome::Broken(failure));

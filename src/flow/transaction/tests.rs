@@ -96,9 +96,19 @@ impl Talk {
     /// One whose transaction has been given up.
     fn aborting(protocol: TransactionProtocol) -> Self {
         let mut talk = Self::running(protocol);
+        if protocol == V1 {
+            talk.enter();
+        }
         talk.machine.sent(100);
         assert!(talk.machine.start_over(talk.now));
         talk
+    }
+
+    /// Lets a partition into the transaction.
+    fn enter(&mut self) {
+        assert!(!self.machine.admits(|| place(0)));
+        let outcome = self.told(TransactionAnswer::Entered(vec![(place(0), Ok(()))]));
+        assert_eq!(outcome, Some(Outcome::Entered));
     }
 
     /// The next question, however long it takes until it is asked.
@@ -449,6 +459,43 @@ fn whoever_is_fenced_looks_who_has_the_id_and_does_not_fight() {
             assert_eq!(outcome, is_taken.then_some(Outcome::Taken));
             assert_eq!(talk.question().is_none(), is_taken);
         }
+    }
+}
+
+/// Under the old protocol another process that began anew, and has given up a transaction of its
+/// own, leaves the same traces as the coordinator that aborts what took too long (T1:104849).
+#[test]
+fn only_what_was_certainly_open_can_have_taken_too_long() {
+    let fenced = || refused(ErrorCode::PRODUCER_FENCED);
+    let described = || TransactionAnswer::Described {
+        producer: producer(6),
+        end: Some(TransactionEnd::Aborted),
+    };
+
+    let mut never_entered = Talk::running(V1);
+    assert!(!never_entered.machine.admits(|| place(0)));
+    let broken = never_entered.failed(fenced());
+    assert_eq!(broken, Some(Outcome::Broken(fenced())));
+    let now = never_entered.now;
+    assert!(never_entered.machine.start_over(now));
+    never_entered.told(TransactionAnswer::Coordinator(NODE));
+
+    let mut perhaps_ended = Talk::aborting(V1);
+    perhaps_ended.failed(silence());
+    perhaps_ended.told(TransactionAnswer::Coordinator(NODE));
+
+    let mut ended = Talk::running(V1);
+    ended.enter();
+    ended.machine.sent(100);
+    ended.begin_commit();
+    ended.machine.drained(true);
+    ended.machine.stored();
+    ended.told(TransactionAnswer::Ended(None));
+    assert!(ended.machine.start_over(ended.now));
+
+    for mut talk in [never_entered, perhaps_ended, ended] {
+        assert_eq!(talk.failed(fenced()), None);
+        assert_eq!(talk.told(described()), Some(Outcome::Taken));
     }
 }
 
