@@ -85,7 +85,8 @@ impl Checks {
     pub(super) fn new(plan: &Plan, memory_bytes: usize) -> Self {
         Self {
             memory_bytes,
-            trust: Trust::new(plan.has(Kind::Foreign)),
+            // Once the state is lost, own lineages of before are others', too.
+            trust: Trust::new(plan.has(Kind::Foreign) || plan.has(Kind::StateLoss)),
             proves: plan.class.delivery() == Delivery::ExactlyOnce,
             is_state_safe: !plan.has(Kind::StateLoss)
                 && plan.class.delivery() == Delivery::ExactlyOnce,

@@ -167,6 +167,8 @@ impl Outcome {
             return;
         };
         let is_recreated = world.recreated.contains(place);
+        let is_nothing_known = world.plan.has(Kind::StateLoss)
+            && !ledger.keys().any(|content| copied.contains_key(content));
         let newest = newest_of_keys(ledger);
         let superseded = |content: &Content, number| {
             let key = content.key.as_deref();
@@ -183,8 +185,11 @@ impl Outcome {
                 continue;
             }
             self.duplicates += copies.saturating_sub(written);
+            // With the state lost, and nothing copied that a proof could find, a partition of which
+            // the source has deleted records is one that starts there.
             let is_deletion_known = !entry.deleted_at.is_empty()
-                && entry.deleted_at.iter().all(|at| gaps.contains(place, *at));
+                && (entry.deleted_at.iter().all(|at| gaps.contains(place, *at))
+                    || is_nothing_known);
             let wanted = match live.get(content) {
                 // The target would have deleted it by now.
                 Some(_) if entry.is_lost_by_target => 0,

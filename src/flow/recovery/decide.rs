@@ -76,7 +76,8 @@ pub enum Verdict {
         /// Whether the leader remembers the producer id; otherwise it takes any sequence (B5).
         is_remembered: bool,
     },
-    /// The evidence contradicts itself in a way that may pass: gather it again.
+    /// The evidence contradicts itself, or the state, in a way that may pass: gather it again, once
+    /// all that owners have stored until now has been read.
     Again,
     /// A new one starts at the proven position.
     New(NewBecause),
@@ -135,9 +136,18 @@ impl std::fmt::Display for NewBecause {
     }
 }
 
-/// Decides about the lineage (R2, R6, R12).
+/// Decides about the lineage (R2, R6, R12). `looks` is how often evidence has been gathered again
+/// already: the leader's memory is asked for before the log, and the state was read before both, so
+/// that a process which still writes, or has taken over, makes them disagree at first.
 #[must_use]
-pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
+pub fn decide(evidence: &Evidence, looks: u32) -> Verdict {
+    let unless_it_passes = |looks_max, because| {
+        if looks < looks_max {
+            Verdict::Again
+        } else {
+            Verdict::New(because)
+        }
+    };
     if evidence.is_refused || (evidence.is_newest && !evidence.lineage.is_sequenced()) {
         return Verdict::New(NewBecause::Unsequenced);
     }
@@ -145,7 +155,7 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
         return Verdict::New(NewBecause::Nondeterministic);
     }
     if !evidence.is_newest || !evidence.is_continuous {
-        return Verdict::New(NewBecause::Broken);
+        return unless_it_passes(1, NewBecause::Broken);
     }
     let has_written = evidence.next_sequence != evidence.anchored_sequence;
     let is_fresh = evidence.anchored_sequence == 0 && !has_written;
@@ -162,13 +172,12 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
         {
             goes_on(false)
         }
-        ProducerState::Forgotten => Verdict::New(NewBecause::Forgotten),
+        ProducerState::Forgotten => unless_it_passes(1, NewBecause::Forgotten),
         ProducerState::Known {
             epoch,
             last_sequence,
         } => {
-            // A former process may still write: the log, read later, may show more than the state
-            // did, never less.
+            // The log may show more than the leader remembered, never less.
             let remembered = kmirror_protocol::records::sequence_after(last_sequence, 1);
             let is_same = epoch == i32::from(evidence.lineage.epoch)
                 && last_sequence >= 0
@@ -176,10 +185,8 @@ pub fn decide(evidence: &Evidence, attempt: u32) -> Verdict {
                     <= distance(evidence.anchored_sequence, evidence.next_sequence);
             if is_same {
                 goes_on(true)
-            } else if attempt < limits::EVIDENCE_ATTEMPTS {
-                Verdict::Again
             } else {
-                Verdict::New(NewBecause::Contradiction)
+                unless_it_passes(limits::EVIDENCE_ATTEMPTS, NewBecause::Contradiction)
             }
         }
     }
@@ -337,9 +344,9 @@ mod tests {
                 Verdict::Again,
             ),
             (
-                "forgotten",
+                "forgotten, or asked before it was written",
                 with(ProducerState::Forgotten),
-                new(NewBecause::Forgotten),
+                Verdict::Again,
             ),
             (
                 "the target refuses sequence numbers",
@@ -363,7 +370,7 @@ mod tests {
                     is_continuous: false,
                     ..SOUND
                 },
-                new(NewBecause::Broken),
+                Verdict::Again,
             ),
             (
                 "anchored in a former lineage",
@@ -371,7 +378,7 @@ mod tests {
                     is_newest: false,
                     ..SOUND
                 },
-                new(NewBecause::Broken),
+                Verdict::Again,
             ),
             (
                 "compacted",
@@ -399,6 +406,16 @@ mod tests {
         );
         let last = decide(&evidence, limits::EVIDENCE_ATTEMPTS);
         assert_eq!(last, Verdict::New(NewBecause::Contradiction));
+        let broken = Evidence {
+            is_continuous: false,
+            ..SOUND
+        };
+        assert_eq!(decide(&broken, 1), Verdict::New(NewBecause::Broken));
+        let forgotten = Evidence {
+            state: ProducerState::Forgotten,
+            ..SOUND
+        };
+        assert_eq!(decide(&forgotten, 1), Verdict::New(NewBecause::Forgotten));
     }
 
     fn anchor(producer_id: i64, epoch: i16) -> Anchor {

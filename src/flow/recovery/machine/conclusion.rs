@@ -139,9 +139,9 @@ impl Recovery {
         };
         let basis = basis.clone();
         self.foreign_records = proof.others_records();
-        if proven.is_source_short && self.attempt < limits::EVIDENCE_ATTEMPTS {
+        if proven.is_source_short && self.source_looks < limits::EVIDENCE_ATTEMPTS {
             // A new leader of the source may not know yet how far its log is committed.
-            self.attempt += 1;
+            self.source_looks += 1;
             self.backoff.fail(around.now, around.seed);
             self.go_to(Stage::Source);
             return Ok(true);
@@ -179,7 +179,7 @@ impl Recovery {
                 && !self.is_lineage_over,
             is_refused: self.cause.is_idempotence_refused(),
         };
-        match decide::decide(&evidence, self.attempt) {
+        match decide::decide(&evidence, self.looks) {
             Verdict::Continue {
                 next_sequence,
                 is_remembered,
@@ -190,9 +190,11 @@ impl Recovery {
                 (next_sequence, is_remembered),
             )),
             Verdict::Again => {
-                self.attempt += 1;
+                self.looks += 1;
                 self.backoff.fail(around.now, around.seed);
-                self.go_to(Stage::Target);
+                // An owner stores its lineage before its first batch (R3): whatever is in the log by
+                // now is in the state, too, when this has been read back.
+                self.take_generation(around, self.generation);
                 Ok(true)
             }
             Verdict::New(because) => self.open_proven(around, position, because, None),

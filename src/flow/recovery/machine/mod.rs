@@ -191,7 +191,10 @@ pub(in crate::flow) struct Recovery {
     /// Tells answers to questions of an abandoned stage from those that count.
     stint: u32,
     backoff: Backoff,
-    attempt: u32,
+    /// How often the source has shown less than was copied of it.
+    source_looks: u32,
+    /// How often the evidence about the lineage has been gathered again.
+    looks: u32,
     generation: u64,
     target_epoch: i32,
     /// The leader epoch of the source under which its log's range was asked for.
@@ -229,7 +232,8 @@ impl Recovery {
             open: Vec::new(),
             stint: 0,
             backoff: Backoff::new(),
-            attempt: 0,
+            source_looks: 0,
+            looks: 0,
             generation: 0,
             target_epoch: -1,
             source_epoch: -1,
@@ -297,7 +301,8 @@ impl Recovery {
     pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
         self.is_lineage_over |= cause == RecoveryCause::EpochsUsedUp;
         self.cause = cause;
-        self.attempt = 0;
+        self.source_looks = 0;
+        self.looks = 0;
         self.go_to(Stage::Own);
     }
 

@@ -31,7 +31,8 @@ impl Recovery {
         self.take_generation(around, generation);
     }
 
-    fn take_generation(&mut self, around: &mut Surroundings<'_>, generation: u64) {
+    /// Writes the owner's record of a generation.
+    pub(super) fn take_generation(&mut self, around: &mut Surroundings<'_>, generation: u64) {
         self.generation = generation;
         let owner = Owner {
             generation: self.generation,
