@@ -221,7 +221,11 @@ impl World {
         if is_unclean && side == Side::Source {
             self.forget_deletions(place);
             let end_offset = self.source.end_offset(&place.0, place.1);
-            self.shortened.insert(place.clone(), end_offset);
+            let lost = before.get(place).into_iter().flatten();
+            let lost = lost.filter(|(offset, _)| *offset >= end_offset).cloned();
+            let shortened = self.shortened.entry(place.clone()).or_default();
+            shortened.end_offset = end_offset;
+            shortened.lost.extend(lost);
         }
         if let Some(copies) = copies.filter(|_| is_unclean) {
             self.note_lost_copies(place, copies);
@@ -347,7 +351,7 @@ impl World {
             return;
         };
         let before = self.source_contents();
-        let reached = self.reached(place);
+        let reached = self.reached(place).max(self.lost_and_copied(place));
         let len = range.end - range.start;
         let offset = range.start + len * i64::from(per_mille) / 1_000;
         self.source.delete_records(self.now, place, offset);
@@ -364,7 +368,7 @@ impl World {
         if self
             .shortened
             .get(place)
-            .is_none_or(|end_offset| start < *end_offset)
+            .is_none_or(|shortened| start < shortened.end_offset)
         {
             return;
         }
@@ -391,6 +395,16 @@ impl World {
             status.copied_offset.filter(|_| is_here)
         });
         noted.chain(held).max().unwrap_or(0)
+    }
+
+    /// The same by what is on the target of a branch that the source has lost: a process may not
+    /// have heard yet that it is.
+    fn lost_and_copied(&self, place: &Place) -> i64 {
+        let copies = self.target.contents(&remote(&place.0), place.1);
+        let shortened = self.shortened.get(place);
+        let lost = shortened.into_iter().flat_map(|it| &it.lost);
+        let copied = lost.filter(|(_, content)| copies.contains_key(&**content));
+        copied.map(|(offset, _)| offset + 1).max().unwrap_or(0)
     }
 
     fn recreate(&mut self, luck: u32) {

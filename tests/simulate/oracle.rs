@@ -167,8 +167,14 @@ impl Outcome {
             return;
         };
         let is_recreated = world.recreated.contains(place);
-        let is_nothing_known = world.plan.has(Kind::StateLoss)
-            && !ledger.keys().any(|content| copied.contains_key(content));
+        // With the state lost and nothing copied yet, copying begins where the source's log does.
+        let begun_with = ledger
+            .iter()
+            .filter(|(content, _)| copied.contains_key(content))
+            .map(|(_, entry)| entry.number)
+            .min()
+            .unwrap_or(u64::MAX);
+        let is_before = |number| world.plan.has(Kind::StateLoss) && number < begun_with;
         let newest = newest_of_keys(ledger);
         let superseded = |content: &Content, number| {
             let key = content.key.as_deref();
@@ -185,11 +191,9 @@ impl Outcome {
                 continue;
             }
             self.duplicates += copies.saturating_sub(written);
-            // With the state lost, and nothing copied that a proof could find, a partition of which
-            // the source has deleted records is one that starts there.
             let is_deletion_known = !entry.deleted_at.is_empty()
                 && (entry.deleted_at.iter().all(|at| gaps.contains(place, *at))
-                    || is_nothing_known);
+                    || is_before(entry.number));
             let wanted = match live.get(content) {
                 // The target would have deleted it by now.
                 Some(_) if entry.is_lost_by_target => 0,

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -92,6 +93,15 @@ pub(super) enum Phase {
     Done,
 }
 
+/// What unclean elections have taken from a partition of the source.
+#[derive(Default)]
+pub(super) struct Shortened {
+    /// Where it ended after the last one.
+    pub(super) end_offset: i64,
+    /// What it lost, and from which offsets.
+    pub(super) lost: Vec<(i64, Rc<Content>)>,
+}
+
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) knobs: Knobs,
@@ -105,8 +115,8 @@ pub(super) struct World {
     pub(super) foreign: BTreeSet<Content>,
     /// Partitions of topics that were deleted and created again.
     pub(super) recreated: BTreeSet<Place>,
-    /// Source partitions that an unclean election has shortened, and where they ended then.
-    pub(super) shortened: BTreeMap<Place, i64>,
+    /// Source partitions that unclean elections have shortened.
+    pub(super) shortened: BTreeMap<Place, Shortened>,
     /// Source partitions of whose copies some were deleted while a replica was away or lagged: it
     /// comes back with an empty log, or cuts off the end of it together with the snapshot, and knows
     /// no producers (`UnifiedLog.truncateFullyAndStartAt`, `truncateTo`).

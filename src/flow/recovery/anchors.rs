@@ -14,7 +14,9 @@ use crate::offsets::state::{Anchor, Lineage, RecordIdentity};
 
 /// The anchors that may be true, the one that spares most first.
 ///
-/// Left out are those of other topics of the same name, and those beyond the end of a log. What a
+/// Left out are those of other topics of the same name, those beyond the end of a log, and those
+/// before whose place on the target somebody has begun again later: the log had ended there, which
+/// is all that tells of a loss when what was written since has been deleted. What a
 /// consumer sees as the end of the source may be behind: a new leader learns late how far its log
 /// is committed, and another process may have copied more meanwhile. Where the epoch can tell, it
 /// does ([`Check::SourceEpoch`]).
@@ -26,9 +28,14 @@ pub fn candidates<'a>(
     target: LogRange,
 ) -> Vec<Anchor> {
     let is_same = |a: Uuid, b: Uuid| a.is_zero() || b.is_zero() || a == b;
-    let mut possible: Vec<Anchor> = anchors
-        .filter(|anchor| is_same(anchor.source_topic_id, source_topic_id))
+    let of_target: Vec<&Anchor> = anchors
         .filter(|anchor| is_same(anchor.target_topic_id, target_topic_id))
+        .collect();
+    let mut possible: Vec<Anchor> = of_target
+        .iter()
+        .filter(|anchor| !of_target.iter().any(|other| is_void_after(anchor, other)))
+        .copied()
+        .filter(|anchor| is_same(anchor.source_topic_id, source_topic_id))
         .filter(|anchor| has_source_epoch(anchor) || anchor.source_offset <= source.end_offset)
         .filter(|anchor| anchor.target_offset <= target.end_offset)
         .cloned()
@@ -38,6 +45,12 @@ pub fn candidates<'a>(
         std::cmp::Reverse((place, anchor.generation, anchor.counter))
     });
     possible
+}
+
+/// Whether a later anchor shows that the target's log has ended before this one's place since.
+fn is_void_after(anchor: &Anchor, other: &Anchor) -> bool {
+    let is_later = (other.generation, other.counter) > (anchor.generation, anchor.counter);
+    is_later && other.target_offset < anchor.target_offset
 }
 
 /// The anchor written last, whatever it is worth: it names the newest lineage.
@@ -228,7 +241,7 @@ mod tests {
     fn the_anchor_furthest_along_is_tried_first_and_impossible_ones_never() {
         let other_source = Anchor {
             source_topic_id: Uuid([9; 16]),
-            ..anchor(9, 60, 60)
+            ..anchor(9, 60, 100)
         };
         let other_target = Anchor {
             target_topic_id: Uuid([9; 16]),
@@ -241,7 +254,7 @@ mod tests {
         };
         let beyond_without_epoch = Anchor {
             source_epoch: -1,
-            ..anchor(8, 101, 50)
+            ..anchor(8, 101, 100)
         };
         let all = [
             anchor(1, 20, 20),
@@ -259,6 +272,28 @@ mod tests {
         let order = candidates(all.iter(), ids, RANGE, RANGE);
         let counters: Vec<u64> = order.iter().map(|anchor| anchor.counter).collect();
         assert_eq!(counters, [5, 7, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn an_anchor_is_void_when_copying_has_begun_before_it_again() {
+        let later = Anchor {
+            generation: 9,
+            ..anchor(1, 0, 31)
+        };
+        let of_another_topic = Anchor {
+            target_topic_id: Uuid([9; 16]),
+            ..anchor(9, 0, 5)
+        };
+        let all = [
+            anchor(4, 32, 30),
+            anchor(5, 41, 38),
+            later,
+            of_another_topic,
+        ];
+        let ids = (Uuid([1; 16]), Uuid([2; 16]));
+        let order = candidates(all.iter(), ids, RANGE, RANGE);
+        let places: Vec<i64> = order.iter().map(|anchor| anchor.target_offset).collect();
+        assert_eq!(places, [30, 31]);
     }
 
     #[test]

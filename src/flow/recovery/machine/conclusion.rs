@@ -250,10 +250,8 @@ impl Recovery {
             }
             Basis::Anchor(anchor) => anchor.source_offset,
             Basis::Hint { stored_offset, .. } => *stored_offset,
-            // Nothing that was known of the source is true any more.
-            Basis::Beginning if self.has_source_diverged => 0,
-            // Without any note, whatever the source had before may be missing.
-            Basis::Beginning => newest.map_or(0, |anchor| anchor.source_offset),
+            // No anchor is true any more: the target may have lost whatever was copied.
+            Basis::Beginning => 0,
         };
         // Own records count only when they are one run from the anchor on, or one of them may be
         // missing on the target as well, and only while the source had no other leader: a new one
