@@ -17,9 +17,23 @@ pub(super) struct Mapping {
     is_open: bool,
     /// Some of the map may have been written to the state topic.
     is_stored: bool,
+    /// The state was lost: generations have begun anew, and say nothing of what came after what.
+    is_state_lost: bool,
 }
 
 impl Mapping {
+    pub(super) fn new(is_state_lost: bool) -> Self {
+        Self {
+            is_state_lost,
+            ..Self::default()
+        }
+    }
+
+    /// The state has been lost.
+    pub(super) const fn state_lost(&mut self) {
+        self.is_state_lost = true;
+    }
+
     /// Begins with what is known up to an anchor that is true; with nothing when it names no map.
     ///
     /// `is_open` says that records may have been copied from there on that no proof can find,
@@ -36,6 +50,8 @@ impl Mapping {
             target: around.target_topic_id,
         };
         let since: Option<MapVersion> = anchor.map(Anchor::map_version);
+        // What another process has proven since then contradicts what was known here, perhaps.
+        let since = since.filter(|it| !self.is_state_lost || it.generation == generation);
         let stored = around.state.map_chunks(&around.place);
         let mut map = ExactMap::restore(topics, stored, since, generation, at);
         if let Some(kept) = around.map {
@@ -56,7 +72,8 @@ impl Mapping {
             map: Some(map),
             proven: at,
             is_open,
-            ..Self::default()
+            is_stored: false,
+            is_state_lost: self.is_state_lost,
         };
     }
 

@@ -224,6 +224,7 @@ impl Recovery {
     /// be read, if the partition was running.
     #[must_use]
     pub(in crate::flow) fn new(cause: RecoveryCause, former_offset: Option<i64>) -> Self {
+        let mapping = Mapping::new(cause == RecoveryCause::StateLost);
         Self {
             is_lineage_over: cause == RecoveryCause::EpochsUsedUp,
             cause,
@@ -241,7 +242,7 @@ impl Recovery {
             refusal: None,
             foreign_records: 0,
             notices: Vec::new(),
-            mapping: Mapping::default(),
+            mapping,
             has_source_diverged: false,
             bytes_factor: 1,
             asks_alone: false,
@@ -300,6 +301,9 @@ impl Recovery {
     /// Starts over, because something else has become known.
     pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
         self.is_lineage_over |= cause == RecoveryCause::EpochsUsedUp;
+        if cause == RecoveryCause::StateLost {
+            self.mapping.state_lost();
+        }
         self.cause = cause;
         self.source_looks = 0;
         self.looks = 0;
