@@ -254,7 +254,9 @@ impl<'a> Loaded<'a> {
             "clusters = {source_alias}, B\n{source_alias}.bootstrap.servers = {}\n\
              B.bootstrap.servers = {}\n{source_alias}->B.enabled = true\n\
              {source_alias}->B.topics = {}\nkmirror.delivery = {delivery}\n\
-             replication.factor = 1\noffset.storage.replication.factor = 1\n",
+             replication.factor = 1\noffset.storage.replication.factor = 1\n\
+             emit.heartbeats.enabled = false\nemit.checkpoints.enabled = false\n\
+             emit.offset-syncs.enabled = false\n",
             self.pair.source.bootstrap(),
             self.pair.target.bootstrap(),
             self.topic,

@@ -229,6 +229,7 @@ async fn watch(engine: &Engine, terminate: &mut Signal, interrupt: &mut Signal) 
         .iter()
         .map(|flow| flow.status.clone())
         .collect();
+    let has_flows = !statuses.is_empty();
     let all_ended = async {
         for status in &mut statuses {
             // The sender goes when the flow ends.
@@ -240,7 +241,8 @@ async fn watch(engine: &Engine, terminate: &mut Signal, interrupt: &mut Signal) 
         tokio::select! {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
-            () = &mut all_ended => return,
+            // Without any, heartbeats are all there is to do.
+            () = &mut all_ended, if has_flows => return,
             _ = ticks.tick() => {
                 for flow in &engine.flows {
                     report::status(&flow.name(), &flow.status.borrow());

@@ -252,6 +252,9 @@ fn properties(source_port: u16, target_port: u16) -> String {
          A->B.enabled = true\n\
          replication.factor = 1\n\
          offset.storage.replication.factor = 1\n\
+         emit.heartbeats.enabled = false\n\
+         emit.checkpoints.enabled = false\n\
+         emit.offset-syncs.enabled = false\n\
          kmirror.request.timeout.ms = 300\n"
     )
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig, Isolation, OffsetsTopic,
-    OnGap, OnRecreated, StartAt, Transactions,
+    Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig, GroupsConfig,
+    HeartbeatConfig, Isolation, Location, OffsetSyncsConfig, OffsetsTopic, OnGap, OnRecreated,
+    StartAt, Transactions,
     error::{Place, Report},
     layers::{Layer, list_items},
     properties::Entry,
@@ -55,19 +56,43 @@ impl<'a> Layers<'a> {
     /// MM2 asks twice: a flow object exists if `A->B.enabled` is exactly `true` or the flow emits
     /// heartbeats; its connectors then work if `enabled`, of the flow or of all, is true.
     pub(super) fn is_enabled(&self, raw: &Layer<'a>, report: &mut Report<'_>) -> bool {
-        let flow = format!("{}->{}.", self.source, self.target);
-        let is_exactly_true = |entry: &Entry| entry.value.eq_ignore_ascii_case("true");
-        let own = raw.get(&format!("{flow}enabled"));
-        let heartbeats = raw
-            .get(&format!("{flow}emit.heartbeats.enabled"))
-            .or_else(|| raw.get("emit.heartbeats.enabled"));
-        let exists = own.is_some_and(is_exactly_true) || heartbeats.is_none_or(is_exactly_true);
+        let (exists, own) = (self.exists(raw), self.own_enabled(raw));
         let works = is_true(self.flow_value("enabled", report));
         if let (true, false, Some(entry)) = (works, exists, own) {
             let problem = "the flow does not run: the value must be exactly true";
             report.notice(Place::of(entry), problem, "remove the blanks after it");
         }
         exists && works
+    }
+
+    /// Whether MM2 makes a flow object, whatever that does.
+    fn exists(&self, raw: &Layer<'a>) -> bool {
+        let is_exactly_true = |entry: &Entry| entry.value.eq_ignore_ascii_case("true");
+        let name = "emit.heartbeats.enabled";
+        let own = raw.get(&format!("{}->{}.{name}", self.source, self.target));
+        let heartbeats = own.or_else(|| raw.get(name));
+        self.own_enabled(raw).is_some_and(is_exactly_true) || heartbeats.is_none_or(is_exactly_true)
+    }
+
+    fn own_enabled(&self, raw: &Layer<'a>) -> Option<&'a Entry> {
+        raw.get(&format!("{}->{}.enabled", self.source, self.target))
+    }
+
+    /// The heartbeats of the flow object, enabled or not (`MirrorHeartbeatConnector`).
+    pub(super) fn heartbeats(
+        &self,
+        raw: &Layer<'a>,
+        report: &mut Report<'_>,
+    ) -> Option<HeartbeatConfig> {
+        let emits = is_true(self.flow_value("emit.heartbeats.enabled", report));
+        let factor = number(self.flow_value("heartbeats.topic.replication.factor", report));
+        let interval = seconds(self.flow_value("emit.heartbeats.interval.seconds", report));
+        (emits && self.exists(raw)).then(|| HeartbeatConfig {
+            source: self.source.to_owned(),
+            target: self.target.to_owned(),
+            replication_factor: unless_negative(factor),
+            interval: interval.max(Duration::from_secs(1)),
+        })
     }
 
     /// Builds the flow; reports what is wrong with it.
@@ -83,10 +108,13 @@ impl<'a> Layers<'a> {
         let discovers = is_true(self.flow_value("refresh.topics.enabled", report));
         let discovery = millis(self.flow_value("kmirror.discovery.interval.ms", report));
         let defaults = self.flow_value("use.defaults.from", report);
+        let policy = policy?;
         Some(FlowConfig {
             source: self.source.to_owned(),
             target: self.target.to_owned(),
-            policy: policy?,
+            offset_syncs: self.offset_syncs(&policy, report),
+            groups: self.groups(&policy, report),
+            policy,
             topic_filter: topic_filter?,
             property_filter: PropertyFilter { exclude: exclude? },
             use_defaults_from: if defaults == "source" {
@@ -249,6 +277,47 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The topic is named after the cluster that it is not on.
+    fn offset_syncs(
+        &self,
+        policy: &ReplicationPolicy,
+        report: &mut Report<'_>,
+    ) -> Option<OffsetSyncsConfig> {
+        let emits = is_true(self.flow_value("emit.offset-syncs.enabled", report));
+        let location = self.flow_value("offset-syncs.topic.location", report);
+        let factor = self.flow_value("offset-syncs.topic.replication.factor", report);
+        let (location, other) = match location {
+            "target" => (Location::Target, self.source),
+            _ => (Location::Source, self.target),
+        };
+        emits.then(|| OffsetSyncsConfig {
+            location,
+            topic: policy.offset_syncs_topic(other),
+            replication_factor: unless_negative(number(factor)),
+        })
+    }
+
+    /// Groups are taken along only where checkpoints are published (`MirrorCheckpointConnector`).
+    fn groups(&self, policy: &ReplicationPolicy, report: &mut Report<'_>) -> Option<GroupsConfig> {
+        let include = self.filter("groups", self.connector.get("groups"), report);
+        let exclude = self.exclude_filter("groups", report);
+        let emits = is_true(self.flow_value("emit.checkpoints.enabled", report));
+        let factor = self.flow_value("checkpoints.topic.replication.factor", report);
+        let syncs = is_true(self.flow_value("sync.group.offsets.enabled", report));
+        let at_least = |value: &str| seconds(value).max(Duration::from_secs(1));
+        let interval = self.flow_value("emit.checkpoints.interval.seconds", report);
+        let sync_interval = self.flow_value("sync.group.offsets.interval.seconds", report);
+        let (include, exclude) = (include?, exclude?);
+        emits.then(|| GroupsConfig {
+            include,
+            exclude,
+            checkpoints_topic: policy.checkpoints_topic(self.source),
+            replication_factor: unless_negative(number(factor)),
+            checkpoints_interval: at_least(interval),
+            sync_interval: syncs.then(|| at_least(sync_interval)),
+        })
+    }
+
     fn start_at(&self, report: &mut Report<'_>) -> StartAt {
         let (name, scope) = ("auto.offset.reset", Scope::Consumer);
         let value = self.consumer.value_or_default(name, scope, report);
@@ -405,6 +474,10 @@ fn unless_negative(factor: i16) -> Option<i16> {
 
 pub(super) fn millis(value: &str) -> Duration {
     Duration::from_millis(number(value))
+}
+
+fn seconds(value: &str) -> Duration {
+    Duration::from_secs(number(value))
 }
 
 /// Parses a value whose type and bounds have been checked.

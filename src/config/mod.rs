@@ -20,15 +20,18 @@ use std::{path::Path, time::Duration};
 
 pub use error::{ConfigError, Finding, Mistakes, Notice};
 
-use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
+use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
 /// What to replicate between which clusters.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The clusters that take part in a flow, in the order of `clusters`.
+    /// The clusters that take part in a flow or have heartbeats, in the order of `clusters`.
     pub clusters: Vec<ClusterConfig>,
-    /// The flows to run; never empty. Source and target name members of `clusters`.
+    /// The flows to run; empty only where all that is to be done is to emit heartbeats. Source and target name members of `clusters`.
     pub flows: Vec<FlowConfig>,
+    /// The heartbeats to emit, from and to members of `clusters`; MM2 emits them between all
+    /// clusters, whether records are copied between them or not.
+    pub heartbeats: Vec<HeartbeatConfig>,
     /// Bounds of the whole process.
     pub limits: Limits,
 }
@@ -83,6 +86,10 @@ pub struct FlowConfig {
     pub replication_factor: Option<i16>,
     /// Where positions in the source are stored, on the target.
     pub offsets_topic: OffsetsTopic,
+    /// Where offset syncs are published, if they are.
+    pub offset_syncs: Option<OffsetSyncsConfig>,
+    /// Which groups are told of on the target, if they are.
+    pub groups: Option<GroupsConfig>,
     /// Where a partition without a stored position starts.
     pub start_at: StartAt,
     /// Whether records of open and aborted transactions are read.
@@ -111,6 +118,19 @@ pub struct FlowConfig {
     pub lease: Duration,
     /// How often anchors are stored.
     pub anchors: AnchorSpacing,
+}
+
+/// Heartbeats from `source` to `target`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Alias of the cluster that they speak of.
+    pub source: String,
+    /// Alias of the cluster that they are written to.
+    pub target: String,
+    /// Replication factor of a new topic; `None` leaves it to the target's brokers.
+    pub replication_factor: Option<i16>,
+    /// How often, at least a second.
+    pub interval: Duration,
 }
 
 /// `kmirror.delivery`.
@@ -193,6 +213,43 @@ pub struct OffsetsTopic {
     pub partitions: Option<i32>,
     /// Replication factor when it is created; `None` leaves it to the brokers.
     pub replication_factor: Option<i16>,
+}
+
+/// Where offset syncs are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetSyncsConfig {
+    /// On which cluster.
+    pub location: Location,
+    /// The topic there.
+    pub topic: String,
+    /// Replication factor of a new topic; `None` leaves it to the brokers.
+    pub replication_factor: Option<i16>,
+}
+
+/// Which consumer groups are told of on the target.
+#[derive(Debug, Clone)]
+pub struct GroupsConfig {
+    /// Groups to tell of.
+    pub include: NameFilter,
+    /// Groups not to tell of, although included.
+    pub exclude: NameFilter,
+    /// The topic of checkpoints, on the target.
+    pub checkpoints_topic: String,
+    /// Replication factor of a new topic; `None` leaves it to the brokers.
+    pub replication_factor: Option<i16>,
+    /// How often checkpoints are published, at least a second.
+    pub checkpoints_interval: Duration,
+    /// How often positions are committed on the target, at least a second; `None` never.
+    pub sync_interval: Option<Duration>,
+}
+
+/// `offset-syncs.topic.location`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
+    /// On the cluster that is read.
+    Source,
+    /// On the cluster that is written.
+    Target,
 }
 
 /// `auto.offset.reset` of the source consumer.

@@ -1,7 +1,8 @@
 //! Reads a whole file: clusters first, then flows, then every key that is left over.
 
 use super::{
-    ClusterConfig, Config, FlowConfig, HostPort, Limits, Mistakes, Notice, ParseOptions,
+    ClusterConfig, Config, FlowConfig, HeartbeatConfig, HostPort, Limits, Mistakes, Notice,
+    ParseOptions,
     error::{Place, Report},
     flow::{Layers, millis, number},
     layers::{Layer, list_items},
@@ -38,13 +39,28 @@ pub(super) fn read(
     let raw = Layer::raw(&properties.entries);
     let aliases = aliases(&raw, &mut report);
     let served = served(&aliases, options, &mut report);
-    let flows = flows(&raw, &aliases, served.as_deref(), &mut report);
-    let clusters = clusters(&raw, &aliases, &flows, &mut report);
+    let heartbeats = heartbeats(&raw, &aliases, served.as_deref(), &mut report);
+    let has_heartbeats = !heartbeats.is_empty();
+    let flows = flows(
+        &raw,
+        &aliases,
+        served.as_deref(),
+        has_heartbeats,
+        &mut report,
+    );
+    let is_used = |alias: &str| {
+        let ends = flows.iter().map(|flow| (&flow.source, &flow.target));
+        let beats = heartbeats.iter().map(|one| (&one.source, &one.target));
+        ends.chain(beats)
+            .any(|(source, target)| source == alias || target == alias)
+    };
+    let clusters = clusters(&raw, &aliases, is_used, &mut report);
     let limits = limits(&raw, &mut report);
     usage::check(&properties.entries, &raw, &aliases, &mut report);
     let config = Config {
         clusters,
         flows,
+        heartbeats,
         limits,
     };
     report.finish().map(|notices| (config, notices))
@@ -101,6 +117,7 @@ fn flows(
     raw: &Layer<'_>,
     aliases: &[String],
     served: Option<&[String]>,
+    has_heartbeats: bool,
     report: &mut Report<'_>,
 ) -> Vec<FlowConfig> {
     let mut flows = Vec::new();
@@ -126,16 +143,39 @@ fn flows(
         report.error(Place::FILE, "no flow is enabled", &hint);
     } else if running == 0 && enabled > 0 {
         let problem = "no enabled flow has one of these targets";
-        report.error(Place::key("--clusters"), problem, "name a target of a flow");
+        let place = Place::key("--clusters");
+        if has_heartbeats {
+            report.notice(place, format!("{problem}: only heartbeats are emitted"), "");
+        } else {
+            report.error(place, problem, "name a target of a flow");
+        }
     }
     flows
 }
 
-/// The clusters that `flows` use. All are validated, used or not.
+/// The heartbeats of every flow object whose target is served, copied or not.
+fn heartbeats(
+    raw: &Layer<'_>,
+    aliases: &[String],
+    served: Option<&[String]>,
+    report: &mut Report<'_>,
+) -> Vec<HeartbeatConfig> {
+    let mut heartbeats = Vec::new();
+    for source in aliases {
+        for target in aliases.iter().filter(|&target| target != source) {
+            if served.is_none_or(|served| served.contains(target)) {
+                heartbeats.extend(Layers::new(raw, source, target).heartbeats(raw, report));
+            }
+        }
+    }
+    heartbeats
+}
+
+/// The clusters that are used. All are validated, used or not.
 fn clusters(
     raw: &Layer<'_>,
     aliases: &[String],
-    flows: &[FlowConfig],
+    is_used: impl Fn(&str) -> bool,
     report: &mut Report<'_>,
 ) -> Vec<ClusterConfig> {
     let mut clusters = Vec::new();
@@ -143,8 +183,7 @@ fn clusters(
         let layer = Layer::cluster(raw, alias);
         let bootstrap = bootstrap(alias, &layer, report);
         let client_id = layer.value_or_default("client.id", Scope::Worker, report);
-        let is_used = |flow: &FlowConfig| &flow.source == alias || &flow.target == alias;
-        if flows.iter().any(is_used) {
+        if is_used(alias) {
             clusters.push(ClusterConfig {
                 alias: alias.clone(),
                 bootstrap,

@@ -76,12 +76,8 @@ fn a_file_as_kafka_ships_it_runs_with_notices() {
         assert_eq!(decision, Ok(expected), "{topic}");
     }
     let expected = "\
-mm2.properties:20: checkpoints.topic.replication.factor: is not supported: consumer groups are not replicated in this version
-mm2.properties:21: heartbeats.topic.replication.factor: is not supported: heartbeats are not emitted in this version
-mm2.properties:22: offset-syncs.topic.replication.factor: is not supported: consumer groups are not replicated in this version
 mm2.properties:25: status.storage.replication.factor: has no effect: the status and config topics of Connect are not used
 mm2.properties:26: config.storage.replication.factor: has no effect: the status and config topics of Connect are not used
-mm2.properties:30: emit.heartbeats.interval.seconds: is not supported: heartbeats are not emitted in this version
 mm2.properties:31: tasks.max: has no effect: one process copies all partitions in parallel";
     assert_eq!(lines(&notices).join("\n"), expected);
 }
@@ -498,9 +494,30 @@ fn clusters_served_are_targets() {
         .iter()
         .map(|cluster| &*cluster.alias)
         .collect();
-    assert_eq!((targets, clusters), (vec!["c"], vec!["a", "c"]));
+    assert_eq!((targets, clusters), (vec!["c"], vec!["a", "b", "c"]));
+    let pairs = |config: &Config| -> Vec<(String, String)> {
+        let each = config.heartbeats.iter();
+        each.map(|it| (it.source.clone(), it.target.clone()))
+            .collect()
+    };
+    let pair = |source: &str, target: &str| (source.to_owned(), target.to_owned());
+    assert_eq!(pairs(&config), [pair("a", "c"), pair("b", "c")]);
+    // Where nothing is copied to, heartbeats are all there is to do.
+    let (config, notices) = serve(&["a"]).unwrap();
+    assert!(config.flows.is_empty());
+    assert_eq!(pairs(&config), [pair("b", "a"), pair("c", "a")]);
     assert_eq!(
-        errors(serve(&["a"])),
+        lines(&notices),
+        [
+            "mm2.properties: --clusters: no enabled flow has one of these targets: only heartbeats are emitted"
+        ]
+    );
+    let quiet = format!("{text}\nemit.heartbeats.enabled = false");
+    let options = ParseOptions {
+        clusters_served: Some(vec!["a".to_owned()]),
+    };
+    assert_eq!(
+        errors(Config::parse("mm2.properties", quiet.as_bytes(), &options)),
         [
             "mm2.properties: --clusters: no enabled flow has one of these targets; name a target of a flow"
         ]

@@ -183,7 +183,10 @@ fn properties(west: &Server, east: &Server) -> String {
          west->east.enabled = true\n\
          west->east.topics = .*\n\
          replication.factor = 1\n\
-         east.offset.storage.replication.factor = 1\n",
+         east.offset.storage.replication.factor = 1\n\
+         heartbeats.topic.replication.factor = 1\n\
+         offset-syncs.topic.replication.factor = 1\n\
+         checkpoints.topic.replication.factor = 1\n",
         west.bootstrap(),
         east.bootstrap(),
     )

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::groups::{CommittedOffset, GroupList, PerGroup};
 use super::{
     AbortCause, ClusterView, Failure, FetchedRecords, InTransaction, LogRange, NewTopic, Outgoing,
     PartitionId, PartitionNotice, PositionsInTransaction, RequestId, Side, TopicConfig,
@@ -70,6 +71,38 @@ pub enum Event {
         /// Per topic that exists, or one failure for all.
         result: Result<PerTopicConfig, Failure>,
     },
+    /// The outcome of creating a topic for others to read.
+    PublishedCreated {
+        /// For what.
+        kind: PublishedKind,
+        /// The outcome.
+        result: Result<(), Failure>,
+    },
+    /// The outcome of writing to a topic for others to read.
+    Published {
+        /// Of what.
+        kind: PublishedKind,
+        /// The outcome.
+        result: Result<(), Failure>,
+    },
+    /// Everything in the checkpoints topic, oldest first.
+    CheckpointsLoaded(Result<Vec<StoredRecord>, Failure>),
+    /// The groups of a cluster.
+    Groups {
+        /// Which cluster.
+        side: Side,
+        /// What its brokers answered.
+        result: Result<GroupList, Failure>,
+    },
+    /// What groups have committed.
+    GroupOffsets {
+        /// On which cluster.
+        side: Side,
+        /// Per group, or one failure for all.
+        result: Result<PerGroup<Vec<CommittedOffset>>, Failure>,
+    },
+    /// The outcome of committing for groups on the target.
+    GroupOffsetsCommitted(PerGroup<()>),
     /// What a transaction coordinator answered.
     TransactionAnswered {
         /// The request that asked.
@@ -146,6 +179,42 @@ pub enum Action {
         /// The transaction that they are part of, if they are.
         within: Option<PositionsInTransaction>,
     },
+    /// Create a topic for others to read, unless it is there.
+    CreatePublished {
+        /// For what.
+        kind: PublishedKind,
+        /// On which cluster.
+        side: Side,
+        /// The topic.
+        topic: NewTopic,
+    },
+    /// Append records to the one partition of a topic for others to read.
+    Publish {
+        /// What they are.
+        kind: PublishedKind,
+        /// On which cluster.
+        side: Side,
+        /// The topic.
+        topic: Arc<str>,
+        /// What to write.
+        records: Vec<StoredRecord>,
+    },
+    /// Read the whole checkpoints topic.
+    LoadCheckpoints {
+        /// Its name.
+        topic: Arc<str>,
+    },
+    /// Ask all brokers of a cluster for their groups.
+    AskGroups(Side),
+    /// Ask for all that groups have committed.
+    AskGroupOffsets {
+        /// On which cluster.
+        side: Side,
+        /// The groups.
+        groups: Vec<Arc<str>>,
+    },
+    /// Commit for groups on the target, from outside.
+    CommitGroupOffsets(Vec<(Arc<str>, Vec<CommittedOffset>)>),
     /// Ask about the flow's transactional id.
     AskTransaction {
         /// Ties the answer to this.
@@ -300,6 +369,29 @@ impl Action {
             }
             Self::LoadPositions { .. } => Event::PositionsLoaded(Err(lost())),
             Self::StorePositions { .. } => Event::PositionsStored(Err(lost())),
+            Self::CreatePublished { kind, .. } => Event::PublishedCreated {
+                kind: *kind,
+                result: Err(lost()),
+            },
+            Self::Publish { kind, .. } => Event::Published {
+                kind: *kind,
+                result: Err(lost()),
+            },
+            Self::LoadCheckpoints { .. } => Event::CheckpointsLoaded(Err(lost())),
+            Self::AskGroups(side) => Event::Groups {
+                side: *side,
+                result: Err(lost()),
+            },
+            Self::AskGroupOffsets { side, .. } => Event::GroupOffsets {
+                side: *side,
+                result: Err(lost()),
+            },
+            Self::CommitGroupOffsets(commits) => Event::GroupOffsetsCommitted(
+                commits
+                    .iter()
+                    .map(|(group, _)| (Arc::clone(group), Err(lost())))
+                    .collect(),
+            ),
             Self::ReadState { .. } => Event::StateRead(Err(lost())),
             Self::WriteState { .. } => Event::StateWritten(Err(lost())),
             Self::AskProducerId(partition) => Event::ProducerId {
@@ -348,6 +440,15 @@ impl Action {
             _ => return None,
         })
     }
+}
+
+/// What is published for others to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishedKind {
+    /// Which offset of the source is which on the target.
+    OffsetSyncs,
+    /// Where groups go on, on the target.
+    Checkpoints,
 }
 
 /// One partition in a Fetch request.
@@ -440,6 +541,15 @@ pub enum Notice {
         /// What it was asked for.
         purpose: &'static str,
         /// What came back.
+        failure: Failure,
+    },
+    /// What a group has committed may not be seen, or not be committed on the target.
+    GroupRefused {
+        /// On which cluster.
+        side: Side,
+        /// The group.
+        group: Arc<str>,
+        /// What its coordinator answers.
         failure: Failure,
     },
     /// A cluster answers again.

@@ -109,3 +109,6 @@ pub const COORDINATOR_ATTEMPTS: u32 = 8;
 /// What part of its timeout a transaction may take from the moment when it is to be committed. After
 /// that it is aborted here, before its coordinator does, which would end the producer's epoch too.
 pub const COMMIT_TIMEOUT_PART: u32 = 2;
+
+/// Groups of which it is told that they may not be looked at; of the others nobody would read.
+pub const REFUSED_GROUPS_TOLD: usize = 100;

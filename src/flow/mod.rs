@@ -15,6 +15,8 @@
 //! * `positions` keeps what has been copied in MM2's own format.
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`transaction`] commits both together, where that is how the flow delivers.
+//! * [`groups`] tells on the target where consumer groups stand, and takes them along.
+//! * [`offset_syncs`] and [`heartbeats`] tell MM2's readers what they expect, in [`published`] topics.
 //! * `translation` says where a position in the source is on the target.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
@@ -25,14 +27,18 @@ pub mod delivery;
 pub mod discovery;
 mod ends;
 mod event;
+pub mod groups;
 pub mod guarantee;
 pub mod halt;
+pub mod heartbeats;
 pub mod intake;
 mod lease;
 pub mod limits;
+pub mod offset_syncs;
 pub mod partition;
 mod positions;
 pub mod proof;
+pub mod published;
 mod rebuild;
 pub mod recovery;
 pub mod retry;
@@ -57,7 +63,7 @@ pub use self::{
     },
     event::{
         Action, ActiveProducer, EpochEnd, EpochQuestion, Event, FetchPartition, Notice,
-        PerPartition, PerTopicConfig, StateLogRecord, StateRead,
+        PerPartition, PerTopicConfig, PublishedKind, StateLogRecord, StateRead,
     },
     guarantee::{Footing, Guarantee, Refusal, Weakness},
     partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice, StartAt},
@@ -73,7 +79,9 @@ pub use self::{
 use self::{
     discovery::Discovery,
     ends::{End, Leader},
+    groups::{GroupOptions, Groups},
     guarantee::Watch,
+    offset_syncs::{OffsetSyncs, SyncsTopic},
     partition::Partition,
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
@@ -144,6 +152,10 @@ pub struct FlowOptions {
     pub replication_factor: Option<i16>,
     /// Where positions are kept on the target.
     pub offsets_topic: OffsetsTopic,
+    /// Where offset syncs are published, if they are.
+    pub offset_syncs: Option<SyncsTopic>,
+    /// Which groups are told of on the target, if they are.
+    pub groups: Option<GroupOptions>,
     /// The guarantee.
     pub delivery: Delivery,
     /// What happens when the source no longer has what was not copied.
@@ -211,6 +223,10 @@ pub struct Flow {
     started_topics: BTreeSet<Arc<str>>,
     transfer: Transfer,
     positions: Positions,
+    /// `None` where they are not published.
+    offset_syncs: Option<OffsetSyncs>,
+    /// `None` where groups are not looked after.
+    groups: Option<Groups>,
     /// `None` where there are none.
     transactions: Option<Transactions>,
     state: State,
@@ -274,6 +290,14 @@ impl Flow {
             started_topics: BTreeSet::new(),
             transfer: Transfer::default(),
             positions: Positions::new(now + options.positions_interval),
+            offset_syncs: options
+                .offset_syncs
+                .as_ref()
+                .map(|topic| OffsetSyncs::new(topic, now + options.positions_interval)),
+            groups: options
+                .groups
+                .clone()
+                .map(|groups| Groups::new(groups, now)),
             transactions: (options.delivery == Delivery::Transactional)
                 .then(|| Transactions::new(options.transactions.clone())),
             state: State::new(options.instance),
@@ -309,6 +333,22 @@ impl Flow {
             Event::StateWritten(result) => self.state_written(now, result, actions),
             Event::TopicsInspected { side, result } => {
                 self.topics_inspected(now, side, result, actions);
+            }
+            Event::PublishedCreated { kind, result } => match kind {
+                PublishedKind::OffsetSyncs => self.offset_syncs_created(now, result, actions),
+                PublishedKind::Checkpoints => self.checkpoints_created(now, result, actions),
+            },
+            Event::Published { kind, result } => match kind {
+                PublishedKind::OffsetSyncs => self.offset_syncs_published(now, result, actions),
+                PublishedKind::Checkpoints => self.checkpoints_published(now, result, actions),
+            },
+            Event::CheckpointsLoaded(result) => self.checkpoints_loaded(now, result, actions),
+            Event::Groups { side, result } => self.groups_listed(now, side, result, actions),
+            Event::GroupOffsets { side, result } => {
+                self.group_offsets(now, side, result, actions);
+            }
+            Event::GroupOffsetsCommitted(results) => {
+                self.group_offsets_committed(now, results, actions);
             }
             Event::TransactionAnswered { request, result } => {
                 self.transaction_answered(now, request, result, actions);
@@ -359,6 +399,8 @@ impl Flow {
         self.schedule_state(now, actions);
         self.schedule_positions(now, actions);
         self.schedule_transaction(now, actions);
+        self.schedule_offset_syncs(now, actions);
+        self.schedule_groups(now, actions);
         self.finish_stop(now, actions);
     }
 
@@ -373,6 +415,8 @@ impl Flow {
             timer,
             self.discovery.deadline(),
             self.positions_deadline(),
+            self.offset_syncs.as_ref().and_then(OffsetSyncs::deadline),
+            self.groups_deadline(),
             self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),
@@ -468,6 +512,9 @@ impl Flow {
         }
         if copied != copied_after {
             self.positions.changed(id);
+            if let Some(syncs) = &mut self.offset_syncs {
+                syncs.moved(id);
+            }
         }
         if let Some(bytes) = unanchored_bytes {
             self.unanchored.insert(id);
@@ -498,6 +545,9 @@ impl Flow {
             waiting: ids.clone(),
         });
         self.positions.store_soon(now);
+        if let Some(syncs) = &mut self.offset_syncs {
+            syncs.write_soon(now);
+        }
         for id in ids {
             self.with_partition(now, id, actions, |partition| {
                 partition.stop();
@@ -521,7 +571,10 @@ impl Flow {
             Some(transactions) => transactions.is_settled(self.positions.has_changes()),
             None => self.positions.is_settled(),
         };
-        let is_done = drain.waiting.is_empty() && are_stored && self.state.is_settled();
+        let syncs = self.offset_syncs.as_ref();
+        let are_published = syncs.is_none_or(OffsetSyncs::is_settled);
+        let is_done =
+            drain.waiting.is_empty() && are_stored && are_published && self.state.is_settled();
         if is_done || now >= drain.until {
             self.is_stopped = true;
             actions.push(Action::Stopped);

@@ -77,6 +77,22 @@ impl Failure {
         )
     }
 
+    /// Whether a group's coordinator refuses a commit from outside because the group has members.
+    #[must_use]
+    pub const fn is_about_members(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(
+                ErrorCode::UNKNOWN_MEMBER_ID
+                    | ErrorCode::ILLEGAL_GENERATION
+                    | ErrorCode::REBALANCE_IN_PROGRESS
+                    | ErrorCode::FENCED_MEMBER_EPOCH
+                    | ErrorCode::STALE_MEMBER_EPOCH,
+                _
+            )
+        )
+    }
+
     /// Whether the broker found a checksum wrong.
     #[must_use]
     pub const fn is_corrupt_message(&self) -> bool {

@@ -12,14 +12,14 @@ pub enum Translated {
     /// There, or later.
     At(Translation),
     /// It is below all that is known: what was copied there was copied before kmirror had the
-    /// partition, or before it was begun anew; in transactions, before this process began.
+    /// partition, or before it was begun anew; where positions are not proven, before this process
+    /// began.
     Below {
         /// From here on positions can be translated, in source offsets.
         known_from: i64,
     },
-    /// Nothing can be said at present: the partition is not copied by this process, its position
-    /// is still being proven, or positions are not proven at all (`at-least-once`); in transactions,
-    /// this process has copied nothing yet.
+    /// Nothing can be said at present: the partition is not copied by this process, or its position
+    /// is still being proven; where positions are not, this process has copied nothing yet.
     Unknown,
 }
 

@@ -51,6 +51,14 @@ impl SkipReason {
 }
 
 impl TopicFilter {
+    /// Tells whether the lists alone accept `topic`, which decides of whose groups is told
+    /// (`MirrorCheckpointConnector`); no where a list cannot be decided.
+    #[must_use]
+    pub fn lists(&self, topic: &str) -> bool {
+        let is_included = self.include.matches(topic).unwrap_or(false);
+        is_included && !self.exclude.matches(topic).unwrap_or(true)
+    }
+
     /// Decides whether the source's `topic` is replicated to `target_alias`.
     ///
     /// Internal topics and cycles are named before the lists, because no setting changes them.

@@ -2,7 +2,7 @@
 //!
 //! Each function makes its request once. What a failure means is the flow's business.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use super::{
     convert::{ask, decoded},
@@ -54,6 +54,21 @@ pub async fn create_topics(cluster: &Cluster, wanted: &[NewTopic], timeout: Dura
     };
     let names = wanted.iter().map(|topic| &topic.name);
     outcome.await.unwrap_or_else(|failure| all(names, &failure))
+}
+
+/// Creates one topic.
+///
+/// # Errors
+///
+/// [`Failure`]; `TOPIC_ALREADY_EXISTS` where it is there.
+pub async fn create_topic(
+    cluster: &Cluster,
+    topic: &NewTopic,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let created = create_topics(cluster, slice::from_ref(topic), timeout).await;
+    let words = || Failure::Malformed(format!("no answer about {}", topic.name));
+    created.into_iter().next().ok_or_else(words)?.1
 }
 
 /// Raises partition counts; each topic gets its own outcome.

@@ -12,7 +12,7 @@ use kmirror_protocol::messages::{
 use super::{admin, connect, exchange::topics};
 use crate::{
     cluster::{Cluster, RequestError, To, Topics},
-    config::{Config, Delivery, FlowConfig},
+    config::{Config, Delivery, FlowConfig, Location},
     flow::{ClusterView, TransactionProtocol},
     observe::counted,
     offsets::state,
@@ -245,7 +245,7 @@ fn examine_pair(
     examine_apis((&flow.source, source), (&flow.target, target), outlook);
     outlook.is_compared = true;
     select_topics(flow, source, target, outlook);
-    examine_replication(flow, target, outlook);
+    examine_replication(flow, source, target, outlook);
     if flow.delivery == Delivery::Transactional {
         examine_transactions(flow, target.transactions, outlook);
     }
@@ -338,8 +338,73 @@ fn select_topics(
     }
 }
 
-fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut Outlook) {
-    let brokers = target.broker_count;
+/// A setting that says how many replicas a new topic gets, whose cluster is looked at.
+struct Factor<'a> {
+    name: &'a str,
+    wanted: Option<i16>,
+    /// Where it is to be set.
+    key: String,
+    cluster: (&'a str, &'a ClusterFacts),
+}
+
+impl Factor<'_> {
+    /// What is wrong with it: the cluster has too few brokers.
+    fn examine(&self) -> Option<Finding> {
+        let (alias, facts) = self.cluster;
+        let brokers = facts.broker_count;
+        let wanted = usize::try_from(self.wanted?).ok()?;
+        let name = self.name;
+        (wanted > brokers).then(|| {
+            error_finding(
+                format!("{name} is {wanted}, more than {alias} has brokers ({brokers})"),
+                format!("set {} to {brokers} or less", self.key),
+            )
+        })
+    }
+}
+
+/// The topics for MM2's readers: which setting, on which cluster, unless it is there already.
+fn published_factors<'a>(
+    flow: &'a FlowConfig,
+    source: &'a ClusterFacts,
+    target: &'a ClusterFacts,
+) -> impl Iterator<Item = Factor<'a>> {
+    let factor = |name: &'a str,
+                  topic: &str,
+                  wanted: Option<i16>,
+                  cluster: (&'a str, &'a ClusterFacts)| Factor {
+        name,
+        wanted: wanted.filter(|_| !cluster.1.view.topics.contains_key(topic)),
+        key: String::from(name),
+        cluster,
+    };
+    let checkpoints = flow.groups.as_ref().map(|groups| {
+        let name = "checkpoints.topic.replication.factor";
+        let wanted = groups.replication_factor;
+        factor(
+            name,
+            &groups.checkpoints_topic,
+            wanted,
+            (&flow.target, target),
+        )
+    });
+    let syncs = flow.offset_syncs.as_ref().map(|syncs| {
+        let name = "offset-syncs.topic.replication.factor";
+        let cluster = match syncs.location {
+            Location::Source => (flow.source.as_str(), source),
+            Location::Target => (flow.target.as_str(), target),
+        };
+        factor(name, &syncs.topic, syncs.replication_factor, cluster)
+    });
+    checkpoints.into_iter().chain(syncs)
+}
+
+fn examine_replication(
+    flow: &FlowConfig,
+    source: &ClusterFacts,
+    target: &ClusterFacts,
+    outlook: &mut Outlook,
+) {
     let offsets_topic = &flow.offsets_topic;
     let is_missing = |topic: &str| !target.view.topics.contains_key(topic);
     let offsets_factor = offsets_topic
@@ -350,35 +415,33 @@ fn examine_replication(flow: &FlowConfig, target: &ClusterFacts, outlook: &mut O
         is_missing(&state::topic_name(&flow.source))
             && flow.state_replication_factor != offsets_factor
     });
+    let on_target = |name, wanted, key| Factor {
+        name,
+        wanted,
+        key,
+        cluster: (&flow.target, target),
+    };
     let asked = [
-        (
+        on_target(
             "replication.factor",
             flow.replication_factor.filter(|_| outlook.created > 0),
             String::from("replication.factor"),
         ),
-        (
+        on_target(
             "offset.storage.replication.factor",
             offsets_factor,
             format!("{}.offset.storage.replication.factor", flow.target),
         ),
-        (
+        on_target(
             "kmirror.state.topic.replication.factor",
             state_factor,
             String::from("kmirror.state.topic.replication.factor"),
         ),
     ];
-    for (name, factor, key) in asked {
-        let Some(factor) = factor else { continue };
-        if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
-            outlook.findings.push(error_finding(
-                format!(
-                    "{name} is {factor}, more than {} has brokers ({brokers})",
-                    flow.target
-                ),
-                format!("set {key} to {brokers} or less"),
-            ));
-        }
-    }
+    let published = published_factors(flow, source, target);
+    let findings = asked.into_iter().chain(published);
+    let findings = findings.filter_map(|factor| factor.examine());
+    outlook.findings.extend(findings);
 }
 
 /// What delivery in transactions needs of the target.

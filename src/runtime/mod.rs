@@ -20,6 +20,8 @@ pub mod check;
 mod convert;
 mod driver;
 pub mod exchange;
+mod groups;
+mod heartbeats;
 mod lane;
 mod pause;
 mod questions;
@@ -36,11 +38,16 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     cluster::{Cluster, ClusterOptions},
     config::{
-        Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, Isolation, Limits, OnGap,
-        OnRecreated, StartAt,
+        Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, GroupsConfig,
+        HeartbeatConfig, Isolation, Limits, Location, OffsetSyncsConfig, OnGap, OnRecreated,
+        StartAt,
     },
-    flow::{self, FlowOptions, FlowStatus, TransactionOptions},
+    flow::{
+        self, FlowOptions, FlowStatus, TransactionOptions, groups::GroupOptions,
+        heartbeats::HeartbeatOptions, offset_syncs::SyncsTopic, published::PublishedTopic,
+    },
     offsets::state::topic_name,
+    policy::HEARTBEATS_TOPIC,
 };
 use driver::Driver;
 
@@ -80,6 +87,7 @@ impl RunningFlow {
 pub struct Engine {
     /// The flows, in the order of the configuration.
     pub flows: Vec<RunningFlow>,
+    emitters: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -124,7 +132,19 @@ impl Engine {
             })
         });
         let flows = running.collect();
-        Self { flows, stop }
+        let emitters = config.heartbeats.iter().filter_map(|heartbeats| {
+            let target = clusters.get(heartbeats.target.as_str())?.clone();
+            let timeout = config.limits.request_timeout;
+            let options = heartbeat_options(heartbeats);
+            let emission = heartbeats::emit(options, target, timeout, stopping.clone());
+            Some(tokio::spawn(emission))
+        });
+        let emitters = emitters.collect();
+        Self {
+            flows,
+            emitters,
+            stop,
+        }
     }
 
     /// Asks every flow to stop; [`Engine::ended`] tells when they have.
@@ -139,6 +159,10 @@ impl Engine {
         for flow in self.flows {
             // A task that panicked has aborted the process; one that was cancelled was cut.
             ends.push(flow.task.await.unwrap_or(FlowEnd::Cut));
+        }
+        for emitter in self.emitters {
+            // Nothing is lost with a heartbeat.
+            let _ = emitter.await;
         }
         ends
     }
@@ -173,6 +197,44 @@ pub fn now_ms() -> i64 {
 /// How long a flow without a discovery interval waits: as good as never.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+fn heartbeat_options(heartbeats: &HeartbeatConfig) -> HeartbeatOptions {
+    HeartbeatOptions {
+        source_alias: heartbeats.source.clone(),
+        target_alias: heartbeats.target.clone(),
+        topic: PublishedTopic {
+            name: Arc::from(HEARTBEATS_TOPIC),
+            replication_factor: heartbeats.replication_factor.unwrap_or(-1),
+        },
+        interval: heartbeats.interval,
+    }
+}
+
+fn syncs_topic(syncs: &OffsetSyncsConfig) -> SyncsTopic {
+    SyncsTopic {
+        side: match syncs.location {
+            Location::Source => flow::Side::Source,
+            Location::Target => flow::Side::Target,
+        },
+        topic: PublishedTopic {
+            name: Arc::from(syncs.topic.as_str()),
+            replication_factor: syncs.replication_factor.unwrap_or(-1),
+        },
+    }
+}
+
+fn group_options(groups: &GroupsConfig) -> GroupOptions {
+    GroupOptions {
+        include: groups.include.clone(),
+        exclude: groups.exclude.clone(),
+        topic: PublishedTopic {
+            name: Arc::from(groups.checkpoints_topic.as_str()),
+            replication_factor: groups.replication_factor.unwrap_or(-1),
+        },
+        checkpoints_interval: groups.checkpoints_interval,
+        sync_interval: groups.sync_interval,
+    }
+}
+
 fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
     let bytes = |value: i32| usize::try_from(value).unwrap_or(usize::MAX);
     FlowOptions {
@@ -188,6 +250,8 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
             partition_count: flow.offsets_topic.partitions.unwrap_or(-1),
             replication_factor: flow.offsets_topic.replication_factor.unwrap_or(-1),
         },
+        offset_syncs: flow.offset_syncs.as_ref().map(syncs_topic),
+        groups: flow.groups.as_ref().map(group_options),
         delivery: match flow.delivery {
             Delivery::ExactlyOnce => flow::Delivery::ExactlyOnce,
             Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,

@@ -6,7 +6,7 @@ use super::{
     admin, convert,
     driver::Ends,
     exchange::topics,
-    now_ms,
+    groups, now_ms,
     topic_reader::{self, OwnedRecord},
     topic_writer::{self, NO_TIMESTAMP},
     transactions,
@@ -43,6 +43,39 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             partition,
             result: admin::producer_id(target).await,
         },
+        Action::LoadCheckpoints { topic } => {
+            let records = topic_reader::read_all(target, &topic).await;
+            let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
+            Event::CheckpointsLoaded(stored)
+        }
+        Action::AskGroups(side) => Event::Groups {
+            side,
+            result: groups::list(ends.side(side)).await,
+        },
+        Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
+            side,
+            result: groups::offsets(ends.side(side), &groups).await,
+        },
+        Action::CommitGroupOffsets(commits) => {
+            Event::GroupOffsetsCommitted(groups::commit(target, commits).await)
+        }
+        Action::CreatePublished { kind, side, topic } => Event::PublishedCreated {
+            kind,
+            result: admin::create_topic(ends.side(side), &topic, timeout).await,
+        },
+        Action::Publish {
+            kind,
+            side,
+            topic,
+            records,
+        } => {
+            let (cluster, time) = (ends.side(side), now_ms());
+            let appended = topic_writer::append(cluster, &topic, 1, &records, time, timeout);
+            Event::Published {
+                kind,
+                result: appended.await.map(drop),
+            }
+        }
         other => return stores(target, other, timeout).await,
     })
 }

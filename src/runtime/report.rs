@@ -31,6 +31,15 @@ pub fn notice(name: &str, notice: &Notice) {
                 "the {side} cluster was asked for {purpose}: {failure}; trying again"
             );
         }
+        Notice::GroupRefused {
+            side,
+            group,
+            failure,
+        } => warn!(
+            flow = name,
+            "the {side} cluster refuses the offsets of group {group}: {failure}; it is left out \
+             until that works"
+        ),
         Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
         Notice::BrokerReached { side, node } => {
             info!(

@@ -77,7 +77,7 @@ fn without_figures(text: &str) -> String {
     let is_progress = |line: &str| line.split_whitespace().nth(1) == Some("s");
     let mut masked = String::new();
     for line in text.lines().filter(|line| !is_progress(line)) {
-        if line.starts_with("    offset") {
+        if line.starts_with("    offset ") {
             let is_record = line.contains("key customer-") && line.contains(r#"value {"id":"#);
             assert!(is_record, "{line}");
             masked.push_str("    offset, time, key, value\n");

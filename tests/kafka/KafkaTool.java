@@ -64,6 +64,7 @@ public final class KafkaTool {
             case "schemas" -> Definitions.schemas();
             case "errors" -> Definitions.errors();
             case "tool" -> CommandLine.run(command);
+            case "commit", "committed", "mirror" -> Groups.carryOut(name, command);
             case "topics", "create", "partitions", "config", "alter", "describe", "truncate", "deny", "undeny", "delete" ->
                 Administer.carryOut(name, command);
             default -> throw new IllegalArgumentException("no such command: " + name);

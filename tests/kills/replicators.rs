@@ -21,6 +21,9 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          A->B.topics = {topic}\n\
          replication.factor = {replicas}\n\
          offset.storage.replication.factor = 3\n\
+         emit.heartbeats.enabled = false\n\
+         emit.checkpoints.enabled = false\n\
+         emit.offset-syncs.enabled = false\n\
          kmirror.positions.interval.ms = 100\n\
          kmirror.discovery.interval.ms = 500\n\
          kmirror.delivery = {delivery}\n\

@@ -3,6 +3,7 @@
 //!
 //! All tests share one pair of clusters, so the topics of each test begin with a word of its own.
 
+mod groups;
 mod halts;
 mod logs;
 mod policies;
@@ -31,6 +32,9 @@ fn properties(pair: &Pair, prefix: &str, more: &str) -> String {
          A->B.topics = {prefix}.*\n\
          replication.factor = 1\n\
          offset.storage.replication.factor = 1\n\
+         emit.heartbeats.enabled = false\n\
+         emit.checkpoints.enabled = false\n\
+         emit.offset-syncs.enabled = false\n\
          {more}\n",
         pair.source.bootstrap(),
         pair.target.bootstrap(),

@@ -73,6 +73,8 @@ impl Knobs {
     pub(super) fn options(&self, started: usize) -> FlowOptions {
         let none: [&str; 0] = [];
         FlowOptions {
+            offset_syncs: None,
+            groups: None,
             source_alias: String::from("A"),
             target_alias: String::from("B"),
             policy: ReplicationPolicy::prefixing(),

@@ -281,6 +281,37 @@ impl JavaClient {
         partitions.collect()
     }
 
+    /// Commits for a group without members.
+    pub(crate) fn commit(&self, group: &str, offsets: &[GroupOffset]) {
+        let offsets = offsets.iter().map(|it| {
+            json!({
+                "topic": it.topic, "partition": it.partition, "offset": it.offset,
+                "metadata": it.metadata,
+            })
+        });
+        let offsets: Vec<Value> = offsets.collect();
+        self.call(json!({"command": "commit", "group": group, "offsets": offsets}));
+    }
+
+    /// What a group has committed.
+    pub(crate) fn committed(&self, group: &str) -> Vec<GroupOffset> {
+        group_offsets(&self.call(json!({"command": "committed", "group": group})))
+    }
+
+    /// What `RemoteClusterUtils` says of this cluster as a target: about a source, and about a group
+    /// of it.
+    pub(crate) fn mirror(&self, source: &str, group: &str) -> MirrorView {
+        let answer = self.call(json!({"command": "mirror", "remote": source, "group": group}));
+        let names = |name: &str| list(&answer[name]).iter().map(text).collect();
+        MirrorView {
+            hops: int32(&answer["hops"]),
+            upstream: names("upstream"),
+            heartbeats: names("heartbeats"),
+            checkpoints: names("checkpoints"),
+            offsets: group_offsets(&answer["offsets"]),
+        }
+    }
+
     /// Runs one of Kafka's command line tools; `class` is what its script in `bin` names.
     ///
     /// `--bootstrap-server` is added. Answers what it printed; panics unless it ends well.
@@ -298,6 +329,36 @@ impl JavaClient {
         command["bootstrap"] = Value::from(self.bootstrap.as_str());
         call(self.installation, &command)
     }
+}
+
+/// What a group has committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupOffset {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+/// A target as MirrorMaker 2's own client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MirrorView {
+    pub(crate) hops: i32,
+    pub(crate) upstream: Vec<String>,
+    pub(crate) heartbeats: Vec<String>,
+    pub(crate) checkpoints: Vec<String>,
+    /// Where the group is, translated.
+    pub(crate) offsets: Vec<GroupOffset>,
+}
+
+fn group_offsets(answer: &Value) -> Vec<GroupOffset> {
+    let offsets = list(answer).iter().map(|it| GroupOffset {
+        topic: text(&it["topic"]),
+        partition: int32(&it["partition"]),
+        offset: it["offset"].as_i64().unwrap(),
+        metadata: text(&it["metadata"]),
+    });
+    offsets.collect()
 }
 
 /// What Kafka's own jar says the protocol is: "schemas" of messages, or "errors"; `None` skips the test.

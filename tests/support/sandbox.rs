@@ -159,6 +159,9 @@ impl Pair {
              A->B.enabled = true\n\
              replication.factor = 1\n\
              offset.storage.replication.factor = 1\n\
+             emit.heartbeats.enabled = false\n\
+             emit.checkpoints.enabled = false\n\
+             emit.offset-syncs.enabled = false\n\
              kmirror.discovery.interval.ms = 100\n\
              kmirror.positions.interval.ms = 50\n",
             self.source.server.bootstrap(),

@@ -32,8 +32,6 @@ const NO_WORKER: &str = "there is no Connect worker";
 const NO_JAVA: &str = "Java classes cannot be loaded";
 const AS_IT_IS: &str = "records are written as they were read";
 const NO_TLS: &str = "TLS and SASL are not in this version";
-const NO_GROUPS: &str = "consumer groups are not replicated in this version";
-const NO_HEARTBEATS: &str = "heartbeats are not emitted in this version";
 const DELIVERY: &str =
     "delivery is exactly-once, without transactions; kmirror.delivery = transactional uses them";
 const OWN_CLIENT: &str = "kmirror has its own client, which tunes this itself";
@@ -173,30 +171,46 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Flow],
-        status: Unsupported(NO_GROUPS),
+        status: Implemented,
         rows: &[
-            ("groups", Patterns, ".*", "Consumer groups to replicate"),
-            ("groups.exclude", Patterns, "console-consumer-.*, connect-.*, __.*", "Groups not to replicate"),
-            ("refresh.groups.enabled", Bool, "true", "Whether new groups are looked for"),
-            ("refresh.groups.interval.seconds", SECONDS, "600", "How often"),
-            ("emit.checkpoints.enabled", Bool, "true", "Whether checkpoints are written"),
-            ("emit.checkpoints.interval.seconds", SECONDS, "60", "How often"),
-            ("sync.group.offsets.enabled", Bool, "false", "Whether group offsets are committed on the target"),
-            ("sync.group.offsets.interval.seconds", SECONDS, "60", "How often"),
-            ("checkpoints.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the checkpoints topic"),
-            ("emit.offset-syncs.enabled", Bool, "true", "Whether offset syncs are written"),
-            ("offset-syncs.topic.location", OneOf(&["source", "target"]), "source", "Where offset syncs are written"),
-            ("offset-syncs.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the offset syncs topic"),
-            ("offset.lag.max", Number(0, i64::MAX), "100", "Offsets between two offset syncs"),
+            ("groups", Patterns, ".*", "Consumer groups to tell of on the target"),
+            ("groups.exclude", Patterns, "console-consumer-.*, connect-.*, __.*", "Groups not to tell of"),
+            ("emit.checkpoints.enabled", Bool, "true", "Whether checkpoints are published, and groups taken along"),
+            ("emit.checkpoints.interval.seconds", SECONDS, "60", "How often, at least every second"),
+            ("sync.group.offsets.enabled", Bool, "false", "Whether the positions of groups that nobody uses on the target are committed there"),
+            ("sync.group.offsets.interval.seconds", SECONDS, "60", "How often, at least every second"),
+            ("checkpoints.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the checkpoints topic; -1 leaves it to the brokers"),
         ],
     },
     Group {
         scopes: &[Flow],
-        status: Unsupported(NO_HEARTBEATS),
+        status: Needless("groups are listed whenever checkpoints are due"),
         rows: &[
-            ("emit.heartbeats.enabled", Bool, "true", "Whether heartbeats are written"),
-            ("emit.heartbeats.interval.seconds", SECONDS, "1", "How often"),
-            ("heartbeats.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the heartbeats topic"),
+            ("refresh.groups.enabled", Bool, "true", "Whether new groups are looked for"),
+            ("refresh.groups.interval.seconds", SECONDS, "600", "How often"),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Needless("the newest pair of each partition is published as often as its position is stored"),
+        rows: &[("offset.lag.max", Number(0, i64::MAX), "100", "Offsets between two offset syncs")],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Implemented,
+        rows: &[
+            ("emit.offset-syncs.enabled", Bool, "true", "Whether offset syncs are published, which MM2 needs to go on"),
+            ("offset-syncs.topic.location", OneOf(&["source", "target"]), "source", "On which cluster"),
+            ("offset-syncs.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the offset syncs topic; -1 leaves it to the brokers"),
+        ],
+    },
+    Group {
+        scopes: &[Flow],
+        status: Implemented,
+        rows: &[
+            ("emit.heartbeats.enabled", Bool, "true", "Whether heartbeats are written to B, also where A->B is not enabled"),
+            ("emit.heartbeats.interval.seconds", SECONDS, "1", "How often, at least every second"),
+            ("heartbeats.topic.replication.factor", REPLICATION_FACTOR, "3", "Of the heartbeats topic; -1 leaves it to the brokers"),
         ],
     },
     Group {

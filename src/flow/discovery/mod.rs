@@ -276,7 +276,12 @@ impl Flow {
             {
                 Ok(Decision::Wanted) => {
                     let remote = options.policy.remote_topic(&options.source_alias, topic);
-                    let is_internal = self.internal_topics().any(|topic| *topic.name == remote);
+                    let mut own = self.internal_topics().map(|topic| &topic.name);
+                    let is_internal = own.any(|name| **name == remote)
+                        || self
+                            .groups
+                            .as_ref()
+                            .is_some_and(|it| **it.topic() == remote);
                     if !is_internal {
                         wanted.push((Arc::clone(topic), Arc::from(remote)));
                         continue;

@@ -114,7 +114,7 @@ impl Partition {
     /// Begins the map with the first batch that is on the target, at `base_offset`: where the
     /// records before it are is not kept in this mode.
     pub(super) fn begin_map(&mut self, base_offset: i64) {
-        if !self.is_transactional || self.map.is_some() {
+        if self.proves || self.map.is_some() {
             return;
         }
         self.map = self.copied_offset.map(|source_offset| {

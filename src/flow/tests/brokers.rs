@@ -7,7 +7,8 @@ use kmirror_protocol::ErrorCode;
 use super::{cluster::Topic, world::World};
 use crate::flow::{
     Action, ConfigEntry, ConfigOrigin, Event, Failure, FetchPartition, FetchedRecords, LogRange,
-    NewTopic, Outgoing, PartitionId, RequestId, Side, TopicConfig,
+    NewTopic, Outgoing, PartitionId, PublishedKind, RequestId, Side, TopicConfig,
+    groups::{CommittedOffset, GroupList, GroupState, ListedGroup},
 };
 
 impl World {
@@ -19,7 +20,9 @@ impl World {
             }
             Action::Produce { node, .. } => self.faults.down.contains(&(Side::Target, *node)),
             Action::AskMetadata(side) => self.faults.deaf.contains(side),
-            Action::AskConfigs(_) => self.faults.deaf.contains(&Side::Source),
+            Action::AskConfigs(_) | Action::AskGroups(Side::Source) => {
+                self.faults.deaf.contains(&Side::Source)
+            }
             _ => self.faults.deaf.contains(&Side::Target),
         };
         if is_down {
@@ -107,8 +110,109 @@ impl World {
                 partition: *id,
                 result: Ok(self.target.producer_id()),
             },
+            other => self.serve_groups(other),
+        }
+    }
+
+    /// Groups, and what is published.
+    fn serve_groups(&mut self, action: &Action) -> Event {
+        match action {
+            Action::CreatePublished { kind, .. } => Event::PublishedCreated {
+                kind: *kind,
+                result: Ok(()),
+            },
+            Action::Publish { kind, records, .. } => Event::Published {
+                kind: *kind,
+                result: match self.faults.publication {
+                    Some(code) => Err(refused(code)),
+                    None => {
+                        let topic = match kind {
+                            PublishedKind::OffsetSyncs => &mut self.source.syncs,
+                            PublishedKind::Checkpoints => &mut self.target.checkpoints,
+                        };
+                        topic.extend(records.iter().cloned());
+                        Ok(())
+                    }
+                },
+            },
+            Action::LoadCheckpoints { .. } => {
+                Event::CheckpointsLoaded(Ok(self.target.checkpoints.clone()))
+            }
+            Action::AskGroups(side) => Event::Groups {
+                side: *side,
+                result: Ok(self.groups(*side)),
+            },
+            Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
+                side: *side,
+                result: Ok(groups
+                    .iter()
+                    .map(|group| (Arc::clone(group), self.group_offsets(*side, group)))
+                    .collect()),
+            },
+            Action::CommitGroupOffsets(commits) => Event::GroupOffsetsCommitted(
+                commits
+                    .iter()
+                    .map(|(group, offsets)| (Arc::clone(group), self.commit(group, offsets)))
+                    .collect(),
+            ),
             other => unreachable!("served elsewhere: {other:?}"),
         }
+    }
+
+    fn groups(&self, side: Side) -> GroupList {
+        let cluster = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        let is_hidden = side == Side::Target && self.faults.hides_groups;
+        let groups = cluster.groups.iter().filter(|_| !is_hidden);
+        let groups = groups.map(|(id, group)| ListedGroup {
+            id: Arc::clone(id),
+            protocol_type: group.protocol_type.to_owned(),
+            state: Some(if group.is_in_use {
+                GroupState::InUse
+            } else {
+                GroupState::Empty
+            }),
+        });
+        GroupList {
+            groups: groups.collect(),
+            is_complete: !is_hidden,
+        }
+    }
+
+    fn group_offsets(&self, side: Side, id: &Arc<str>) -> Result<Vec<CommittedOffset>, Failure> {
+        if self.faults.secret_group == Some(&**id) {
+            return Err(refused(ErrorCode::GROUP_AUTHORIZATION_FAILED));
+        }
+        let cluster = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        let offsets = cluster
+            .groups
+            .get(id)
+            .into_iter()
+            .flat_map(|it| &it.offsets);
+        let offsets = offsets.map(|((topic, partition), offset)| CommittedOffset {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            offset: *offset,
+            metadata: String::new(),
+        });
+        Ok(offsets.collect())
+    }
+
+    fn commit(&mut self, id: &Arc<str>, offsets: &[CommittedOffset]) -> Result<(), Failure> {
+        let group = self.target.groups.entry(Arc::clone(id)).or_default();
+        if group.is_in_use {
+            return Err(refused(ErrorCode::UNKNOWN_MEMBER_ID));
+        }
+        for offset in offsets {
+            let place = (Arc::clone(&offset.topic), offset.partition);
+            group.offsets.insert(place, offset.offset);
+        }
+        Ok(())
     }
 
     fn configs(&self, topics: &[Arc<str>]) -> Result<Vec<TopicConfig>, Failure> {

@@ -34,6 +34,18 @@ pub(super) struct Cluster {
     next_producer_id: i64,
     /// What is in the offsets topic.
     pub(super) positions: Vec<StoredRecord>,
+    /// What is in the topics of offset syncs and of checkpoints.
+    pub(super) syncs: Vec<StoredRecord>,
+    pub(super) checkpoints: Vec<StoredRecord>,
+    pub(super) groups: BTreeMap<Arc<str>, Group>,
+}
+
+/// A consumer group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    pub(super) protocol_type: &'static str,
+    pub(super) is_in_use: bool,
+    pub(super) offsets: BTreeMap<(Arc<str>, i32), i64>,
 }
 
 /// A topic.

@@ -6,7 +6,9 @@ mod cluster;
 mod discovery;
 mod ends;
 mod failures;
+mod groups;
 mod halting;
+mod offset_syncs;
 mod old_formats;
 mod partition;
 mod positions;
@@ -24,7 +26,8 @@ use std::{
 use kmirror_protocol::wire::Uuid;
 
 use super::{
-    Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt, TransactionOptions,
+    Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, StartAt, SyncsTopic,
+    TransactionOptions, published::PublishedTopic,
 };
 use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
@@ -59,6 +62,14 @@ pub(super) fn options() -> FlowOptions {
             partition_count: 25,
             replication_factor: 3,
         },
+        offset_syncs: Some(SyncsTopic {
+            side: Side::Source,
+            topic: PublishedTopic {
+                name: Arc::from("mm2-offset-syncs.B.internal"),
+                replication_factor: 3,
+            },
+        }),
+        groups: None,
         delivery: Delivery::AtLeastOnce,
         on_gap: OnGap::Continue,
         on_recreated: OnRecreated::Halt,

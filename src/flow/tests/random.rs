@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use kmirror_protocol::{ErrorCode, records::Compression};
 
 use super::{
+    offset_syncs::check_syncs,
     values,
     world::{Faults, World},
 };
@@ -70,6 +71,7 @@ fn run(seed: u64) {
     assert!(world.run_until(Duration::from_secs(5), |world| world.is_stopped));
     assert_eq!(world.flow.transfer.held, Held::default());
     check_positions(&world);
+    check_syncs(&world);
     check_halts(&world);
 }
 

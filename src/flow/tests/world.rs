@@ -69,6 +69,12 @@ pub(super) struct Faults {
     pub(super) creation_lag: Duration,
     /// Whether the offsets topic cannot be read, or not be written.
     pub(super) positions: Option<ErrorCode>,
+    /// What is answered to records for others.
+    pub(super) publication: Option<ErrorCode>,
+    /// The group of which nobody may know.
+    pub(super) secret_group: Option<&'static str>,
+    /// Whether a broker of the target does not say what groups it has.
+    pub(super) hides_groups: bool,
     /// Whether the source tells no configuration.
     pub(super) configs: Option<ErrorCode>,
     /// The topic whose configuration may not be read.
@@ -352,6 +358,12 @@ fn kind(action: &Action) -> &'static str {
         Action::AddPartitions(_) => "add partitions",
         Action::LoadPositions { .. } => "load positions",
         Action::StorePositions { .. } => "store positions",
+        Action::CreatePublished { .. } => "create for others",
+        Action::Publish { .. } => "publish",
+        Action::LoadCheckpoints { .. } => "load checkpoints",
+        Action::AskGroups(_) => "groups",
+        Action::AskGroupOffsets { .. } => "group offsets",
+        Action::CommitGroupOffsets(_) => "commit group offsets",
         Action::AskLogRanges { .. } => "log ranges",
         Action::AskProducerId(_) => "producer id",
         Action::Fetch { .. } => "fetch",

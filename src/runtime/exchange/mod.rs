@@ -9,9 +9,11 @@
 //! * [`offsets`]: ListOffsets and OffsetForLeaderEpoch.
 //! * [`producers`]: InitProducerId and DescribeProducers.
 //! * [`transactions`]: what a transaction coordinator is asked.
+//! * [`groups`]: consumer groups, and what they have committed.
 //! * [`topics`]: what there is and how it is configured; creation.
 //! * [`reading`] and [`writing`]: small compacted topics, whole.
 
+pub mod groups;
 pub mod names;
 pub mod offsets;
 pub mod producers;

@@ -1,0 +1,239 @@
+//! A small compacted topic that is written for others to read: heartbeats, offset syncs, checkpoints.
+//!
+//! It is created unless it is there, then written, one request at a time. Whatever fails is tried
+//! again, after a moment or, if only somebody else can mend it, after a longer one; the copying of
+//! records never waits for it. What is told of failures is told once, until something succeeds.
+//! Source: `MirrorUtils.createCompactedTopic`.
+
+use std::{sync::Arc, time::Instant};
+
+use kmirror_protocol::ErrorCode;
+
+use super::{
+    Failure, NewTopic, limits,
+    retry::{Backoff, Remedy},
+};
+
+/// Which topic, and how it is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Replicas of a new one; -1 leaves it to the cluster.
+    pub replication_factor: i16,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Create the topic; answer with [`Published::created`].
+    Create(NewTopic),
+    /// Write what there is; answer with [`Published::written`].
+    Write,
+}
+
+/// What is known of one such topic.
+#[derive(Debug)]
+pub struct Published {
+    topic: PublishedTopic,
+    is_wanted: bool,
+    is_busy: bool,
+    failures: Backoff,
+    /// Not before this, after a refusal that only somebody else can take back.
+    refused_until: Option<Instant>,
+    is_told: bool,
+}
+
+impl Published {
+    /// Nothing is known of it yet.
+    #[must_use]
+    pub const fn new(topic: PublishedTopic) -> Self {
+        Self {
+            topic,
+            is_wanted: true,
+            is_busy: false,
+            failures: Backoff::new(),
+            refused_until: None,
+            is_told: false,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &Arc<str> {
+        &self.topic.name
+    }
+
+    /// Whether the last thing that was tried has failed.
+    #[must_use]
+    pub const fn is_failing(&self) -> bool {
+        self.failures.attempt() > 0
+    }
+
+    /// Whether an answer is awaited.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// What is to be done for a write that is due at `write_at`; an answer to it is expected.
+    pub fn next(&mut self, now: Instant, write_at: Instant) -> Option<Step> {
+        if self.deadline(write_at).is_none_or(|at| at > now) {
+            return None;
+        }
+        self.is_busy = true;
+        if !self.is_wanted {
+            return Some(Step::Write);
+        }
+        Some(Step::Create(NewTopic {
+            name: Arc::clone(&self.topic.name),
+            partition_count: 1,
+            replication_factor: self.topic.replication_factor,
+            configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
+        }))
+    }
+
+    /// When something is to be done for a write that is due at `write_at`; `None` while an answer is
+    /// awaited.
+    #[must_use]
+    pub fn deadline(&self, write_at: Instant) -> Option<Instant> {
+        let waits = [self.failures.until(), self.refused_until];
+        let waits = waits.into_iter().flatten().max();
+        (!self.is_busy).then(|| waits.map_or(write_at, |until| until.max(write_at)))
+    }
+
+    /// Takes the outcome of a creation; returns what is new to the operator.
+    ///
+    /// Whoever may not create the topic may still write to it, if somebody else has created it.
+    pub fn created(&mut self, now: Instant, result: Result<(), Failure>) -> Option<Failure> {
+        match result {
+            Err(failure) if !may_be_there(&failure) => self.failed(now, failure),
+            _ => {
+                self.is_busy = false;
+                self.is_wanted = false;
+                None
+            }
+        }
+    }
+
+    /// Takes the outcome of a write; returns what is new to the operator.
+    pub fn written(&mut self, now: Instant, result: Result<(), Failure>) -> Option<Failure> {
+        if let Err(failure) = result {
+            // It may have been deleted; to ask for one that is there costs nothing.
+            self.is_wanted = true;
+            return self.failed(now, failure);
+        }
+        self.is_busy = false;
+        self.failures.succeed();
+        self.refused_until = None;
+        self.is_told = false;
+        None
+    }
+
+    /// What fails once is no news: the brokers of a new topic need a moment to learn who leads it.
+    fn failed(&mut self, now: Instant, failure: Failure) -> Option<Failure> {
+        self.is_busy = false;
+        self.failures.fail(now, 0);
+        let is_refused = failure.remedy() == Remedy::Halt;
+        self.refused_until = is_refused.then(|| now + limits::HALT_RETRY);
+        let is_news = (is_refused || self.failures.attempt() >= 2)
+            && !std::mem::replace(&mut self.is_told, true);
+        is_news.then_some(failure)
+    }
+}
+
+/// Whether the topic may be there although creating it failed so.
+const fn may_be_there(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Unsupported(_)
+            | Failure::Refused(
+                ErrorCode::TOPIC_ALREADY_EXISTS
+                    | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+                    | ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+                _
+            )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::epoch, *};
+
+    fn published() -> Published {
+        Published::new(PublishedTopic {
+            name: "heartbeats".into(),
+            replication_factor: 3,
+        })
+    }
+
+    fn refused(code: ErrorCode) -> Result<(), Failure> {
+        Err(Failure::Refused(code, None))
+    }
+
+    #[test]
+    fn the_topic_comes_before_the_first_write() {
+        let (mut topic, now) = (published(), epoch());
+        let Some(Step::Create(new)) = topic.next(now, now) else {
+            panic!("no topic");
+        };
+        assert_eq!((&*new.name, new.partition_count), ("heartbeats", 1));
+        assert_eq!(topic.next(now, now), None, "one thing at a time");
+        assert_eq!(topic.created(now, Ok(())), None);
+        for _ in 0..3 {
+            assert_eq!(topic.next(now, now), Some(Step::Write));
+            assert_eq!(topic.written(now, Ok(())), None);
+        }
+    }
+
+    #[test]
+    fn whoever_may_not_create_the_topic_writes_to_it_all_the_same() {
+        for code in [
+            ErrorCode::TOPIC_ALREADY_EXISTS,
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+        ] {
+            let (mut topic, now) = (published(), epoch());
+            topic.next(now, now);
+            assert_eq!(topic.created(now, refused(code)), None);
+            assert_eq!(topic.next(now, now), Some(Step::Write), "{code}");
+        }
+    }
+
+    #[test]
+    fn every_failure_is_tried_again_and_told_once() {
+        let codes = ErrorCode::ALL.iter();
+        for code in codes.filter(|code| **code != ErrorCode::NONE) {
+            let (mut topic, mut now) = (published(), epoch());
+            topic.next(now, now);
+            topic.created(now, Ok(()));
+            let mut told = 0;
+            for _ in 0..6 {
+                let news = match topic.next(now, now).unwrap() {
+                    Step::Write => topic.written(now, refused(*code)),
+                    Step::Create(_) => topic.created(now, Ok(())),
+                };
+                told += u32::from(news.is_some());
+                let next = topic.deadline(now).unwrap();
+                assert!(next <= now + limits::HALT_RETRY, "{code}");
+                now = next;
+            }
+            assert_eq!(told, 1, "{code}");
+            // Once it has worked again, the next failure is news.
+            assert_eq!(topic.next(now, now), Some(Step::Write));
+            topic.written(now, Ok(()));
+            assert!(!topic.is_told);
+        }
+    }
+
+    #[test]
+    fn a_topic_that_was_deleted_is_created_again() {
+        let (mut topic, now) = (published(), epoch());
+        topic.next(now, now);
+        topic.created(now, Ok(()));
+        topic.next(now, now);
+        topic.written(now, refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let now = topic.deadline(now).unwrap();
+        assert!(matches!(topic.next(now, now), Some(Step::Create(_))));
+    }
+}

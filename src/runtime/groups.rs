@@ -1,0 +1,211 @@
+//! Questions about consumer groups: all brokers, or the coordinators of the groups.
+//!
+//! Each function asks once. What a failure means is the flow's business.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::task::JoinSet;
+
+use super::{
+    convert::{ask, decoded, failure, lost},
+    exchange::groups,
+};
+use crate::{
+    cluster::{Cluster, To, Topics},
+    flow::{
+        Failure,
+        groups::{CommittedOffset, GroupList, PerGroup},
+    },
+};
+
+/// Groups in one question: an answer of any usual size stays far below what a connection takes.
+const GROUPS_PER_REQUEST: usize = 500;
+
+/// All groups of a cluster, each as its coordinator lists it.
+///
+/// # Errors
+///
+/// The first [`Failure`] when no broker answers; with some answers the list says that it is not
+/// complete.
+pub(super) async fn list(cluster: &Cluster) -> Result<GroupList, Failure> {
+    let mut requests = JoinSet::new();
+    for node in nodes(cluster).await? {
+        let cluster = cluster.clone();
+        requests.spawn(async move {
+            let answer = ask(&cluster, To::Node(node), groups::list()).await?;
+            groups::listed(&decoded(&answer)?)
+        });
+    }
+    let mut list = GroupList {
+        is_complete: true,
+        ..GroupList::default()
+    };
+    let (mut refusal, mut has_answer) = (None, false);
+    while let Some(answer) = requests.join_next().await {
+        match answer.unwrap_or_else(|error| Err(lost(&error))) {
+            Ok(groups) => {
+                has_answer = true;
+                list.groups.extend(groups);
+            }
+            Err(error) => {
+                list.is_complete = false;
+                refusal.get_or_insert(error);
+            }
+        }
+    }
+    match refusal {
+        Some(failure) if !has_answer => Err(failure),
+        _ => Ok(list),
+    }
+}
+
+/// The brokers of a cluster, which has been asked for them already or is now.
+async fn nodes(cluster: &Cluster) -> Result<Vec<i32>, Failure> {
+    let known: Vec<i32> = cluster.metadata().brokers().keys().copied().collect();
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let metadata = cluster.refresh_metadata(Topics::none()).await;
+    let metadata = metadata.map_err(|error| failure(&error))?;
+    Ok(metadata.brokers().keys().copied().collect())
+}
+
+/// What groups have committed, each by its coordinator.
+///
+/// # Errors
+///
+/// [`Failure`] when the questions are given up.
+pub(super) async fn offsets(
+    cluster: &Cluster,
+    asked: &[Arc<str>],
+) -> Result<PerGroup<Vec<CommittedOffset>>, Failure> {
+    let mut answers = Vec::with_capacity(asked.len());
+    let by_node = by_coordinator(cluster, asked, &mut answers).await;
+    let mut requests = JoinSet::new();
+    for (node, groups) in by_node {
+        let cluster = cluster.clone();
+        requests.spawn(async move { offsets_of(&cluster, node, &groups).await });
+    }
+    while let Some(answer) = requests.join_next().await {
+        match answer {
+            Ok(found) => answers.extend(found),
+            Err(error) => return Err(lost(&error)),
+        }
+    }
+    Ok(answers)
+}
+
+/// What groups of one coordinator have committed: several at a time, where it knows how.
+async fn offsets_of(
+    cluster: &Cluster,
+    node: i32,
+    asked: &[Arc<str>],
+) -> PerGroup<Vec<CommittedOffset>> {
+    let mut parts = Parts::of(asked);
+    while let Some(part) = parts.next() {
+        let answer = ask(cluster, To::Node(node), groups::fetch_offsets(part)).await;
+        let answer =
+            answer.and_then(|answer| Ok(groups::fetched_offsets(&decoded(&answer)?, part)));
+        parts.answered(part, answer);
+    }
+    parts.answers
+}
+
+/// Commits for groups, each with its coordinator.
+pub(super) async fn commit(
+    cluster: &Cluster,
+    commits: Vec<(Arc<str>, Vec<CommittedOffset>)>,
+) -> PerGroup<()> {
+    let asked: Vec<Arc<str>> = commits.iter().map(|(group, _)| Arc::clone(group)).collect();
+    let mut refused: PerGroup<Vec<CommittedOffset>> = Vec::new();
+    let by_node = by_coordinator(cluster, &asked, &mut refused).await;
+    let nodes = by_node.into_iter().flat_map(|(node, groups)| {
+        let each = groups.into_iter().map(move |group| (group, node));
+        each.collect::<Vec<_>>()
+    });
+    let nodes: BTreeMap<Arc<str>, i32> = nodes.collect();
+    let mut results: PerGroup<()> = Vec::new();
+    for (group, answer) in refused {
+        results.push((group, answer.map(drop)));
+    }
+    for (group, offsets) in commits {
+        let Some(node) = nodes.get(&group) else {
+            continue;
+        };
+        let outcome = commit_one(cluster, *node, &group, &offsets).await;
+        results.push((group, outcome));
+    }
+    results
+}
+
+async fn commit_one(
+    cluster: &Cluster,
+    node: i32,
+    group: &str,
+    offsets: &[CommittedOffset],
+) -> Result<(), Failure> {
+    let question = groups::commit_offsets(group, offsets);
+    let answer = ask(cluster, To::Node(node), question).await?;
+    groups::offsets_committed(&decoded(&answer)?)
+}
+
+/// Groups by who coordinates them; those of which that cannot be told go to `refused`.
+async fn by_coordinator<T>(
+    cluster: &Cluster,
+    asked: &[Arc<str>],
+    refused: &mut PerGroup<T>,
+) -> BTreeMap<i32, Vec<Arc<str>>> {
+    let mut parts = Parts::of(asked);
+    while let Some(part) = parts.next() {
+        let answer = ask(cluster, To::Any, groups::find_coordinators(part)).await;
+        let answer = answer.and_then(|answer| Ok(groups::coordinators(&decoded(&answer)?, part)));
+        parts.answered(part, answer);
+    }
+    let mut by_node: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+    for (group, node) in parts.answers {
+        match node {
+            Ok(node) => by_node.entry(node).or_default().push(group),
+            Err(failure) => refused.push((group, Err(failure))),
+        }
+    }
+    by_node
+}
+
+/// Groups that are asked about many at once, and one by one where an answer speaks of the first only,
+/// as brokers from before the versions do that take several.
+struct Parts<'a, T> {
+    rest: &'a [Arc<str>],
+    at_once: usize,
+    answers: PerGroup<T>,
+}
+
+impl<'a, T> Parts<'a, T> {
+    const fn of(asked: &'a [Arc<str>]) -> Self {
+        Self {
+            rest: asked,
+            at_once: GROUPS_PER_REQUEST,
+            answers: Vec::new(),
+        }
+    }
+
+    /// Those to ask about now.
+    fn next(&self) -> Option<&'a [Arc<str>]> {
+        let count = self.at_once.min(self.rest.len());
+        (count > 0).then(|| &self.rest[..count])
+    }
+
+    /// Takes what was answered about them. Whoever an answer leaves out is not asked for again.
+    fn answered(&mut self, part: &[Arc<str>], answer: Result<PerGroup<T>, Failure>) {
+        let answer = answer.unwrap_or_else(|failure| {
+            let each = part.iter();
+            each.map(|group| (Arc::clone(group), Err(failure.clone())))
+                .collect()
+        });
+        if part.len() > 1 && answer.len() <= 1 {
+            self.at_once = 1;
+        }
+        let done = part.len().min(self.at_once);
+        self.answers.extend(answer);
+        self.rest = &self.rest[done..];
+    }
+}
