@@ -86,12 +86,12 @@ impl<'a> Layers<'a> {
     ) -> Option<HeartbeatConfig> {
         let emits = is_true(self.flow_value("emit.heartbeats.enabled", report));
         let factor = number(self.flow_value("heartbeats.topic.replication.factor", report));
-        let interval = seconds(self.flow_value("emit.heartbeats.interval.seconds", report));
+        let interval = interval(self.flow_value("emit.heartbeats.interval.seconds", report));
         (emits && self.exists(raw)).then(|| HeartbeatConfig {
             source: self.source.to_owned(),
             target: self.target.to_owned(),
             replication_factor: unless_negative(factor),
-            interval: interval.max(Duration::from_secs(1)),
+            interval,
         })
     }
 
@@ -304,8 +304,7 @@ impl<'a> Layers<'a> {
         let emits = is_true(self.flow_value("emit.checkpoints.enabled", report));
         let factor = self.flow_value("checkpoints.topic.replication.factor", report);
         let syncs = is_true(self.flow_value("sync.group.offsets.enabled", report));
-        let at_least = |value: &str| seconds(value).max(Duration::from_secs(1));
-        let interval = self.flow_value("emit.checkpoints.interval.seconds", report);
+        let checkpoints_interval = self.flow_value("emit.checkpoints.interval.seconds", report);
         let sync_interval = self.flow_value("sync.group.offsets.interval.seconds", report);
         let (include, exclude) = (include?, exclude?);
         emits.then(|| GroupsConfig {
@@ -313,8 +312,8 @@ impl<'a> Layers<'a> {
             exclude,
             checkpoints_topic: policy.checkpoints_topic(self.source),
             replication_factor: unless_negative(number(factor)),
-            checkpoints_interval: at_least(interval),
-            sync_interval: syncs.then(|| at_least(sync_interval)),
+            checkpoints_interval: interval(checkpoints_interval),
+            sync_interval: syncs.then(|| interval(sync_interval)),
         })
     }
 
@@ -476,8 +475,9 @@ pub(super) fn millis(value: &str) -> Duration {
     Duration::from_millis(number(value))
 }
 
-fn seconds(value: &str) -> Duration {
-    Duration::from_secs(number(value))
+/// Seconds between two rounds of something; at least one.
+fn interval(value: &str) -> Duration {
+    Duration::from_secs(number::<u64>(value).max(1))
 }
 
 /// Parses a value whose type and bounds have been checked.

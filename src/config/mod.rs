@@ -27,7 +27,8 @@ use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 pub struct Config {
     /// The clusters that take part in a flow or have heartbeats, in the order of `clusters`.
     pub clusters: Vec<ClusterConfig>,
-    /// The flows to run; empty only where all that is to be done is to emit heartbeats. Source and target name members of `clusters`.
+    /// The flows to run; empty only where all that is to be done is to emit heartbeats. Source and
+    /// target name members of `clusters`.
     pub flows: Vec<FlowConfig>,
     /// The heartbeats to emit, from and to members of `clusters`; MM2 emits them between all
     /// clusters, whether records are copied between them or not.

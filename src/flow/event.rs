@@ -663,3 +663,19 @@ pub enum Notice {
         cluster_id: String,
     },
 }
+
+/// Tells that a cluster is waited for, if there is anything new to tell.
+pub(super) fn wait_for(
+    side: Side,
+    purpose: &'static str,
+    news: Option<Failure>,
+    actions: &mut Vec<Action>,
+) {
+    if let Some(failure) = news {
+        actions.push(Action::Report(Notice::Waiting {
+            side,
+            purpose,
+            failure,
+        }));
+    }
+}

@@ -14,7 +14,8 @@ use std::{
 };
 
 use super::{
-    Action, Failure, Flow, Notice, PartitionId, PublishedKind, Side, Translated,
+    Action, Failure, Flow, PartitionId, PublishedKind, Side, Translated,
+    event::wait_for,
     published::{Published, PublishedTopic, Step},
 };
 use crate::offsets::{mirror_records::OffsetSync, source_offsets::StoredRecord};
@@ -165,13 +166,8 @@ impl Flow {
     }
 
     fn tell_of_syncs(&self, news: Option<Failure>, actions: &mut Vec<Action>) {
-        let side = self.offset_syncs.as_ref().map(|syncs| syncs.side);
-        if let (Some(failure), Some(side)) = (news, side) {
-            actions.push(Action::Report(Notice::Waiting {
-                side,
-                purpose: "storing offset syncs",
-                failure,
-            }));
+        if let Some(syncs) = &self.offset_syncs {
+            wait_for(syncs.side, "storing offset syncs", news, actions);
         }
     }
 }

@@ -80,7 +80,13 @@ pub(super) async fn offsets(
     asked: &[Arc<str>],
 ) -> Result<PerGroup<Vec<CommittedOffset>>, Failure> {
     let mut answers = Vec::with_capacity(asked.len());
-    let by_node = by_coordinator(cluster, asked, &mut answers).await;
+    let mut by_node: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+    for (group, node) in coordinators(cluster, asked).await {
+        match node {
+            Ok(node) => by_node.entry(node).or_default().push(group),
+            Err(failure) => answers.push((group, Err(failure))),
+        }
+    }
     let mut requests = JoinSet::new();
     for (node, groups) in by_node {
         let cluster = cluster.clone();
@@ -117,22 +123,14 @@ pub(super) async fn commit(
     commits: Vec<(Arc<str>, Vec<CommittedOffset>)>,
 ) -> PerGroup<()> {
     let asked: Vec<Arc<str>> = commits.iter().map(|(group, _)| Arc::clone(group)).collect();
-    let mut refused: PerGroup<Vec<CommittedOffset>> = Vec::new();
-    let by_node = by_coordinator(cluster, &asked, &mut refused).await;
-    let nodes = by_node.into_iter().flat_map(|(node, groups)| {
-        let each = groups.into_iter().map(move |group| (group, node));
-        each.collect::<Vec<_>>()
-    });
-    let nodes: BTreeMap<Arc<str>, i32> = nodes.collect();
-    let mut results: PerGroup<()> = Vec::new();
-    for (group, answer) in refused {
-        results.push((group, answer.map(drop)));
-    }
-    for (group, offsets) in commits {
-        let Some(node) = nodes.get(&group) else {
-            continue;
+    let mut commits: BTreeMap<Arc<str>, Vec<CommittedOffset>> = commits.into_iter().collect();
+    let mut results = Vec::with_capacity(asked.len());
+    for (group, node) in coordinators(cluster, &asked).await {
+        let outcome = match (node, commits.remove(&group)) {
+            (Ok(node), Some(offsets)) => commit_one(cluster, node, &group, &offsets).await,
+            (Ok(_), None) => continue,
+            (Err(failure), _) => Err(failure),
         };
-        let outcome = commit_one(cluster, *node, &group, &offsets).await;
         results.push((group, outcome));
     }
     results
@@ -149,26 +147,15 @@ async fn commit_one(
     groups::offsets_committed(&decoded(&answer)?)
 }
 
-/// Groups by who coordinates them; those of which that cannot be told go to `refused`.
-async fn by_coordinator<T>(
-    cluster: &Cluster,
-    asked: &[Arc<str>],
-    refused: &mut PerGroup<T>,
-) -> BTreeMap<i32, Vec<Arc<str>>> {
+/// Which broker coordinates each group.
+async fn coordinators(cluster: &Cluster, asked: &[Arc<str>]) -> PerGroup<i32> {
     let mut parts = Parts::of(asked);
     while let Some(part) = parts.next() {
         let answer = ask(cluster, To::Any, groups::find_coordinators(part)).await;
         let answer = answer.and_then(|answer| Ok(groups::coordinators(&decoded(&answer)?, part)));
         parts.answered(part, answer);
     }
-    let mut by_node: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
-    for (group, node) in parts.answers {
-        match node {
-            Ok(node) => by_node.entry(node).or_default().push(group),
-            Err(failure) => refused.push((group, Err(failure))),
-        }
-    }
-    by_node
+    parts.answers
 }
 
 /// Groups that are asked about many at once, and one by one where an answer speaks of the first only,

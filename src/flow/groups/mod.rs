@@ -22,7 +22,9 @@ use std::{
 
 use self::decide::{Place, Told, place_of, to_commit};
 use super::{
-    Action, Failure, Flow, Notice, PublishedKind, Side, TopicPartition, Translated, limits,
+    Action, Failure, Flow, Notice, PublishedKind, Side, TopicPartition, Translated,
+    event::wait_for,
+    limits,
     published::{Published, PublishedTopic, Step},
     retry::{Backoff, Remedy},
 };
@@ -552,14 +554,4 @@ fn writable(
 
 fn ask_offsets(side: Side, groups: Vec<Arc<str>>, actions: &mut Vec<Action>) {
     actions.push(Action::AskGroupOffsets { side, groups });
-}
-
-fn wait_for(side: Side, purpose: &'static str, news: Option<Failure>, actions: &mut Vec<Action>) {
-    if let Some(failure) = news {
-        actions.push(Action::Report(Notice::Waiting {
-            side,
-            purpose,
-            failure,
-        }));
-    }
 }
