@@ -348,7 +348,7 @@ impl Flow {
                 self.group_offsets(now, side, result, actions);
             }
             Event::GroupOffsetsCommitted(results) => {
-                self.group_offsets_committed(now, results, actions);
+                self.group_offsets_committed(results, actions);
             }
             Event::TransactionAnswered { request, result } => {
                 self.transaction_answered(now, request, result, actions);

@@ -381,7 +381,7 @@ impl Flow {
         match (side, std::mem::replace(&mut groups.stage, Stage::Idle)) {
             (Side::Source, Stage::Fetching) => self.positions_of_groups(now, answers, actions),
             (Side::Target, Stage::FetchingTarget(wanted)) => {
-                self.commit_for_groups(now, &wanted, answers, actions);
+                self.commit_for_groups(&wanted, answers, actions);
             }
             (_, stage) => groups.stage = stage,
         }
@@ -422,23 +422,14 @@ impl Flow {
             }
         }
         let is_sync_due = groups.sync_at.is_some_and(|at| at <= now);
-        if !is_sync_due {
-            return self.end_of_round(now, actions);
+        if is_sync_due {
+            groups.sync_at = groups.options.sync_interval.map(|interval| now + interval);
         }
-        groups.sync_at = groups.options.sync_interval.map(|interval| now + interval);
-        if translated.is_empty() {
-            return self.end_of_round(now, actions);
+        if !is_sync_due || translated.is_empty() {
+            return groups.end_round();
         }
         groups.stage = Stage::Comparing(translated);
-        self.publish_checkpoints(now, actions);
         actions.push(Action::AskGroups(Side::Target));
-    }
-
-    fn end_of_round(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if let Some(groups) = &mut self.groups {
-            groups.end_round();
-        }
-        self.publish_checkpoints(now, actions);
     }
 
     /// Where a group stands on the target; `None` where nothing can be said, or nothing is to be.
@@ -466,7 +457,6 @@ impl Flow {
 
     fn commit_for_groups(
         &mut self,
-        now: Instant,
         wanted: &BTreeMap<Arc<str>, (GroupState, Vec<Checkpoint>)>,
         answers: PerGroup<Vec<CommittedOffset>>,
         actions: &mut Vec<Action>,
@@ -485,18 +475,18 @@ impl Flow {
                 (Err(failure), _) => self.refuse_group(Side::Target, group, failure, actions),
             }
         }
+        let Some(groups) = &mut self.groups else {
+            return;
+        };
         if commits.is_empty() {
-            return self.end_of_round(now, actions);
+            return groups.end_round();
         }
-        if let Some(groups) = &mut self.groups {
-            groups.stage = Stage::Committing;
-        }
+        groups.stage = Stage::Committing;
         actions.push(Action::CommitGroupOffsets(commits));
     }
 
     pub(super) fn group_offsets_committed(
         &mut self,
-        now: Instant,
         results: PerGroup<()>,
         actions: &mut Vec<Action>,
     ) {
@@ -505,7 +495,9 @@ impl Flow {
                 self.refuse_group(Side::Target, group, failure, actions);
             }
         }
-        self.end_of_round(now, actions);
+        if let Some(groups) = &mut self.groups {
+            groups.end_round();
+        }
     }
 
     /// Leaves a group out of this round, and tells once when only somebody else can mend it. A group
