@@ -114,6 +114,7 @@ impl<'a> Layers<'a> {
             target: self.target.to_owned(),
             offset_syncs: self.offset_syncs(&policy, report),
             groups: self.groups(&policy, report),
+            topic_configs_interval: self.topic_configs_interval(report),
             policy,
             topic_filter: topic_filter?,
             property_filter: PropertyFilter { exclude: exclude? },
@@ -295,6 +296,12 @@ impl<'a> Layers<'a> {
             topic: policy.offset_syncs_topic(other),
             replication_factor: unless_negative(number(factor)),
         })
+    }
+
+    fn topic_configs_interval(&self, report: &mut Report<'_>) -> Option<Duration> {
+        let syncs = is_true(self.flow_value("sync.topic.configs.enabled", report));
+        let interval = seconds(self.flow_value("sync.topic.configs.interval.seconds", report));
+        syncs.then(|| interval.max(Duration::from_secs(1)))
     }
 
     /// Groups are taken along only where checkpoints are published (`MirrorCheckpointConnector`).

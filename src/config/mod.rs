@@ -91,6 +91,9 @@ pub struct FlowConfig {
     pub offset_syncs: Option<OffsetSyncsConfig>,
     /// Which groups are told of on the target, if they are.
     pub groups: Option<GroupsConfig>,
+    /// How often the properties of remote topics are compared with their sources', at least a second;
+    /// `None` never.
+    pub topic_configs_interval: Option<Duration>,
     /// Where a partition without a stored position starts.
     pub start_at: StartAt,
     /// Whether records of open and aborted transactions are read.

@@ -668,8 +668,8 @@ fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
             "is not supported: records keep the source's compression",
         ),
         (
-            "sync.topic.configs.enabled = true",
-            "is not supported: topic properties are copied when a topic is created and not later",
+            "sync.topic.acls.enabled = true",
+            "is not supported: ACLs are not replicated in this version",
         ),
         (
             "ssl.truststore.password = hunter2",

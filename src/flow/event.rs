@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::groups::{CommittedOffset, GroupList, PerGroup};
 use super::{
     AbortCause, ClusterView, Failure, FetchedRecords, InTransaction, LogRange, NewTopic, Outgoing,
     PartitionId, PartitionNotice, PositionsInTransaction, RequestId, Side, TopicConfig,
     TopicPartition, TransactionAnswer, TransactionQuestion, Weakness,
+};
+use super::{
+    groups::{CommittedOffset, GroupList, PerGroup},
+    topic_configs::{ConfigChange, ConfigChanges},
 };
 use crate::offsets::source_offsets::StoredRecord;
 
@@ -85,6 +88,15 @@ pub enum Event {
         /// The outcome.
         result: Result<(), Failure>,
     },
+    /// The configuration of topics that are copied, or of their remote topics.
+    TopicConfigs {
+        /// Which cluster.
+        side: Side,
+        /// Per topic that exists, or one failure for all.
+        result: Result<PerTopicConfig, Failure>,
+    },
+    /// The outcome of changing properties of remote topics, topic by topic.
+    TopicConfigsAltered(Vec<(Arc<str>, Result<(), Failure>)>),
     /// Everything in the checkpoints topic, oldest first.
     CheckpointsLoaded(Result<Vec<StoredRecord>, Failure>),
     /// The groups of a cluster.
@@ -199,6 +211,15 @@ pub enum Action {
         /// What to write.
         records: Vec<StoredRecord>,
     },
+    /// Ask for the configuration of topics that are copied, or of their remote topics.
+    AskTopicConfigs {
+        /// Which cluster.
+        side: Side,
+        /// Their names there.
+        topics: Vec<Arc<str>>,
+    },
+    /// Change properties of remote topics.
+    AlterTopicConfigs(ConfigChanges),
     /// Read the whole checkpoints topic.
     LoadCheckpoints {
         /// Its name.
@@ -377,6 +398,13 @@ impl Action {
                 kind: *kind,
                 result: Err(lost()),
             },
+            Self::AskTopicConfigs { side, .. } => Event::TopicConfigs {
+                side: *side,
+                result: Err(lost()),
+            },
+            Self::AlterTopicConfigs(changes) => {
+                Event::TopicConfigsAltered(each(&mut changes.iter().map(|(topic, _)| topic)))
+            }
             Self::LoadCheckpoints { .. } => Event::CheckpointsLoaded(Err(lost())),
             Self::AskGroups(side) => Event::Groups {
                 side: *side,
@@ -542,6 +570,25 @@ pub enum Notice {
         purpose: &'static str,
         /// What came back.
         failure: Failure,
+    },
+    /// A remote topic was given properties of its source.
+    TopicConfigChanged {
+        /// The remote topic.
+        remote_topic: Arc<str>,
+        /// What is different now.
+        changes: Vec<ConfigChange>,
+    },
+    /// A remote topic does not take properties of its source.
+    TopicConfigRefused {
+        /// The remote topic.
+        remote_topic: Arc<str>,
+        /// What the target answers.
+        failure: Failure,
+    },
+    /// The target does not know a property that is set on the source; it is left out.
+    PropertyUnknown {
+        /// The property.
+        name: String,
     },
     /// What a group has committed may not be seen, or not be committed on the target.
     GroupRefused {

@@ -15,6 +15,7 @@
 //! * `positions` keeps what has been copied in MM2's own format.
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`transaction`] commits both together, where that is how the flow delivers.
+//! * [`topic_configs`] keeps the properties of remote topics as their sources have them.
 //! * [`groups`] tells on the target where consumer groups stand, and takes them along.
 //! * [`offset_syncs`] and [`heartbeats`] tell MM2's readers what they expect, in [`published`] topics.
 //! * `translation` says where a position in the source is on the target.
@@ -44,6 +45,7 @@ pub mod recovery;
 pub mod retry;
 mod state;
 pub mod status;
+pub mod topic_configs;
 pub mod transaction;
 mod transfer;
 mod translation;
@@ -86,6 +88,7 @@ use self::{
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
     state::{State, Ticket},
+    topic_configs::TopicConfigs,
     transaction::commit::Transactions,
     transfer::{Held, Transfer},
 };
@@ -156,6 +159,8 @@ pub struct FlowOptions {
     pub offset_syncs: Option<SyncsTopic>,
     /// Which groups are told of on the target, if they are.
     pub groups: Option<GroupOptions>,
+    /// How often properties of remote topics are compared with their sources', if they are.
+    pub topic_configs_interval: Option<Duration>,
     /// The guarantee.
     pub delivery: Delivery,
     /// What happens when the source no longer has what was not copied.
@@ -225,6 +230,8 @@ pub struct Flow {
     positions: Positions,
     /// `None` where they are not published.
     offset_syncs: Option<OffsetSyncs>,
+    /// `None` where remote topics stay as they were created.
+    topic_configs: Option<TopicConfigs>,
     /// `None` where groups are not looked after.
     groups: Option<Groups>,
     /// `None` where there are none.
@@ -294,6 +301,9 @@ impl Flow {
                 .offset_syncs
                 .as_ref()
                 .map(|topic| OffsetSyncs::new(topic, now + options.positions_interval)),
+            topic_configs: options
+                .topic_configs_interval
+                .map(|interval| TopicConfigs::new(interval, now)),
             groups: options
                 .groups
                 .clone()
@@ -342,6 +352,12 @@ impl Flow {
                 PublishedKind::OffsetSyncs => self.offset_syncs_published(now, result, actions),
                 PublishedKind::Checkpoints => self.checkpoints_published(now, result, actions),
             },
+            Event::TopicConfigs { side, result } => {
+                self.topic_configs(now, side, result, actions);
+            }
+            Event::TopicConfigsAltered(results) => {
+                self.topic_configs_altered(now, results, actions);
+            }
             Event::CheckpointsLoaded(result) => self.checkpoints_loaded(now, result, actions),
             Event::Groups { side, result } => self.groups_listed(now, side, result, actions),
             Event::GroupOffsets { side, result } => {
@@ -401,6 +417,7 @@ impl Flow {
         self.schedule_transaction(now, actions);
         self.schedule_offset_syncs(now, actions);
         self.schedule_groups(now, actions);
+        self.schedule_topic_configs(now, actions);
         self.finish_stop(now, actions);
     }
 
@@ -417,6 +434,7 @@ impl Flow {
             self.positions_deadline(),
             self.offset_syncs.as_ref().and_then(OffsetSyncs::deadline),
             self.groups_deadline(),
+            self.topic_configs_deadline(),
             self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),

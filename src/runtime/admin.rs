@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, To},
     flow::{
         ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition,
-        PerTopicConfig, Side, TopicConfig,
+        PerTopicConfig, Side, TopicConfig, topic_configs::ConfigChanges,
     },
 };
 
@@ -43,6 +43,16 @@ pub async fn topic_configs(
 ) -> Result<Vec<TopicConfig>, Failure> {
     let inspected = inspect_topics(cluster, names).await?;
     inspected.into_iter().map(|(_, config)| config).collect()
+}
+
+/// Changes single properties of topics; each topic gets its own outcome.
+pub async fn alter_topics(cluster: &Cluster, changes: &ConfigChanges) -> PerTopic {
+    let outcome = async {
+        let answer = ask(cluster, To::Any, topics::alter_configs(changes)).await?;
+        Ok(topics::altered_configs(&decoded(&answer)?, changes))
+    };
+    let names = changes.iter().map(|(topic, _)| topic);
+    outcome.await.unwrap_or_else(|failure| all(names, &failure))
 }
 
 /// Creates topics; each gets its own outcome.

@@ -252,6 +252,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         },
         offset_syncs: flow.offset_syncs.as_ref().map(syncs_topic),
         groups: flow.groups.as_ref().map(group_options),
+        topic_configs_interval: flow.topic_configs_interval,
         delivery: match flow.delivery {
             Delivery::ExactlyOnce => flow::Delivery::ExactlyOnce,
             Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,

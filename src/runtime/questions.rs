@@ -48,6 +48,13 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
             Event::CheckpointsLoaded(stored)
         }
+        Action::AskTopicConfigs { side, topics } => Event::TopicConfigs {
+            side,
+            result: admin::inspect_topics(ends.side(side), &topics).await,
+        },
+        Action::AlterTopicConfigs(changes) => {
+            Event::TopicConfigsAltered(admin::alter_topics(target, &changes).await)
+        }
         Action::AskGroups(side) => Event::Groups {
             side,
             result: groups::list(ends.side(side)).await,

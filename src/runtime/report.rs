@@ -6,7 +6,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     flow::{
         Counters, FlowStatus, Notice, PartitionNotice, Refusal, Weakness, halt::HaltReason, limits,
-        recovery::decide::NewBecause,
+        recovery::decide::NewBecause, topic_configs::ConfigChange,
     },
     observe::counted,
 };
@@ -31,15 +31,10 @@ pub fn notice(name: &str, notice: &Notice) {
                 "the {side} cluster was asked for {purpose}: {failure}; trying again"
             );
         }
-        Notice::GroupRefused {
-            side,
-            group,
-            failure,
-        } => warn!(
-            flow = name,
-            "the {side} cluster refuses the offsets of group {group}: {failure}; it is left out \
-             until that works"
-        ),
+        Notice::TopicConfigChanged { .. }
+        | Notice::TopicConfigRefused { .. }
+        | Notice::PropertyUnknown { .. }
+        | Notice::GroupRefused { .. } => beside(name, notice),
         Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
         Notice::BrokerReached { side, node } => {
             info!(
@@ -77,6 +72,46 @@ pub fn notice(name: &str, notice: &Notice) {
             transactions(name, notice);
         }
         topics => topic(name, topics),
+    }
+}
+
+/// Logs a notice about what goes along with the records: properties of topics, and groups.
+fn beside(name: &str, notice: &Notice) {
+    match notice {
+        Notice::TopicConfigChanged {
+            remote_topic,
+            changes,
+        } => {
+            let changes: Vec<String> = changes.iter().map(config_change).collect();
+            info!(
+                flow = name,
+                "topic {remote_topic} follows its source: {}",
+                changes.join(", ")
+            );
+        }
+        Notice::TopicConfigRefused {
+            remote_topic,
+            failure,
+        } => warn!(
+            flow = name,
+            "topic {remote_topic} does not take the properties of its source: {failure}; it stays \
+             as it is until that works"
+        ),
+        Notice::PropertyUnknown { name: property } => warn!(
+            flow = name,
+            "the target cluster does not know the topic property {property}, which is left out; \
+             config.properties.exclude = … names such ones"
+        ),
+        Notice::GroupRefused {
+            side,
+            group,
+            failure,
+        } => warn!(
+            flow = name,
+            "the {side} cluster refuses the offsets of group {group}: {failure}; it is left out \
+             until that works"
+        ),
+        _ => {}
     }
 }
 
@@ -400,6 +435,20 @@ fn exceptions(counters: &Counters) -> String {
     numbers
         .map(|(count, what)| format!(", {count} {what}"))
         .collect()
+}
+
+/// One property, as it was and as it is.
+fn config_change(change: &ConfigChange) -> String {
+    let ConfigChange {
+        name,
+        value,
+        former,
+    } = change;
+    let value = value.as_deref().unwrap_or("the target's default");
+    match former {
+        Some(former) => format!("{name} = {value} (was {former})"),
+        None => format!("{name} = {value}"),
+    }
 }
 
 #[cfg(test)]

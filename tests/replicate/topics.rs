@@ -2,7 +2,7 @@
 
 use super::{Topic, assert_copied, properties, stop};
 use crate::support::{
-    java_client::{Content, Load, NewRecord, ProduceOptions},
+    java_client::{Content, JavaClient, Load, NewRecord, ProduceOptions},
     kafka::{Kafka, pair},
     kmirror::Kmirror,
 };
@@ -24,6 +24,47 @@ fn a_topic_created_while_running_is_copied_from_its_first_record() {
     );
     assert_eq!(partition_count(&pair.target, "A.appears.late"), 4);
     stop(kmirror);
+}
+
+/// B10 to B12 of MM2's own tests.
+#[test]
+fn properties_follow_the_source_and_what_is_excluded_stays() {
+    let Some(pair) = pair() else { return };
+    let (source, target) = (pair.source.java(), pair.target.java());
+    let both = |value| {
+        [
+            ("delete.retention.ms", Some(value)),
+            ("retention.bytes", Some(value)),
+        ]
+    };
+    source.create_topic("configured", 1, 1, &[]);
+    source.alter_config("configured", &both("1000"));
+    let more = "sync.topic.configs.interval.seconds = 1\n\
+                config.properties.exclude = delete\\\\.retention\\\\..*";
+    let mut kmirror = Kmirror::run(&properties(pair, "configured", more));
+    let retention = |cluster: &JavaClient, name: &str| {
+        let config = cluster.config("A.configured");
+        config
+            .into_iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    };
+    let follows = |value: &str| {
+        (retention(&target, "retention.bytes").as_deref() == Some(value)).then_some(())
+    };
+    kmirror.wait_for_log("copying 1 partition of configured");
+    assert_eq!(follows("1000"), Some(()), "as created");
+    target.alter_config("A.configured", &both("2000"));
+    kmirror.wait_until("what was set by hand to go", |_| follows("1000"));
+    source.alter_config("configured", &[("retention.bytes", None)]);
+    kmirror.wait_until("the target's default", |_| {
+        retention(&target, "retention.bytes")
+            .is_none()
+            .then_some(())
+    });
+    let excluded = retention(&target, "delete.retention.ms");
+    assert_eq!(excluded.as_deref(), Some("2000"));
+    let log = stop(kmirror);
+    assert!(log.contains("retention.bytes = 1000 (was 2000)"), "{log}");
 }
 
 #[test]
@@ -107,7 +148,7 @@ fn a_new_topic_gets_the_settings_of_its_source_unless_they_are_excluded() {
     for (topic, more, expected) in cases {
         source.create_topic(topic, 1, 1, &set);
         let mut kmirror = Kmirror::run(&properties(pair, topic, more));
-        kmirror.wait_for_log(&format!("created topic A.{topic}"));
+        kmirror.wait_for_log(&format!("copying 1 partition of {topic}"));
         stop(kmirror);
         let expected: Vec<(String, String)> = set
             .iter()
@@ -125,7 +166,7 @@ fn a_new_topic_gets_the_defaults_of_its_source_when_they_are_asked_for() {
     source.create_topic("defaults", 1, 1, &[("retention.ms", "604800001")]);
     let more = "use.defaults.from = source";
     let mut kmirror = Kmirror::run(&properties(pair, "defaults", more));
-    kmirror.wait_for_log("created topic A.defaults");
+    kmirror.wait_for_log("copying 1 partition of defaults");
     stop(kmirror);
     let config = target.config("A.defaults");
     let value = |name: &str| {

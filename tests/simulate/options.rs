@@ -75,6 +75,7 @@ impl Knobs {
         FlowOptions {
             offset_syncs: None,
             groups: None,
+            topic_configs_interval: None,
             source_alias: String::from("A"),
             target_alias: String::from("B"),
             policy: ReplicationPolicy::prefixing(),

@@ -155,10 +155,10 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Flow],
-        status: Unsupported("topic properties are copied when a topic is created and not later"),
+        status: Implemented,
         rows: &[
-            ("sync.topic.configs.enabled", Bool, "true", "Whether topic properties follow the source"),
-            ("sync.topic.configs.interval.seconds", SECONDS, "600", "How often"),
+            ("sync.topic.configs.enabled", Bool, "true", "Whether properties of remote topics follow the source after they were created"),
+            ("sync.topic.configs.interval.seconds", SECONDS, "600", "How often they are compared, at least every second"),
         ],
     },
     Group {

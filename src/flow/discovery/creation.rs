@@ -330,7 +330,7 @@ impl Flow {
             .get(&config.topic)?;
         let is_copied = |entry: &&ConfigEntry| {
             let origin = match entry.origin {
-                ConfigOrigin::Set => true,
+                ConfigOrigin::Topic | ConfigOrigin::DynamicBroker => true,
                 ConfigOrigin::StaticBroker => false,
                 ConfigOrigin::Default => options.copies_source_defaults,
             };

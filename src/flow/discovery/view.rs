@@ -75,8 +75,10 @@ pub struct ConfigEntry {
 /// Where a property has its value from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigOrigin {
-    /// Set on the topic, or dynamically on brokers or the cluster: MM2 copies both.
-    Set,
+    /// Set on the topic.
+    Topic,
+    /// Set dynamically on brokers or the cluster, which MM2 copies as if it were set on the topic.
+    DynamicBroker,
     /// Written in the broker's own file.
     StaticBroker,
     /// Built in.

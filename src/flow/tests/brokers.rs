@@ -7,8 +7,9 @@ use kmirror_protocol::ErrorCode;
 use super::{cluster::Topic, world::World};
 use crate::flow::{
     Action, ConfigEntry, ConfigOrigin, Event, Failure, FetchPartition, FetchedRecords, LogRange,
-    NewTopic, Outgoing, PartitionId, PublishedKind, RequestId, Side, TopicConfig,
+    NewTopic, Outgoing, PartitionId, PerTopicConfig, PublishedKind, RequestId, Side, TopicConfig,
     groups::{CommittedOffset, GroupList, GroupState, ListedGroup},
+    topic_configs::ConfigChange,
 };
 
 impl World {
@@ -135,6 +136,16 @@ impl World {
                     }
                 },
             },
+            Action::AskTopicConfigs { side, topics } => Event::TopicConfigs {
+                side: *side,
+                result: Ok(self.topic_configs(*side, topics)),
+            },
+            Action::AlterTopicConfigs(changes) => Event::TopicConfigsAltered(
+                changes
+                    .iter()
+                    .map(|(topic, changes)| (Arc::clone(topic), self.alter(topic, changes)))
+                    .collect(),
+            ),
             Action::LoadCheckpoints { .. } => {
                 Event::CheckpointsLoaded(Ok(self.target.checkpoints.clone()))
             }
@@ -157,6 +168,35 @@ impl World {
             ),
             other => unreachable!("served elsewhere: {other:?}"),
         }
+    }
+
+    fn topic_configs(&self, side: Side, topics: &[Arc<str>]) -> PerTopicConfig {
+        let cluster = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        let known = topics.iter().filter_map(|name| {
+            let config = config(name, cluster.topics.get(name)?);
+            Some((Arc::clone(name), Ok(config)))
+        });
+        known.collect()
+    }
+
+    /// Sets properties; one that is deleted is a default again.
+    fn alter(&mut self, topic: &Arc<str>, changes: &[ConfigChange]) -> Result<(), Failure> {
+        if let Some(code) = self.faults.alteration {
+            return Err(refused(code));
+        }
+        let topic = self.target.topics.get_mut(topic).expect("it is compared");
+        for change in changes {
+            topic.configs.retain(|(name, _)| *name != change.name);
+            let set = change
+                .value
+                .clone()
+                .map(|value| (change.name.clone(), value));
+            topic.configs.extend(set);
+        }
+        Ok(())
     }
 
     fn groups(&self, side: Side) -> GroupList {
@@ -397,9 +437,13 @@ fn config(name: &Arc<str>, topic: &Topic) -> TopicConfig {
     };
     let own = topic.configs.iter();
     let mut entries: Vec<_> = own
-        .map(|(name, value)| entry(name, value, ConfigOrigin::Set))
+        .map(|(name, value)| entry(name, value, ConfigOrigin::Topic))
         .collect();
-    entries.push(entry("flush.ms", "9", ConfigOrigin::Default));
+    for name in ["flush.ms", "retention.bytes", "retention.ms"] {
+        if !topic.configs.iter().any(|(own, _)| own == name) {
+            entries.push(entry(name, "9", ConfigOrigin::Default));
+        }
+    }
     entries.push(entry("preallocate", "true", ConfigOrigin::StaticBroker));
     TopicConfig {
         topic: Arc::clone(name),

@@ -132,7 +132,7 @@ impl Asked {
                     entries: vec![ConfigEntry {
                         name: String::from("retention.ms"),
                         value: Some(String::from("1000")),
-                        origin: ConfigOrigin::Set,
+                        origin: ConfigOrigin::Topic,
                         is_read_only: false,
                         is_sensitive: false,
                     }],

@@ -14,6 +14,7 @@ mod partition;
 mod positions;
 mod random;
 mod stop;
+mod topic_configs;
 mod transactional;
 mod transfer;
 mod world;
@@ -70,6 +71,7 @@ pub(super) fn options() -> FlowOptions {
             },
         }),
         groups: None,
+        topic_configs_interval: None,
         delivery: Delivery::AtLeastOnce,
         on_gap: OnGap::Continue,
         on_recreated: OnRecreated::Halt,

@@ -71,6 +71,8 @@ pub(super) struct Faults {
     pub(super) positions: Option<ErrorCode>,
     /// What is answered to records for others.
     pub(super) publication: Option<ErrorCode>,
+    /// What the target answers to changed properties.
+    pub(super) alteration: Option<ErrorCode>,
     /// The group of which nobody may know.
     pub(super) secret_group: Option<&'static str>,
     /// Whether a broker of the target does not say what groups it has.
@@ -361,6 +363,8 @@ fn kind(action: &Action) -> &'static str {
         Action::CreatePublished { .. } => "create for others",
         Action::Publish { .. } => "publish",
         Action::LoadCheckpoints { .. } => "load checkpoints",
+        Action::AskTopicConfigs { .. } => "compare configs",
+        Action::AlterTopicConfigs(_) => "alter configs",
         Action::AskGroups(_) => "groups",
         Action::AskGroupOffsets { .. } => "group offsets",
         Action::CommitGroupOffsets(_) => "commit group offsets",

@@ -1,5 +1,5 @@
-//! Metadata, DescribeConfigs, CreateTopics, CreatePartitions: what topics there are, how they are
-//! configured, and more of them.
+//! Metadata, DescribeConfigs, IncrementalAlterConfigs, CreateTopics, CreatePartitions: what topics
+//! there are, how they are configured, and more of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +9,12 @@ use std::{
 
 use kmirror_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
     create_partitions::CreatePartitionsTopic,
     create_topics::{CreatableTopic, CreatableTopicConfig},
     describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult},
+    incremental_alter_configs::{IncrementalAlterConfigsResource, IncrementalAlterableConfig},
 };
 
 use super::{Question, millis, refusal};
@@ -20,7 +22,7 @@ use crate::{
     cluster::Metadata,
     flow::{
         ClusterView, ConfigEntry, ConfigOrigin, Failure, NewTopic, PartitionView, PerTopicConfig,
-        TopicConfig, TopicView,
+        TopicConfig, TopicView, topic_configs::ConfigChanges,
     },
 };
 
@@ -97,13 +99,56 @@ fn config_entry(entry: DescribeConfigsResourceResult<'_>) -> ConfigEntry {
         value: entry.value.map(String::from),
         // `DescribeConfigsResponse.ConfigSource`: 1 topic, 2 and 3 dynamic, 4 static, 5 default.
         origin: match entry.config_source {
-            1..=3 => ConfigOrigin::Set,
+            1 => ConfigOrigin::Topic,
+            2 | 3 => ConfigOrigin::DynamicBroker,
             5 => ConfigOrigin::Default,
             _ => ConfigOrigin::StaticBroker,
         },
         is_read_only: entry.read_only,
         is_sensitive: entry.is_sensitive,
     }
+}
+
+/// Changes single properties of topics; the others stay.
+#[must_use]
+pub fn alter_configs(changes: &ConfigChanges) -> Question<IncrementalAlterConfigsRequest<'_>> {
+    const SET: i8 = 0;
+    const DELETE: i8 = 1;
+    let resources = changes.iter().map(|(topic, changes)| {
+        let configs = changes.iter().map(|change| IncrementalAlterableConfig {
+            name: &change.name,
+            config_operation: if change.value.is_some() { SET } else { DELETE },
+            value: change.value.as_deref(),
+        });
+        IncrementalAlterConfigsResource {
+            resource_type: TOPIC_RESOURCE,
+            resource_name: topic,
+            configs: configs.collect(),
+        }
+    });
+    Question::from(IncrementalAlterConfigsRequest {
+        resources: resources.collect(),
+        validate_only: false,
+    })
+}
+
+/// What became of each topic; one that the answer leaves out has not been changed.
+#[must_use]
+pub fn altered_configs(
+    response: &IncrementalAlterConfigsResponse<'_>,
+    changes: &ConfigChanges,
+) -> PerTopic {
+    let results: BTreeMap<&str, Result<(), Failure>> = response
+        .responses
+        .iter()
+        .map(|it| (it.resource_name, refusal(it.error_code, it.error_message)))
+        .collect();
+    let results = changes.iter().map(|(topic, _)| {
+        let result = results.get(&**topic).cloned();
+        let missing = || Err(Failure::Malformed(format!("no answer about {topic}")));
+        (Arc::clone(topic), result.unwrap_or_else(missing))
+    });
+    results.collect()
 }
 
 /// Creates topics; the controller must be asked.
