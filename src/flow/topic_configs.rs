@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     Action, ConfigEntry, ConfigOrigin, Failure, Flow, Notice, PerTopicConfig, Side, TopicConfig,
+    event::wait_for,
     limits,
     retry::{Backoff, Remedy},
 };
@@ -315,16 +316,6 @@ impl Flow {
             }
         }
         self.ask_topic_configs(rest, actions);
-    }
-}
-
-fn wait_for(side: Side, purpose: &'static str, news: Option<Failure>, actions: &mut Vec<Action>) {
-    if let Some(failure) = news {
-        actions.push(Action::Report(Notice::Waiting {
-            side,
-            purpose,
-            failure,
-        }));
     }
 }
 
