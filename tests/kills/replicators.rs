@@ -24,6 +24,7 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          emit.heartbeats.enabled = false\n\
          emit.checkpoints.enabled = false\n\
          emit.offset-syncs.enabled = false\n\
+         sync.topic.configs.enabled = false\n\
          kmirror.positions.interval.ms = 100\n\
          kmirror.discovery.interval.ms = 500\n\
          kmirror.delivery = {delivery}\n\

@@ -35,6 +35,7 @@ fn properties(pair: &Pair, prefix: &str, more: &str) -> String {
          emit.heartbeats.enabled = false\n\
          emit.checkpoints.enabled = false\n\
          emit.offset-syncs.enabled = false\n\
+         sync.topic.configs.enabled = false\n\
          {more}\n",
         pair.source.bootstrap(),
         pair.target.bootstrap(),

@@ -39,7 +39,8 @@ fn properties_follow_the_source_and_what_is_excluded_stays() {
     };
     source.create_topic("configured", 1, 1, &[]);
     source.alter_config("configured", &both("1000"));
-    let more = "sync.topic.configs.interval.seconds = 1\n\
+    let more = "sync.topic.configs.enabled = true\n\
+                sync.topic.configs.interval.seconds = 1\n\
                 config.properties.exclude = delete\\\\.retention\\\\..*";
     let mut kmirror = Kmirror::run(&properties(pair, "configured", more));
     let retention = |cluster: &JavaClient, name: &str| {

@@ -162,6 +162,7 @@ impl Pair {
              emit.heartbeats.enabled = false\n\
              emit.checkpoints.enabled = false\n\
              emit.offset-syncs.enabled = false\n\
+             sync.topic.configs.enabled = false\n\
              kmirror.discovery.interval.ms = 100\n\
              kmirror.positions.interval.ms = 50\n",
             self.source.server.bootstrap(),
