@@ -300,8 +300,8 @@ impl<'a> Layers<'a> {
 
     fn topic_configs_interval(&self, report: &mut Report<'_>) -> Option<Duration> {
         let syncs = is_true(self.flow_value("sync.topic.configs.enabled", report));
-        let interval = seconds(self.flow_value("sync.topic.configs.interval.seconds", report));
-        syncs.then(|| interval.max(Duration::from_secs(1)))
+        let seconds = self.flow_value("sync.topic.configs.interval.seconds", report);
+        syncs.then(|| interval(seconds))
     }
 
     /// Groups are taken along only where checkpoints are published (`MirrorCheckpointConnector`).

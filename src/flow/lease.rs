@@ -133,6 +133,18 @@ impl Flow {
         self.state.put_anchor(&place, anchor, map);
     }
 
+    /// Writes where a partition stands, and its whole map, into a state topic that has none of it.
+    pub(super) fn anchor_anew(&mut self, id: PartitionId) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let ids = (slot.source.topic_id, slot.target.topic_id);
+        let place = place(&slot.partition.source);
+        if let Some((anchor, map)) = slot.partition.take_anchor_anew(ids) {
+            self.state.put_anchor(&place, anchor, map);
+        }
+    }
+
     /// Takes the configuration of topics that exist.
     pub(super) fn topics_inspected(
         &mut self,

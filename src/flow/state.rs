@@ -509,7 +509,7 @@ impl Flow {
                 if matches!(failure, Failure::Refused(ErrorCode::OFFSET_OUT_OF_RANGE, _)) {
                     // It has lost what was read before: what is known goes into what is left.
                     self.state.forget();
-                    self.rewrite_state();
+                    self.rewrite_state(now, actions);
                 }
                 return self.state_failed(now, "reading its state", failure, actions);
             }
@@ -531,7 +531,7 @@ impl Flow {
         let is_first = !std::mem::replace(&mut self.state.is_loaded, true);
         if self.state.has_lost_its_end(now) {
             self.state.forget();
-            self.rewrite_state();
+            self.rewrite_state(now, actions);
             return;
         }
         if is_first {
@@ -665,24 +665,28 @@ impl Flow {
         }
     }
 
-    /// Writes everything that is known into a state topic that took the place of the former one.
-    pub(super) fn rewrite_state(&mut self) {
+    /// Writes what is known into a state topic that took the place of the former one, and has every
+    /// position proven again: another process may own the partition by what the new topic says.
+    pub(super) fn rewrite_state(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let mut entries = Vec::new();
+        let mut running = Vec::new();
         for slot in &mut self.slots {
             let ids = (slot.source.topic_id, slot.target.topic_id);
             let place = place(&slot.partition.source);
             for entry in slot.partition.known_state(ids, self.options.instance) {
                 entries.push((place.clone(), entry));
             }
-            if slot.carrying.take().is_some() {
-                self.touched.insert(slot.partition.id);
-            }
-            if let Some(recovery) = &mut slot.recovery {
-                recovery.restart(RecoveryCause::StateLost);
+            match &mut slot.recovery {
+                Some(recovery) => recovery.restart(RecoveryCause::StateLost),
+                None if slot.partition.is_proven() => running.push(slot.partition.id),
+                None => {}
             }
         }
         for (place, entry) in entries {
             self.state.put(&place, entry);
+        }
+        for id in running {
+            self.recover(now, id, RecoveryCause::StateLost, actions);
         }
     }
 }

@@ -351,7 +351,7 @@ impl World {
             return;
         };
         let before = self.source_contents();
-        let reached = self.reached(place).max(self.lost_and_copied(place));
+        let reached = self.reached(place);
         let len = range.end - range.start;
         let offset = range.start + len * i64::from(per_mille) / 1_000;
         self.source.delete_records(self.now, place, offset);
@@ -365,13 +365,11 @@ impl World {
                 entry.deleted_at.push(*offset);
             }
         }
-        if self
-            .shortened
-            .get(place)
-            .is_none_or(|shortened| start < shortened.end_offset)
-        {
+        let shortened = self.shortened.get_mut(place);
+        let Some(shortened) = shortened.filter(|it| start >= it.end_offset) else {
             return;
-        }
+        };
+        shortened.is_branch_deleted = true;
         // What took the place of records that were copied and then lost, and was deleted before it
         // was seen, is known to nobody: nothing of its epoch is left below the position.
         for entry in ledger.values_mut() {
@@ -395,16 +393,6 @@ impl World {
             status.copied_offset.filter(|_| is_here)
         });
         noted.chain(held).max().unwrap_or(0)
-    }
-
-    /// The same by what is on the target of a branch that the source has lost: a process may not
-    /// have heard yet that it is.
-    fn lost_and_copied(&self, place: &Place) -> i64 {
-        let copies = self.target.contents(&remote(&place.0), place.1);
-        let shortened = self.shortened.get(place);
-        let lost = shortened.into_iter().flat_map(|it| &it.lost);
-        let copied = lost.filter(|(_, content)| copies.contains_key(&**content));
-        copied.map(|(offset, _)| offset + 1).max().unwrap_or(0)
     }
 
     fn recreate(&mut self, luck: u32) {

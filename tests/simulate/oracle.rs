@@ -12,6 +12,7 @@ use super::{
     maps::Maps,
     options::{Expected, remote},
     plan::Kind,
+    workload::{self, Ledger},
     world::World,
 };
 
@@ -163,6 +164,9 @@ impl Outcome {
         for record in target {
             *copied.entry(&*record.content).or_default() += 1;
         }
+        let reached_of_lost = reached_of_lost(world, place, &copied);
+        let is_replaced =
+            |entry: &workload::Entry| entry.deleted_at.iter().any(|at| *at < reached_of_lost);
         let Some(ledger) = world.workload.ledgers.get(place) else {
             return;
         };
@@ -205,6 +209,7 @@ impl Outcome {
                 Some(_) if world.plan.is_compacted => 1,
                 Some(count) => u64::from(*count),
                 None if copies > 0 || entry.is_lost_by_source || world.plan.is_compacted => 0,
+                None if is_replaced(entry) => 0,
                 None => u64::from(!is_deletion_known),
             };
             if copies < wanted && !is_recreated && is_reached {
@@ -226,7 +231,7 @@ impl Outcome {
         self.count_reordered(ledger, target);
     }
 
-    fn count_reordered(&mut self, ledger: &super::workload::Ledger, target: &[LogRecord]) {
+    fn count_reordered(&mut self, ledger: &Ledger, target: &[LogRecord]) {
         let mut seen = BTreeSet::new();
         let mut newest = 0;
         for record in target {
@@ -311,7 +316,7 @@ fn epochs_used_up(world: &World) -> u64 {
 }
 
 /// The number of the last record of each key.
-pub(super) fn newest_of_keys(ledger: &super::workload::Ledger) -> BTreeMap<&[u8], u64> {
+pub(super) fn newest_of_keys(ledger: &Ledger) -> BTreeMap<&[u8], u64> {
     let mut newest = BTreeMap::new();
     for (content, entry) in ledger {
         if let Some(key) = content.key.as_deref() {
@@ -455,4 +460,15 @@ fn gaps(world: &World) -> Gaps {
         }
     }
     Gaps(gaps)
+}
+
+/// Up to where a branch that the source has lost was copied, when what came in its place was
+/// deleted before it was seen: nobody can know that there was anything else. A process that was
+/// frozen may copy the lost branch later than that.
+fn reached_of_lost(world: &World, place: &Place, copied: &BTreeMap<&Content, u64>) -> i64 {
+    let shortened = world.shortened.get(place);
+    let lost = shortened.filter(|it| it.is_branch_deleted).into_iter();
+    let lost = lost.flat_map(|it| &it.lost);
+    let copied = lost.filter(|(_, content)| copied.contains_key(&**content));
+    copied.map(|(offset, _)| offset + 1).max().unwrap_or(0)
 }

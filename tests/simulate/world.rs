@@ -100,6 +100,8 @@ pub(super) struct Shortened {
     pub(super) end_offset: i64,
     /// What it lost, and from which offsets.
     pub(super) lost: Vec<(i64, Rc<Content>)>,
+    /// Nothing of what came in the place of that was left once.
+    pub(super) is_branch_deleted: bool,
 }
 
 pub(super) struct World {

@@ -204,7 +204,7 @@ impl Flow {
             return;
         }
         self.find_offsets_topic();
-        self.find_state_topic(actions);
+        self.find_state_topic(now, actions);
         let wanted = self.wanted_topics(actions);
         self.request_missing(now, &wanted, actions);
         self.add_partitions(now, &wanted, actions);
@@ -224,7 +224,7 @@ impl Flow {
         }
     }
 
-    fn find_state_topic(&mut self, actions: &mut Vec<Action>) {
+    fn find_state_topic(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(target) = self
             .discovery
             .target
@@ -252,7 +252,7 @@ impl Flow {
             (topic.topic_id, count)
         });
         if self.state.topic_seen(seen) == TopicSight::Replaced {
-            self.rewrite_state();
+            self.rewrite_state(now, actions);
         }
     }
 

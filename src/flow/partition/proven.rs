@@ -313,7 +313,10 @@ impl Partition {
     }
 
     /// What a new state topic has to know of this partition: its producer id, its owner, and where
-    /// it stands, its map before that. Nothing when that is not known either.
+    /// it stands. Nothing when that is not known either.
+    ///
+    /// The map waits for the next proof: generations begin anew with the topic, so another process
+    /// may be storing one under the same version. The anchor names none until then.
     pub fn known_state(&mut self, topic_ids: (Uuid, Uuid), instance: Uuid) -> Vec<Entry> {
         let Some(run) = &mut self.run else {
             return Vec::new();
@@ -329,18 +332,24 @@ impl Partition {
             instance,
             since_ms: 0,
         };
-        run.unanchored_bytes.get_or_insert(0);
         if let Some(map) = &mut self.map {
             map.store_anew();
         }
-        let (anchor, (chunks, _)) = self
-            .take_anchor(topic_ids)
-            .unwrap_or_else(|| (start.anchor, self.map_changes()));
+        let anchor = self.next_anchor(topic_ids).unwrap_or(start.anchor);
+        let unmapped = Anchor {
+            cut_count: u64::MAX,
+            ..anchor
+        };
         let known = claim.map(Entry::Claim).into_iter();
         known
-            .chain([Entry::Owner(owner)])
-            .chain(chunks.into_iter().map(Entry::Map))
-            .chain([Entry::Anchor(anchor)])
+            .chain([Entry::Owner(owner), Entry::Anchor(unmapped)])
             .collect()
+    }
+
+    /// The point at which it stands, and what must be stored of the map before it, also when nothing
+    /// was acknowledged since the last one. `None` before the first proof.
+    pub fn take_anchor_anew(&mut self, topic_ids: (Uuid, Uuid)) -> Option<(Anchor, Changes)> {
+        let anchor = self.next_anchor(topic_ids)?;
+        Some((anchor, self.map_changes()))
     }
 }

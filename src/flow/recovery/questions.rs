@@ -168,9 +168,12 @@ impl Flow {
                 }
             }
             Progress::Done(start) => {
-                let mut map = None;
+                let (mut map, mut is_state_lost) = (None, false);
                 if let Some(slot) = self.slot_mut(id) {
-                    map = slot.recovery.take().and_then(|it| it.into_map());
+                    if let Some(recovery) = slot.recovery.take() {
+                        is_state_lost = recovery.is_state_lost();
+                        map = recovery.into_map();
+                    }
                     slot.proven_under = slot.target.leader;
                 }
                 self.recovering.remove(&id);
@@ -178,6 +181,9 @@ impl Flow {
                     partition.start(start, map);
                     None
                 });
+                if is_state_lost {
+                    self.anchor_anew(id);
+                }
                 self.follow_source(now, id, actions);
             }
             Progress::Halted(reason) => {

@@ -34,6 +34,11 @@ impl Mapping {
         self.is_state_lost = true;
     }
 
+    /// Whether the state has been lost since the recovery began.
+    pub(super) const fn is_state_lost(&self) -> bool {
+        self.is_state_lost
+    }
+
     /// Begins with what is known up to an anchor that is true; with nothing when it names no map.
     ///
     /// `is_open` says that records may have been copied from there on that no proof can find,

@@ -272,6 +272,12 @@ impl Recovery {
         &self.cause
     }
 
+    /// Whether the state was lost since it began, so that the state topic has no map.
+    #[must_use]
+    pub(in crate::flow) const fn is_state_lost(&self) -> bool {
+        self.mapping.is_state_lost()
+    }
+
     /// The map of what is below the position, once there is one.
     #[must_use]
     pub(in crate::flow) fn into_map(mut self) -> Option<ExactMap> {
