@@ -218,6 +218,8 @@ impl World {
             "{side} {topic}-{partition}: election of {broker}: {elected:?}, log {range:?}"
         );
         self.note_losses(&before);
+        // While no broker leads, the log of one that is away says nothing of what is lost.
+        let is_unclean = is_unclean && elected.is_ok();
         if is_unclean && side == Side::Source {
             self.forget_deletions(place);
             let end_offset = self.source.end_offset(&place.0, place.1);
