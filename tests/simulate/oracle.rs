@@ -246,7 +246,8 @@ impl Outcome {
 
     /// I3: the records of a producer and epoch follow each other without gap.
     fn check_sequences(&mut self, world: &World, place: &Place, target: &[LogRecord]) {
-        if world.plan.has(Kind::Forget) {
+        // A broker that has forgotten a producer takes whatever comes first (B5).
+        if world.plan.has(Kind::Forget) || world.forgetful.contains(place) {
             return;
         }
         let mut last: BTreeMap<(i64, i16), i32> = BTreeMap::new();

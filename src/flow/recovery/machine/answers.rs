@@ -12,6 +12,9 @@ impl Recovery {
         result: Result<Answer, Failure>,
     ) -> Progress {
         self.open.retain(|open| *open != question);
+        if let Err(End::Halt(reason)) = self.refuse_successor(around) {
+            return Progress::Halted(reason);
+        }
         let outcome = match result {
             Ok(answer) => {
                 self.backoff.succeed();

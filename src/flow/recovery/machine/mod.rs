@@ -389,9 +389,7 @@ impl Recovery {
     /// Moves from stage to stage while nothing has to be asked.
     fn step(&mut self, around: &mut Surroundings<'_>) -> Progress {
         loop {
-            if self.is_owned()
-                && let Err(End::Halt(reason)) = Self::refuse_others(around, self.generation)
-            {
+            if let Err(End::Halt(reason)) = self.refuse_successor(around) {
                 return Progress::Halted(reason);
             }
             let moved = match &self.stage {

@@ -62,6 +62,16 @@ impl Recovery {
         }
     }
 
+    /// Nothing is concluded, by a step or an answer, once another process is known to have taken the
+    /// partition over.
+    pub(super) fn refuse_successor(&self, around: &Surroundings<'_>) -> Result<(), End> {
+        if self.is_owned() {
+            Self::refuse_others(around, self.generation)
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn refuse_others(around: &Surroundings<'_>, generation: u64) -> Result<(), End> {
         let successor = around.state.successor(&around.place, generation);
         successor.map_or(Ok(()), |owner| {

@@ -315,6 +315,46 @@ fn who_owns_a_partition_says_so_while_its_position_is_being_proven() {
 }
 
 #[test]
+fn nothing_is_concluded_from_an_answer_that_came_after_the_news_of_a_successor() {
+    with_recovery(|recovery, around| {
+        recovery.generation = 3;
+        let question = Question::EpochEnd(Side::Target, 0);
+        recovery.go_to(stage_of(question));
+        let successor = Owner {
+            generation: 4,
+            instance: Uuid([9; 16]),
+            since_ms: 0,
+        };
+        let stored = encode(&StateRecord {
+            place: around.place.clone(),
+            entry: Entry::Owner(successor),
+        });
+        let read = StateRead {
+            records: vec![StateLogRecord {
+                partition: 0,
+                offset: 1,
+                key: stored.key,
+                value: stored.value,
+            }],
+            next_offsets: BTreeMap::from([(0, 2)]),
+        };
+        assert_eq!(around.state.take(around.now, read), []);
+        let end = EpochEnd {
+            epoch: 0,
+            end_offset: 9,
+        };
+        let progress = recovery.answered(around, question, Ok(Answer::EpochEnd(end)));
+        assert!(
+            matches!(
+                progress,
+                Progress::Halted(HaltReason::Superseded { generation: 4, .. })
+            ),
+            "{progress:?}"
+        );
+    });
+}
+
+#[test]
 fn what_a_former_leader_of_the_source_told_is_asked_again() {
     let asks_again = |stage: Stage, told_under, leads| {
         with_recovery(|recovery, _| {
