@@ -2,20 +2,23 @@
 //!
 //! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{
     Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing::{error, info, warn};
 
 use crate::{
     cluster::RequestError,
-    config::{ClusterConfig, Config, FlowConfig, Notice, ParseOptions},
+    config::{ClusterConfig, Config, FlowConfig, HostPort, Notice, ParseOptions},
     demo,
-    observe::{counted, log},
+    observe::{counted, http, log, metrics::Reporter},
     runtime::{
         Engine, FlowEnd,
         check::{self, ClusterFacts, Facts, Outlook, Severity},
@@ -196,6 +199,9 @@ async fn run(args: &FileArgs) -> u8 {
         counted(config.flows.len(), "flow")
     );
     let engine = Engine::start(&config);
+    if let Some(listen) = &config.http_listen {
+        serve_http(listen, engine.reporter()).await;
+    }
     watch(&engine, &mut terminate, &mut interrupt).await;
     info!("stopping: waiting for what is in flight, then storing positions");
     engine.stop();
@@ -203,6 +209,22 @@ async fn run(args: &FileArgs) -> u8 {
         ends = engine.ended() => exit_code(&ends),
         _ = terminate.recv() => EXIT_RETRY,
         _ = interrupt.recv() => EXIT_RETRY,
+    }
+}
+
+/// Lets others see how the flows are. Copying does not depend on it.
+async fn serve_http(listen: &HostPort, reporter: Arc<dyn Reporter>) {
+    match TcpListener::bind((listen.host.as_str(), listen.port)).await {
+        Ok(listener) => {
+            info!(
+                "http://{listen}/metrics tells how the flows are; /ready whether they are at work"
+            );
+            tokio::spawn(http::serve(listener, reporter));
+        }
+        Err(error) => warn!(
+            "no metrics are served at {listen}: {error}; copying goes on; kmirror.http.listen = \
+             host:port names another place, and without a value none"
+        ),
     }
 }
 

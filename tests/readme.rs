@@ -2,27 +2,29 @@
 
 use std::{fs, path::Path, process::Command};
 
-use kmirror::config::settings;
+use kmirror::{config::settings, observe::metrics};
 
 use crate::support::golden::is_updating;
-
-const OPEN: &str = "<!-- settings -->\n";
-const CLOSE: &str = "<!-- /settings -->";
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     fs::read_to_string(path).expect("README.md is at the root of the repository")
 }
 
-#[test]
-fn the_settings_are_those_of_the_table() {
+/// Holds the table between `<!-- name -->` and `<!-- /name -->` to what the program says it is.
+fn assert_table(name: &str, expected: &str) {
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let text = readme();
-    let (before, rest) = text.split_once(OPEN).expect("a line that opens the table");
-    let (table, after) = rest.split_once(CLOSE).expect("a line that closes it");
-    let expected = settings::table_markdown();
+    let (before, rest) = text.split_once(&open).expect("a line that opens the table");
+    let (table, after) = rest.split_once(&close).expect("a line that closes it");
     if is_updating() && table.trim() != expected.trim() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        fs::write(path, format!("{before}{OPEN}\n{expected}\n{CLOSE}{after}")).unwrap();
+        let expected = expected.trim_end();
+        fs::write(
+            path,
+            format!("{before}{open}\n{expected}\n\n{close}{after}"),
+        )
+        .unwrap();
         return;
     }
     assert_eq!(
@@ -30,6 +32,12 @@ fn the_settings_are_those_of_the_table() {
         expected.trim(),
         "run with UPDATE_GOLDEN=1 to bring the README up to date"
     );
+}
+
+#[test]
+fn the_settings_and_metrics_are_those_of_the_tables() {
+    assert_table("settings", &settings::table_markdown());
+    assert_table("metrics", &metrics::table_markdown());
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Config {
     pub heartbeats: Vec<HeartbeatConfig>,
     /// Bounds of the whole process.
     pub limits: Limits,
+    /// Where HTTP is served, if it is.
+    pub http_listen: Option<HostPort>,
 }
 
 /// How to reach one cluster.

@@ -56,12 +56,14 @@ pub(super) fn read(
     };
     let clusters = clusters(&raw, &aliases, is_used, &mut report);
     let limits = limits(&raw, &mut report);
+    let http_listen = http_listen(&raw, &mut report);
     usage::check(&properties.entries, &raw, &aliases, &mut report);
     let config = Config {
         clusters,
         flows,
         heartbeats,
         limits,
+        http_listen,
     };
     report.finish().map(|notices| (config, notices))
 }
@@ -235,6 +237,23 @@ fn host_port(text: &str) -> Result<HostPort, &'static str> {
         host: host.to_owned(),
         port: port.ok_or("has a bad port, which must be a number from 1 to 65535")?,
     })
+}
+
+fn http_listen(raw: &Layer<'_>, report: &mut Report<'_>) -> Option<HostPort> {
+    let name = "kmirror.http.listen";
+    let value = raw.value_or_default(name, Scope::Process, report).trim();
+    if value.is_empty() {
+        return None;
+    }
+    match (host_port(value), raw.get(name)) {
+        (Ok(listen), _) => Some(listen),
+        (Err(problem), Some(entry)) => {
+            let hint = "write host:port, or nothing to serve nothing";
+            report.error(Place::of(entry), format!("{value:?} {problem}"), hint);
+            None
+        }
+        (Err(problem), None) => unreachable!("the default of {name} {problem}"),
+    }
 }
 
 fn limits(raw: &Layer<'_>, report: &mut Report<'_>) -> Limits {

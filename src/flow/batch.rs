@@ -30,6 +30,19 @@ pub enum DropReason {
     Aborted,
 }
 
+impl DropReason {
+    /// Its name as the label of a metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::AlreadyCopied => "already-copied",
+            Self::Control => "control",
+            Self::Empty => "empty",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 /// Why a batch cannot pass as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RebuildReason {
@@ -41,6 +54,19 @@ pub enum RebuildReason {
     LogAppendTime,
     /// It stands for messages of magic 0 or 1, which no broker takes any more.
     OldFormat,
+}
+
+impl RebuildReason {
+    /// Its name as the label of a metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Trim => "trim",
+            Self::Holes => "holes",
+            Self::LogAppendTime => "log-append-time",
+            Self::OldFormat => "old-format",
+        }
+    }
 }
 
 /// Decides about a batch when `next_offset` is the first offset still wanted.

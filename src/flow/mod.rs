@@ -511,6 +511,7 @@ impl Flow {
         if let Some(notice) = &notice {
             partition.count_notice(notice);
         }
+        partition.look_at_lag(now);
         let cause = partition.take_recovery_cause();
         let unanchored_bytes = partition.unanchored_bytes();
         let (held_after, copied_after) = (Held::of(partition), partition.copied_offset());

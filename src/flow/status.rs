@@ -1,6 +1,6 @@
 //! What a flow has done and where it stands, as numbers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kmirror_protocol::records::{BatchHeader, HEADER_LEN};
 
@@ -119,6 +119,15 @@ pub struct PartitionStatus {
     pub halted: Option<String>,
     /// How sure it is that each record comes once.
     pub guarantee: Guarantee,
+    /// Records on the target, acknowledged.
+    pub records: u64,
+    /// Bytes of batches on the target, acknowledged, headers included.
+    pub bytes: u64,
+    /// For how long records of the source have been missing on the target.
+    pub behind: Duration,
+    /// How old the newest record of the batch acknowledged last was then, by its own timestamp, in
+    /// milliseconds; negative when that lies in the future.
+    pub latency_ms: Option<i64>,
 }
 
 /// Where a flow stands.
@@ -130,6 +139,10 @@ pub struct FlowStatus {
     pub records_by_topic: BTreeMap<Arc<str>, u64>,
     /// Partitions that are copied or halted.
     pub partitions: usize,
+    /// Whether both clusters have said which topics they have.
+    pub is_discovered: bool,
+    /// Partitions whose position is still to be proven.
+    pub unproven: usize,
     /// Records on the source that are not yet on the target, as far as known.
     pub lag: i64,
     /// The partitions that stand still.
@@ -155,7 +168,7 @@ impl FlowStatus {
 }
 
 impl Flow {
-    /// Where every partition stands.
+    /// Where every partition stood when the flow last heard anything.
     pub fn partition_statuses(&self) -> impl Iterator<Item = PartitionStatus> {
         self.slots.iter().map(|slot| PartitionStatus {
             source: slot.partition.source.clone(),
@@ -164,6 +177,11 @@ impl Flow {
             lag: slot.partition.lag(),
             halted: slot.partition.halt_reason().map(ToString::to_string),
             guarantee: slot.partition.guarantee(),
+            records: slot.partition.counters().records,
+            bytes: slot.partition.counters().bytes,
+            behind: slot.partition.behind(self.seen),
+            latency_ms: (slot.partition.newest_record())
+                .map(|(timestamp_ms, at)| self.wall_ms(at).saturating_sub(timestamp_ms)),
         })
     }
 
@@ -172,6 +190,7 @@ impl Flow {
     pub fn status(&self) -> FlowStatus {
         let mut status = FlowStatus {
             partitions: self.slots.len(),
+            is_discovered: self.discovery.is_complete(),
             queued_bytes: self.transfer.held.bytes,
             weaker: self.watch.counts(),
             ..FlowStatus::default()
@@ -183,6 +202,7 @@ impl Flow {
             let topic = Arc::clone(&slot.partition.source.topic);
             *status.records_by_topic.entry(topic).or_default() += counters.records;
             status.lag += slot.partition.lag().unwrap_or(0);
+            status.unproven += usize::from(!slot.partition.is_proven());
         }
         status.halted = self
             .partition_statuses()

@@ -12,6 +12,7 @@ use super::{
     FlowEnd, admin,
     exchange::{Name, Named, records::FetchLimits},
     lane::{self, FetchJob, Job, ProduceJob, Purpose},
+    numbers,
     pause::{Clocks, Pauses},
     questions, report,
 };
@@ -48,6 +49,7 @@ impl Ends {
 enum Turn {
     Stop,
     Event(Event),
+    Question(numbers::Question),
     DeadlineReached,
 }
 
@@ -59,6 +61,14 @@ pub(super) struct DriverOptions {
     pub(super) request_timeout: Duration,
 }
 
+/// Those who want to know where the flow stands.
+pub(super) struct Watchers {
+    /// Told about twice a second.
+    pub(super) status: watch::Sender<FlowStatus>,
+    /// Told when they ask.
+    pub(super) asked: mpsc::Receiver<numbers::Question>,
+}
+
 /// One flow and its requests under way.
 pub(super) struct Driver {
     flow: Flow,
@@ -67,7 +77,7 @@ pub(super) struct Driver {
     lanes: BTreeMap<(Side, i32, Lane), mpsc::UnboundedSender<Job>>,
     events: mpsc::UnboundedSender<Event>,
     incoming: mpsc::UnboundedReceiver<Event>,
-    status: watch::Sender<FlowStatus>,
+    watchers: Watchers,
     drain_until: Option<Instant>,
     drain_timeout: Duration,
 }
@@ -77,7 +87,7 @@ impl Driver {
         flow_options: FlowOptions,
         ends: Ends,
         options: DriverOptions,
-        status: watch::Sender<FlowStatus>,
+        watchers: Watchers,
     ) -> Self {
         let (events, incoming) = mpsc::unbounded_channel();
         Self {
@@ -88,7 +98,7 @@ impl Driver {
             lanes: BTreeMap::new(),
             events,
             incoming,
-            status,
+            watchers,
             drain_until: None,
         }
     }
@@ -104,13 +114,13 @@ impl Driver {
             for action in actions.drain(..) {
                 if let Some(end) = self.perform(now, action) {
                     // Nobody may be looking.
-                    let _ = self.status.send(self.flow.status());
+                    let _ = self.watchers.status.send(self.flow.status());
                     return end;
                 }
             }
             if now >= publish_at {
                 publish_at = now + STATUS_INTERVAL;
-                let _ = self.status.send(self.flow.status());
+                let _ = self.watchers.status.send(self.flow.status());
             }
             let deadline = self.flow.deadline();
             let wake_at = deadline.map_or(publish_at, |at| at.min(publish_at));
@@ -119,6 +129,7 @@ impl Driver {
                 biased;
                 _ = stopping.wait_for(|stop| *stop), if self.drain_until.is_none() => Turn::Stop,
                 Some(event) = self.incoming.recv() => Turn::Event(event),
+                Some(question) = self.watchers.asked.recv() => Turn::Question(question),
                 () = tokio::time::sleep_until(wake_at.into()) => Turn::DeadlineReached,
             };
             let asked = wake_at.saturating_duration_since(now);
@@ -139,6 +150,11 @@ impl Driver {
                 self.flow.handle(now, Event::Stop, actions);
             }
             Turn::Event(event) => self.take_events(event, actions),
+            Turn::Question(question) => {
+                let partitions = self.flow.partition_statuses().collect();
+                // Who asked may have gone.
+                let _ = question.send((self.flow.status(), partitions));
+            }
             Turn::DeadlineReached => self.flow.handle(now, Event::DeadlineReached, actions),
         }
     }

@@ -23,6 +23,7 @@ pub mod exchange;
 mod groups;
 mod heartbeats;
 mod lane;
+mod numbers;
 mod pause;
 mod questions;
 pub mod report;
@@ -33,7 +34,10 @@ mod transactions;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kmirror_protocol::wire::Uuid;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     cluster::{Cluster, ClusterOptions},
@@ -46,6 +50,7 @@ use crate::{
         self, FlowOptions, FlowStatus, TransactionOptions, groups::GroupOptions,
         heartbeats::HeartbeatOptions, offset_syncs::SyncsTopic, published::PublishedTopic,
     },
+    observe::metrics::Reporter,
     offsets::state::topic_name,
     policy::HEARTBEATS_TOPIC,
 };
@@ -88,6 +93,7 @@ pub struct Engine {
     /// The flows, in the order of the configuration.
     pub flows: Vec<RunningFlow>,
     emitters: Vec<JoinHandle<()>>,
+    numbers: Arc<numbers::Flows>,
     stop: watch::Sender<bool>,
 }
 
@@ -107,10 +113,13 @@ impl Engine {
             ..config.limits
         };
         let (stop, stopping) = watch::channel(false);
+        let mut numbers = numbers::Flows::default();
         let running = config.flows.iter().filter_map(|flow| {
             let source = clusters.get(flow.source.as_str())?.clone();
             let target = clusters.get(flow.target.as_str())?.clone();
             let (status_out, status) = watch::channel(FlowStatus::default());
+            let (questions, asked) = mpsc::channel(numbers::QUESTIONS_MAX);
+            numbers.add(&flow.source, &flow.target, questions);
             let driver = Driver::new(
                 flow_options(flow, &limits),
                 driver::Ends { source, target },
@@ -122,7 +131,10 @@ impl Engine {
                     },
                     request_timeout: config.limits.request_timeout,
                 },
-                status_out,
+                driver::Watchers {
+                    status: status_out,
+                    asked,
+                },
             );
             Some(RunningFlow {
                 source: flow.source.clone(),
@@ -132,6 +144,7 @@ impl Engine {
             })
         });
         let flows = running.collect();
+        let numbers = Arc::new(numbers);
         let emitters = config.heartbeats.iter().filter_map(|heartbeats| {
             let target = clusters.get(heartbeats.target.as_str())?.clone();
             let timeout = config.limits.request_timeout;
@@ -143,8 +156,15 @@ impl Engine {
         Self {
             flows,
             emitters,
+            numbers,
             stop,
         }
+    }
+
+    /// Tells where the flows stand whenever it is asked, until they have ended.
+    #[must_use]
+    pub fn reporter(&self) -> Arc<dyn Reporter> {
+        Arc::<numbers::Flows>::clone(&self.numbers)
     }
 
     /// Asks every flow to stop; [`Engine::ended`] tells when they have.

@@ -1,6 +1,7 @@
 //! The binary: what it prints, and the code it exits with.
 
 mod check;
+mod http;
 mod program;
 mod sandbox;
 

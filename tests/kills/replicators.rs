@@ -22,6 +22,7 @@ pub(super) fn properties(source: &str, target: &str, topic: &str, replicas: u16)
          replication.factor = {replicas}\n\
          offset.storage.replication.factor = 3\n\
          emit.heartbeats.enabled = false\n\
+         kmirror.http.listen = \n\
          emit.checkpoints.enabled = false\n\
          emit.offset-syncs.enabled = false\n\
          sync.topic.configs.enabled = false\n\

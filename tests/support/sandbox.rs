@@ -160,6 +160,7 @@ impl Pair {
              replication.factor = 1\n\
              offset.storage.replication.factor = 1\n\
              emit.heartbeats.enabled = false\n\
+             kmirror.http.listen = \n\
              emit.checkpoints.enabled = false\n\
              emit.offset-syncs.enabled = false\n\
              sync.topic.configs.enabled = false\n\

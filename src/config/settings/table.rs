@@ -47,6 +47,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.memory.bytes", Bytes(1_048_576, u32::MAX as i64), "33554432", "Data in flight, all flows together"),
             ("kmirror.request.timeout.ms", Millis(1, INT_MAX), "30000", "How long a broker may take to answer"),
             ("kmirror.shutdown.timeout.ms", Millis(0, INT_MAX), "10000", "How long a stop may take"),
+            ("kmirror.http.listen", Text, "127.0.0.1:9404", "Where `/metrics`, `/live` and `/ready` are served, host:port; empty serves nothing"),
         ],
     },
     Group {

@@ -105,6 +105,11 @@ impl Discovery {
         }
     }
 
+    /// Whether both clusters have said which topics they have.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.source.view.is_some() && self.target.view.is_some()
+    }
+
     pub(super) const fn is_unreachable(&self, side: Side) -> bool {
         match side {
             Side::Source => self.source.is_unreachable,

@@ -20,7 +20,11 @@ mod source;
 mod target;
 mod transactional;
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use kmirror_protocol::{messages::fetch::FetchResponseAbortedTransaction, records::HEADER_LEN};
@@ -276,7 +280,17 @@ pub struct Partition {
     halt: Option<Halt>,
     is_stopping: bool,
     high_watermark: Option<i64>,
+    /// When it was last seen that nothing of the source was missing; at first, when it was added.
+    caught_up_at: Option<Instant>,
+    newest: Option<Newest>,
     counters: Counters,
+}
+
+/// The newest record on the target, and when the target had it.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    timestamp_ms: i64,
+    acknowledged_at: Instant,
 }
 
 #[derive(Debug)]
@@ -334,6 +348,8 @@ impl Partition {
             halt: None,
             is_stopping: false,
             high_watermark: None,
+            caught_up_at: None,
+            newest: None,
             counters: Counters::default(),
         }
     }
@@ -368,6 +384,35 @@ impl Partition {
                 .saturating_sub(self.copied_offset?)
                 .max(0),
         )
+    }
+
+    /// Notes whether anything of the source is missing on the target.
+    pub(in crate::flow) fn look_at_lag(&mut self, now: Instant) {
+        if self.lag() == Some(0) {
+            self.caught_up_at = Some(now);
+        } else {
+            self.caught_up_at.get_or_insert(now);
+        }
+    }
+
+    /// For how long records of the source have been missing on the target; zero when none are.
+    ///
+    /// Timestamps of records have no part in it: they may be anything.
+    #[must_use]
+    pub fn behind(&self, now: Instant) -> Duration {
+        if self.lag() == Some(0) {
+            return Duration::ZERO;
+        }
+        let since = self.caught_up_at;
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// The newest timestamp of the batch acknowledged last, in milliseconds since 1970, and when that
+    /// was; `None` before the first, and where records have no timestamps.
+    #[must_use]
+    pub fn newest_record(&self) -> Option<(i64, Instant)> {
+        let newest = self.newest?;
+        Some((newest.timestamp_ms, newest.acknowledged_at))
     }
 
     /// What has been done so far.

@@ -7,7 +7,7 @@ use kmirror_protocol::{
     records::{BatchProducer, sequence_after},
 };
 
-use super::{Acknowledged, Outgoing, Partition, PartitionNotice, Producer, Queued, Run};
+use super::{Acknowledged, Newest, Outgoing, Partition, PartitionNotice, Producer, Queued, Run};
 use crate::{
     flow::{
         halt::HaltReason,
@@ -227,6 +227,10 @@ impl Partition {
                 run.acknowledged(&batch, producer.lineage);
             }
             let (header, len) = (&batch.prepared.header, batch.prepared.payload.len());
+            self.newest = (header.max_timestamp >= 0).then_some(Newest {
+                timestamp_ms: header.max_timestamp,
+                acknowledged_at: now,
+            });
             if let Some(map) = &mut self.map {
                 map.acknowledged(first_offset, next_offset, base_offset, header.record_count);
             }
