@@ -60,6 +60,7 @@ public final class KafkaTool {
             case "produce" -> Produce.given(command);
             case "generate" -> Produce.generated(command);
             case "read" -> Read.records(command);
+            case "consume" -> Consume.records(command);
             case "digest" -> Read.digests(command);
             case "schemas" -> Definitions.schemas();
             case "errors" -> Definitions.errors();

@@ -298,6 +298,24 @@ impl JavaClient {
         group_offsets(&self.call(json!({"command": "committed", "group": group})))
     }
 
+    /// What a member of a group reads that subscribes to a pattern, goes on where the group was,
+    /// commits and leaves after `limit` records, or at the end: topics and values.
+    pub(crate) fn consume(
+        &self,
+        group: &str,
+        pattern: &str,
+        limit: Option<usize>,
+    ) -> Vec<(String, String)> {
+        let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap());
+        let answer = self.call(json!({
+            "command": "consume", "group": group, "pattern": pattern, "limit": limit,
+        }));
+        let records = list(&answer).iter();
+        records
+            .map(|record| (text(&record["topic"]), text(&record["value"])))
+            .collect()
+    }
+
     /// What `RemoteClusterUtils` says of this cluster as a target: about a source, and about a group
     /// of it.
     pub(crate) fn mirror(&self, source: &str, group: &str) -> MirrorView {
