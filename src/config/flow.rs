@@ -12,7 +12,8 @@ use super::{
     settings::{self, Scope},
 };
 use crate::policy::{
-    self, DEFAULT_SEPARATOR, NameFilter, PolicyKind, PropertyFilter, ReplicationPolicy, TopicFilter,
+    self, DEFAULT_SEPARATOR, Hop, NameFilter, PolicyKind, PropertyFilter, ReplicationPolicy,
+    TopicFilter,
 };
 
 const DEFAULT_POLICY: &str = "org.apache.kafka.connect.mirror.DefaultReplicationPolicy";
@@ -210,6 +211,19 @@ impl<'a> Layers<'a> {
             include: include?,
             exclude: exclude?,
             heartbeats_replication_enabled: heartbeats,
+            hops: Vec::new(),
+        })
+    }
+
+    /// This flow as one on which the topics of others may come back, if it keeps names.
+    pub(super) fn hop(&self, report: &mut Report<'_>) -> Option<Hop> {
+        let keeps_names = matches!(self.policy(report)?.kind(), PolicyKind::Identity);
+        let filter = self.topic_filter(report).filter(|_| keeps_names)?;
+        Some(Hop {
+            source: self.source.to_owned(),
+            target: self.target.to_owned(),
+            include: filter.include,
+            exclude: filter.exclude,
         })
     }
 

@@ -124,6 +124,7 @@ fn flows(
 ) -> Vec<FlowConfig> {
     let mut flows = Vec::new();
     let (mut enabled, mut running) = (0_usize, 0_usize);
+    let mut hops = Vec::new();
     for source in aliases {
         for target in aliases.iter().filter(|&target| target != source) {
             let layers = Layers::new(raw, source, target);
@@ -131,11 +132,16 @@ fn flows(
                 continue;
             }
             enabled += 1;
+            // Another process may run it. What is wrong with it is told where it is read.
+            hops.extend(layers.hop(&mut Report::new("")));
             if served.is_none_or(|served| served.contains(target)) {
                 running += 1;
                 flows.extend(layers.read(report));
             }
         }
+    }
+    for flow in &mut flows {
+        flow.topic_filter.hops.clone_from(&hops);
     }
     if enabled == 0 && !aliases.is_empty() {
         let hint = match aliases {

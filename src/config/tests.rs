@@ -417,6 +417,58 @@ fn an_alias_may_not_contain_the_separator_of_the_default_policy() {
 }
 
 #[test]
+fn a_topic_that_would_come_back_under_its_name_is_left_alone() {
+    let text = |more: &str| {
+        format!(
+            "clusters = a, b, c\na.bootstrap.servers = a:1\nb.bootstrap.servers = b:1\n\
+             c.bootstrap.servers = c:1\na->b.enabled = true\ntopics = t.*\n\
+             emit.heartbeats.enabled = false\n\
+             replication.policy.class = org.apache.kafka.connect.mirror.IdentityReplicationPolicy\n\
+             {more}\n"
+        )
+    };
+    let cases = [
+        ("one way", "", Decision::Wanted),
+        (
+            "back",
+            "b->a.enabled = true",
+            Decision::Skipped(SkipReason::Loop),
+        ),
+        (
+            "back through another",
+            "b->c.enabled = true\nc->a.enabled = true",
+            Decision::Skipped(SkipReason::Loop),
+        ),
+        ("on and not back", "b->c.enabled = true", Decision::Wanted),
+        (
+            "other topics come back",
+            "b->a.enabled = true\nb->a.topics = u.*",
+            Decision::Wanted,
+        ),
+        (
+            "it is excluded on the way back",
+            "b->a.enabled = true\nb->a.topics.exclude = t1",
+            Decision::Wanted,
+        ),
+        (
+            "back under another name",
+            "b->a.enabled = true\nb->a.replication.policy.class = \
+             org.apache.kafka.connect.mirror.DefaultReplicationPolicy",
+            Decision::Wanted,
+        ),
+    ];
+    for (case, more, expected) in cases {
+        for clusters_served in [None, Some(vec![String::from("b")])] {
+            let options = ParseOptions { clusters_served };
+            let (config, _) = Config::parse("f", text(more).as_bytes(), &options).unwrap();
+            let flow = config.flows.iter().find(|flow| flow.source == "a").unwrap();
+            let decision = flow.topic_filter.wanted(&flow.policy, "b", "t1").unwrap();
+            assert_eq!(decision, expected, "{case}");
+        }
+    }
+}
+
+#[test]
 fn old_names_keep_excluding() {
     let decide = |text: &str, topic: &str| {
         let flow = flow(text);

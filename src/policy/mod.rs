@@ -14,7 +14,7 @@ pub mod topics;
 
 pub use filter::{MatchError, NameFilter, PropertyFilter};
 pub use java_regex::PatternError;
-pub use topics::{Decision, SkipReason, TopicFilter};
+pub use topics::{Decision, Hop, SkipReason, TopicFilter};
 
 /// The name of every heartbeats topic at its origin; no separator ever changes it.
 pub const HEARTBEATS_TOPIC: &str = "heartbeats";

@@ -160,6 +160,7 @@ fn filter(include: &[&str], exclude: &[&str], heartbeats: bool) -> TopicFilter {
         include: NameFilter::new(include).unwrap(),
         exclude: NameFilter::new(exclude).unwrap(),
         heartbeats_replication_enabled: heartbeats,
+        hops: Vec::new(),
     }
 }
 

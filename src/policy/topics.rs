@@ -13,6 +13,21 @@ pub struct TopicFilter {
     pub exclude: NameFilter,
     /// `heartbeats.replication.enabled` (KIP-1089): heartbeats topics pass whatever the lists say.
     pub heartbeats_replication_enabled: bool,
+    /// The flows that keep topic names, on which a topic of this one may come back.
+    pub hops: Vec<Hop>,
+}
+
+/// A flow that copies topics under the names that they have.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    /// Alias of the cluster read from.
+    pub source: String,
+    /// Alias of the cluster written to.
+    pub target: String,
+    /// Topics to replicate.
+    pub include: NameFilter,
+    /// Topics not to replicate, although included.
+    pub exclude: NameFilter,
 }
 
 /// Whether a topic is replicated.
@@ -35,6 +50,8 @@ pub enum SkipReason {
     Internal,
     /// It already came from the target, perhaps through other clusters.
     Cycle,
+    /// Flows that keep names would bring it back to the source, and each round add its records again.
+    Loop,
 }
 
 impl SkipReason {
@@ -46,7 +63,14 @@ impl SkipReason {
             Self::Excluded => "in topics.exclude",
             Self::Internal => "internal to Kafka or MirrorMaker",
             Self::Cycle => "came from the target cluster",
+            Self::Loop => "would come back under the same name, round and round",
         }
+    }
+}
+
+impl Hop {
+    fn copies(&self, topic: &str) -> bool {
+        self.include.matches(topic).unwrap_or(true) && !self.exclude.matches(topic).unwrap_or(false)
     }
 }
 
@@ -87,6 +111,30 @@ impl TopicFilter {
         if self.exclude.matches(topic)? {
             return Ok(Decision::Skipped(SkipReason::Excluded));
         }
+        if self.comes_back(policy, target_alias, topic) {
+            return Ok(Decision::Skipped(SkipReason::Loop));
+        }
         Ok(Decision::Wanted)
+    }
+
+    /// Tells whether other flows that keep names bring a topic back to where it is read. What cannot
+    /// be decided counts as copied.
+    ///
+    /// `IdentityReplicationPolicy` leaves that to its user.
+    fn comes_back(&self, policy: &ReplicationPolicy, target_alias: &str, topic: &str) -> bool {
+        let Some(source) = policy.source_alias.as_deref() else {
+            return false;
+        };
+        let mut reached = vec![target_alias];
+        let mut next = 0;
+        while let Some(at) = reached.get(next).copied() {
+            next += 1;
+            for hop in self.hops.iter().filter(|hop| hop.source == at) {
+                if !reached.contains(&hop.target.as_str()) && hop.copies(topic) {
+                    reached.push(&hop.target);
+                }
+            }
+        }
+        reached.contains(&source)
     }
 }

@@ -83,6 +83,7 @@ impl Knobs {
                 include: NameFilter::new(&["t.*"]).unwrap(),
                 exclude: NameFilter::new(&none).unwrap(),
                 heartbeats_replication_enabled: true,
+                hops: Vec::new(),
             },
             properties: PropertyFilter {
                 exclude: NameFilter::new(&none).unwrap(),

@@ -20,7 +20,7 @@ use super::{
     TopicPartition, ends::End, limits, partition::Partition, retry::Backoff, state::TopicSight,
     transaction::commit::Transactions,
 };
-use crate::policy::Decision;
+use crate::policy::{Decision, SkipReason};
 
 /// What a flow knows of both clusters, and what it has asked them.
 #[derive(Debug)]
@@ -292,6 +292,10 @@ impl Flow {
                         continue;
                     }
                     format!("its remote topic would be {remote}, where kmirror keeps what it knows")
+                }
+                Ok(Decision::Skipped(reason @ SkipReason::Loop)) => {
+                    let hint = "leave it out of one of the flows";
+                    format!("it {}; {hint}", reason.as_str())
                 }
                 Ok(Decision::Skipped(_)) => continue,
                 Err(undecided) => undecided.to_string(),

@@ -52,6 +52,7 @@ pub(super) fn options() -> FlowOptions {
             include: NameFilter::new(&["t.*"]).unwrap(),
             exclude: NameFilter::new(&none).unwrap(),
             heartbeats_replication_enabled: true,
+            hops: Vec::new(),
         },
         properties: PropertyFilter {
             exclude: NameFilter::new(&none).unwrap(),
