@@ -1,4 +1,4 @@
-//! What is replicated, and under which name: replication policies and name filters.
+//! What is replicated, and under which name: replication policies, name filters and access rules.
 //!
 //! Pure: no I/O, no clock, no task. Names are compared as Kafka and MirrorMaker 2 compare them,
 //! including the corners that look like mistakes: a remote topic that is named differently from
@@ -8,10 +8,12 @@
 //! `IdentityReplicationPolicy` and `MirrorSourceConnector` of Apache Kafka. The predicates on
 //! internal topics follow Kafka 4.0 and later.
 
+pub mod acls;
 pub mod filter;
 mod java_regex;
 pub mod topics;
 
+pub use acls::{Acl, AclPlan, AclRules};
 pub use filter::{MatchError, NameFilter, PropertyFilter};
 pub use java_regex::PatternError;
 pub use topics::{Decision, Hop, SkipReason, TopicFilter};
@@ -100,6 +102,16 @@ impl ReplicationPolicy {
             topic.to_owned()
         } else {
             format!("{source_alias}{}{topic}", self.separator)
+        }
+    }
+
+    /// What begins the names of the copies of all topics of `source_alias` that begin with `prefix`;
+    /// the heartbeats that the identity policy renames are left aside.
+    #[must_use]
+    pub fn remote_prefix(&self, source_alias: &str, prefix: &str) -> String {
+        match self.kind {
+            PolicyKind::Default => format!("{source_alias}{}{prefix}", self.separator),
+            PolicyKind::Identity => prefix.to_owned(),
         }
     }
 
