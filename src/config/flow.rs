@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig, GroupsConfig,
-    HeartbeatConfig, Isolation, Location, OffsetSyncsConfig, OffsetsTopic, OnGap, OnRecreated,
-    StartAt, Transactions,
+    AclsConfig, Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig,
+    GroupsConfig, HeartbeatConfig, Isolation, Location, OffsetSyncsConfig, OffsetsTopic, OnGap,
+    OnRecreated, StartAt, Transactions,
     error::{Place, Report},
     layers::{Layer, list_items},
     properties::Entry,
@@ -116,6 +116,7 @@ impl<'a> Layers<'a> {
             offset_syncs: self.offset_syncs(&policy, report),
             groups: self.groups(&policy, report),
             topic_configs_interval: self.topic_configs_interval(report),
+            acls: self.acls(&policy, report),
             policy,
             topic_filter: topic_filter?,
             property_filter: PropertyFilter { exclude: exclude? },
@@ -316,6 +317,26 @@ impl<'a> Layers<'a> {
         let syncs = is_true(self.flow_value("sync.topic.configs.enabled", report));
         let seconds = self.flow_value("sync.topic.configs.interval.seconds", report);
         syncs.then(|| interval(seconds))
+    }
+
+    /// Where topics keep their names, an ACL that the source lacks may well be the target's own.
+    fn acls(&self, policy: &ReplicationPolicy, report: &mut Report<'_>) -> Option<AclsConfig> {
+        let syncs = is_true(self.flow_value("sync.topic.acls.enabled", report));
+        let seconds = self.flow_value("sync.topic.acls.interval.seconds", report);
+        let mut is_on = |name| is_true(self.flow_value(name, report));
+        let acls = AclsConfig {
+            interval: interval(seconds),
+            prefixed: is_on("kmirror.sync.acls.prefixed"),
+            groups: is_on("kmirror.sync.acls.groups"),
+            remove: is_on("kmirror.sync.acls.remove"),
+        };
+        if syncs && acls.remove && policy.kind() == PolicyKind::Identity {
+            let entry = self.connector.get("kmirror.sync.acls.remove");
+            let problem = "under this policy the target's own ACLs look like copied ones, and would be removed";
+            let hint = "set it to false for this flow, and remove by hand what is to go";
+            report.error(entry.map_or(Place::FILE, Place::of), problem, hint);
+        }
+        syncs.then_some(acls)
     }
 
     /// Groups are taken along only where checkpoints are published (`MirrorCheckpointConnector`).

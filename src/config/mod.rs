@@ -96,6 +96,8 @@ pub struct FlowConfig {
     /// How often the properties of remote topics are compared with their sources', at least a second;
     /// `None` never.
     pub topic_configs_interval: Option<Duration>,
+    /// How ACLs follow the source's; `None` not at all.
+    pub acls: Option<AclsConfig>,
     /// Where a partition without a stored position starts.
     pub start_at: StartAt,
     /// Whether records of open and aborted transactions are read.
@@ -247,6 +249,19 @@ pub struct GroupsConfig {
     pub checkpoints_interval: Duration,
     /// How often positions are committed on the target, at least a second; `None` never.
     pub sync_interval: Option<Duration>,
+}
+
+/// How ACLs follow the source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AclsConfig {
+    /// How often both sides are compared, at least a second.
+    pub interval: Duration,
+    /// `kmirror.sync.acls.prefixed`.
+    pub prefixed: bool,
+    /// `kmirror.sync.acls.groups`; without checkpoints no group is told of, and none is taken.
+    pub groups: bool,
+    /// `kmirror.sync.acls.remove`; never under the identity policy.
+    pub remove: bool,
 }
 
 /// `offset-syncs.topic.location`.

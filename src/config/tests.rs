@@ -469,6 +469,42 @@ fn a_topic_that_would_come_back_under_its_name_is_left_alone() {
 }
 
 #[test]
+fn acls_are_removed_only_where_remote_topics_have_names_of_their_own() {
+    let default = AclsConfig {
+        interval: Duration::from_secs(600),
+        prefixed: false,
+        groups: false,
+        remove: false,
+    };
+    assert_eq!(flow("").acls, Some(default));
+    assert_eq!(flow("sync.topic.acls.enabled = false").acls, None);
+    let remove = "kmirror.sync.acls.remove = true";
+    let all = format!(
+        "{remove}\nkmirror.sync.acls.prefixed = true\nkmirror.sync.acls.groups = true\n\
+         sync.topic.acls.interval.seconds = 0"
+    );
+    let expected = AclsConfig {
+        interval: Duration::from_secs(1),
+        prefixed: true,
+        groups: true,
+        remove: true,
+    };
+    assert_eq!(flow(&all).acls, Some(expected));
+    let identity = "replication.policy.class = \
+                    org.apache.kafka.connect.mirror.IdentityReplicationPolicy";
+    assert_eq!(
+        errors(with(&format!("{identity}\n{remove}"))),
+        [
+            "mm2.properties:6: kmirror.sync.acls.remove: under this policy the target's own ACLs \
+          look like copied ones, and would be removed; set it to false for this flow, and remove \
+          by hand what is to go"
+        ]
+    );
+    let off = format!("{identity}\n{remove}\nsync.topic.acls.enabled = false");
+    assert_eq!(flow(&off).acls, None);
+}
+
+#[test]
 fn old_names_keep_excluding() {
     let decide = |text: &str, topic: &str| {
         let flow = flow(text);
@@ -720,8 +756,8 @@ fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
             "is not supported: records keep the source's compression",
         ),
         (
-            "sync.topic.acls.enabled = true",
-            "is not supported: ACLs are not replicated in this version",
+            "a->b.offsets.storage.topic = x",
+            "is not supported: positions have one topic per source and target",
         ),
         (
             "ssl.truststore.password = hunter2",
@@ -743,7 +779,7 @@ fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
 #[test]
 fn what_is_switched_off_needs_no_notice() {
     let text = "sync.topic.configs.enabled = false\nemit.heartbeats.enabled = false\n\
-                sync.topic.acls.enabled = FALSE\nsecurity.protocol = plaintext";
+                b.producer.compression.type = none\nsecurity.protocol = plaintext";
     assert_eq!(notices(text), Vec::<String>::new());
 }
 

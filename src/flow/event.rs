@@ -8,10 +8,14 @@ use super::{
     TopicPartition, TransactionAnswer, TransactionQuestion, Weakness,
 };
 use super::{
+    acls::AclChange,
     groups::{CommittedOffset, GroupList, PerGroup},
     topic_configs::{ConfigChange, ConfigChanges},
 };
-use crate::offsets::source_offsets::StoredRecord;
+use crate::{
+    offsets::source_offsets::StoredRecord,
+    policy::{Acl, acls::LeftOut},
+};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -97,6 +101,15 @@ pub enum Event {
     },
     /// The outcome of changing properties of remote topics, topic by topic.
     TopicConfigsAltered(Vec<(Arc<str>, Result<(), Failure>)>),
+    /// The ACLs of a cluster.
+    Acls {
+        /// Which cluster.
+        side: Side,
+        /// All of them, or why they are not to be had.
+        result: Result<Vec<Acl>, Failure>,
+    },
+    /// The outcome of changing ACLs, one by one, in the order of the request.
+    AclsChanged(Vec<Result<(), Failure>>),
     /// Everything in the checkpoints topic, oldest first.
     CheckpointsLoaded(Result<Vec<StoredRecord>, Failure>),
     /// The groups of a cluster.
@@ -220,6 +233,20 @@ pub enum Action {
     },
     /// Change properties of remote topics.
     AlterTopicConfigs(ConfigChanges),
+    /// Ask for the ACLs on topics.
+    AskAcls {
+        /// Which cluster.
+        side: Side,
+        /// Whether those on groups are wanted too.
+        with_groups: bool,
+    },
+    /// Change ACLs of the target.
+    ChangeAcls {
+        /// What becomes of them.
+        change: AclChange,
+        /// Which.
+        acls: Vec<Acl>,
+    },
     /// Read the whole checkpoints topic.
     LoadCheckpoints {
         /// Its name.
@@ -433,6 +460,13 @@ impl Action {
 
     fn request_failed(&self, failure: &Failure) -> Option<Event> {
         Some(match self {
+            Self::AskAcls { side, .. } => Event::Acls {
+                side: *side,
+                result: Err(failure.clone()),
+            },
+            Self::ChangeAcls { acls, .. } => {
+                Event::AclsChanged(acls.iter().map(|_| Err(failure.clone())).collect())
+            }
             Self::AskLogRanges { request, .. } => Event::LogRanges {
                 request: *request,
                 result: Err(failure.clone()),
@@ -590,6 +624,33 @@ pub enum Notice {
         /// The property.
         name: String,
     },
+    /// A cluster has no authorizer, so that ACLs mean nothing.
+    NoAuthorizer(Side),
+    /// A cluster does not show its ACLs, or does not let them be changed.
+    AclsDenied {
+        /// Which cluster.
+        side: Side,
+        /// What it answers.
+        failure: Failure,
+    },
+    /// ACLs of the target were changed.
+    AclsChanged {
+        /// What became of them.
+        change: AclChange,
+        /// Which, as they are on the target.
+        acls: Vec<Acl>,
+    },
+    /// The target does not take ACLs, or does not let go of them.
+    AclsRefused {
+        /// What was to become of them.
+        change: AclChange,
+        /// Which.
+        acls: Vec<Acl>,
+        /// What it answers about the first.
+        failure: Failure,
+    },
+    /// ACLs of the source hold for what is copied and are not copied.
+    AclsLeftOut(LeftOut),
     /// What a group has committed may not be seen, or not be committed on the target.
     GroupRefused {
         /// On which cluster.

@@ -63,6 +63,9 @@ pub const STATE_REPLICAS: usize = 3;
 /// Topics described or created in one request.
 pub const TOPICS_PER_REQUEST: usize = 500;
 
+/// ACLs changed in one request; a KRaft controller takes at most 10,000 changes in one.
+pub const ACLS_PER_REQUEST: usize = 500;
+
 /// Leases without a sign of life after which a process that stands by takes a partition up.
 pub const SILENT_LEASES: u32 = 3;
 

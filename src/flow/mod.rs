@@ -16,12 +16,14 @@
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`transaction`] commits both together, where that is how the flow delivers.
 //! * [`topic_configs`] keeps the properties of remote topics as their sources have them.
+//! * [`acls`] gives rights on remote topics to who has them on their sources.
 //! * [`groups`] tells on the target where consumer groups stand, and takes them along.
 //! * [`offset_syncs`] and [`heartbeats`] tell MM2's readers what they expect, in [`published`] topics.
 //! * `translation` says where a position in the source is on the target.
 //! * [`retry`] is the one place that says what a failure means; [`limits`] has every bound.
 
 pub mod aborted;
+pub mod acls;
 pub mod batch;
 mod carrying;
 pub mod delivery;
@@ -58,6 +60,21 @@ use std::{
 
 use kmirror_protocol::wire::Uuid;
 
+use self::{
+    acls::{AclOptions, Acls},
+    discovery::Discovery,
+    ends::{End, Leader},
+    groups::{GroupOptions, Groups},
+    guarantee::Watch,
+    offset_syncs::{OffsetSyncs, SyncsTopic},
+    partition::Partition,
+    positions::Positions,
+    recovery::{Questions, Recovery, RecoveryCause},
+    state::{State, Ticket},
+    topic_configs::TopicConfigs,
+    transaction::commit::Transactions,
+    transfer::{Held, Transfer},
+};
 pub use self::{
     delivery::{Adopt, Delivery, OnGap, OnRecreated},
     discovery::{
@@ -77,20 +94,6 @@ pub use self::{
         TransactionOptions, TransactionProtocol, TransactionQuestion,
     },
     translation::Translated,
-};
-use self::{
-    discovery::Discovery,
-    ends::{End, Leader},
-    groups::{GroupOptions, Groups},
-    guarantee::Watch,
-    offset_syncs::{OffsetSyncs, SyncsTopic},
-    partition::Partition,
-    positions::Positions,
-    recovery::{Questions, Recovery, RecoveryCause},
-    state::{State, Ticket},
-    topic_configs::TopicConfigs,
-    transaction::commit::Transactions,
-    transfer::{Held, Transfer},
 };
 use crate::offsets::state::Anchor;
 use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
@@ -161,6 +164,8 @@ pub struct FlowOptions {
     pub groups: Option<GroupOptions>,
     /// How often properties of remote topics are compared with their sources', if they are.
     pub topic_configs_interval: Option<Duration>,
+    /// How ACLs follow the source's, if they do.
+    pub acls: Option<AclOptions>,
     /// The guarantee.
     pub delivery: Delivery,
     /// What happens when the source no longer has what was not copied.
@@ -232,6 +237,8 @@ pub struct Flow {
     offset_syncs: Option<OffsetSyncs>,
     /// `None` where remote topics stay as they were created.
     topic_configs: Option<TopicConfigs>,
+    /// `None` where they are nobody's business here.
+    acls: Option<Acls>,
     /// `None` where groups are not looked after.
     groups: Option<Groups>,
     /// `None` where there are none.
@@ -304,6 +311,7 @@ impl Flow {
             topic_configs: options
                 .topic_configs_interval
                 .map(|interval| TopicConfigs::new(interval, now)),
+            acls: options.acls.map(|acls| Acls::new(acls, now)),
             groups: options
                 .groups
                 .clone()
@@ -358,6 +366,8 @@ impl Flow {
             Event::TopicConfigsAltered(results) => {
                 self.topic_configs_altered(now, results, actions);
             }
+            Event::Acls { side, result } => self.acls_described(now, side, result, actions),
+            Event::AclsChanged(results) => self.acls_changed(now, results, actions),
             Event::CheckpointsLoaded(result) => self.checkpoints_loaded(now, result, actions),
             Event::Groups { side, result } => self.groups_listed(now, side, result, actions),
             Event::GroupOffsets { side, result } => {
@@ -418,6 +428,7 @@ impl Flow {
         self.schedule_offset_syncs(now, actions);
         self.schedule_groups(now, actions);
         self.schedule_topic_configs(now, actions);
+        self.schedule_acls(now, actions);
         self.finish_stop(now, actions);
     }
 
@@ -435,6 +446,7 @@ impl Flow {
             self.offset_syncs.as_ref().and_then(OffsetSyncs::deadline),
             self.groups_deadline(),
             self.topic_configs_deadline(),
+            self.acls_deadline(),
             self.state.deadline(self.drain.is_some()),
             self.anchors_deadline(),
             self.lease_deadline(),

@@ -1,4 +1,4 @@
-//! Questions to a cluster that have one answer: topics, configurations, offsets, producer ids.
+//! Questions to a cluster that have one answer: topics, configurations, ACLs, offsets, producer ids.
 //!
 //! Each function makes its request once. What a failure means is the flow's business.
 
@@ -7,7 +7,7 @@ use std::{slice, sync::Arc, time::Duration};
 use super::{
     convert::{ask, decoded},
     exchange::{
-        Named, Names, offsets, producers,
+        Named, Names, acls, offsets, producers,
         topics::{self, PerTopic},
     },
 };
@@ -15,8 +15,9 @@ use crate::{
     cluster::{Cluster, To},
     flow::{
         ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition,
-        PerTopicConfig, Side, TopicConfig, topic_configs::ConfigChanges,
+        PerTopicConfig, Side, TopicConfig, acls::AclChange, topic_configs::ConfigChanges,
     },
+    policy::Acl,
 };
 
 /// The configuration of each topic, or why it may not be seen; those that are gone are left out.
@@ -53,6 +54,38 @@ pub async fn alter_topics(cluster: &Cluster, changes: &ConfigChanges) -> PerTopi
     };
     let names = changes.iter().map(|(topic, _)| topic);
     outcome.await.unwrap_or_else(|failure| all(names, &failure))
+}
+
+/// The ACLs on topics, and on groups if they are wanted too.
+///
+/// # Errors
+///
+/// [`Failure`]; see [`acls::described`].
+pub async fn acls(cluster: &Cluster, with_groups: bool) -> Result<Vec<Acl>, Failure> {
+    let answer = ask(cluster, To::Any, acls::describe(with_groups)).await?;
+    acls::described(&decoded(&answer)?)
+}
+
+/// Changes ACLs; each gets its own outcome, in the same order.
+pub async fn change_acls(
+    cluster: &Cluster,
+    change: AclChange,
+    wanted: &[Acl],
+) -> Vec<Result<(), Failure>> {
+    let outcome = async {
+        Ok(match change {
+            AclChange::Create => {
+                let answer = ask(cluster, To::Any, acls::create(wanted)).await?;
+                acls::created(&decoded(&answer)?, wanted.len())
+            }
+            AclChange::Remove => {
+                let answer = ask(cluster, To::Any, acls::delete(wanted)).await?;
+                acls::deleted(&decoded(&answer)?, wanted.len())
+            }
+        })
+    };
+    let failed = |failure: Failure| vec![Err(failure); wanted.len()];
+    outcome.await.unwrap_or_else(failed)
 }
 
 /// Creates topics; each gets its own outcome.

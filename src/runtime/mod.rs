@@ -42,12 +42,12 @@ use tokio::{
 use crate::{
     cluster::{Cluster, ClusterOptions},
     config::{
-        Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, GroupsConfig,
+        AclsConfig, Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, GroupsConfig,
         HeartbeatConfig, Isolation, Limits, Location, OffsetSyncsConfig, OnGap, OnRecreated,
         StartAt,
     },
     flow::{
-        self, FlowOptions, FlowStatus, TransactionOptions, groups::GroupOptions,
+        self, FlowOptions, FlowStatus, TransactionOptions, acls::AclOptions, groups::GroupOptions,
         heartbeats::HeartbeatOptions, offset_syncs::SyncsTopic, published::PublishedTopic,
     },
     observe::metrics::Reporter,
@@ -255,6 +255,15 @@ fn group_options(groups: &GroupsConfig) -> GroupOptions {
     }
 }
 
+fn acl_options(acls: AclsConfig) -> AclOptions {
+    AclOptions {
+        interval: acls.interval,
+        takes_prefixes: acls.prefixed,
+        takes_groups: acls.groups,
+        removes: acls.remove,
+    }
+}
+
 fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
     let bytes = |value: i32| usize::try_from(value).unwrap_or(usize::MAX);
     FlowOptions {
@@ -273,6 +282,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         offset_syncs: flow.offset_syncs.as_ref().map(syncs_topic),
         groups: flow.groups.as_ref().map(group_options),
         topic_configs_interval: flow.topic_configs_interval,
+        acls: flow.acls.map(acl_options),
         delivery: match flow.delivery {
             Delivery::ExactlyOnce => flow::Delivery::ExactlyOnce,
             Delivery::AtLeastOnce => flow::Delivery::AtLeastOnce,

@@ -48,24 +48,6 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
             Event::CheckpointsLoaded(stored)
         }
-        Action::AskTopicConfigs { side, topics } => Event::TopicConfigs {
-            side,
-            result: admin::inspect_topics(ends.side(side), &topics).await,
-        },
-        Action::AlterTopicConfigs(changes) => {
-            Event::TopicConfigsAltered(admin::alter_topics(target, &changes).await)
-        }
-        Action::AskGroups(side) => Event::Groups {
-            side,
-            result: groups::list(ends.side(side)).await,
-        },
-        Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
-            side,
-            result: groups::offsets(ends.side(side), &groups).await,
-        },
-        Action::CommitGroupOffsets(commits) => {
-            Event::GroupOffsetsCommitted(groups::commit(target, commits).await)
-        }
         Action::CreatePublished { kind, side, topic } => Event::PublishedCreated {
             kind,
             result: admin::create_topic(ends.side(side), &topic, timeout).await,
@@ -82,6 +64,39 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
                 kind,
                 result: appended.await.map(drop),
             }
+        }
+        other => return beside(ends, other, timeout).await,
+    })
+}
+
+/// Performs an action on what goes along with the records: properties of topics, ACLs and groups.
+async fn beside(ends: &Ends, action: Action, timeout: Duration) -> Option<Event> {
+    let target = &ends.target;
+    Some(match action {
+        Action::AskTopicConfigs { side, topics } => Event::TopicConfigs {
+            side,
+            result: admin::inspect_topics(ends.side(side), &topics).await,
+        },
+        Action::AlterTopicConfigs(changes) => {
+            Event::TopicConfigsAltered(admin::alter_topics(target, &changes).await)
+        }
+        Action::AskAcls { side, with_groups } => Event::Acls {
+            side,
+            result: admin::acls(ends.side(side), with_groups).await,
+        },
+        Action::ChangeAcls { change, acls } => {
+            Event::AclsChanged(admin::change_acls(target, change, &acls).await)
+        }
+        Action::AskGroups(side) => Event::Groups {
+            side,
+            result: groups::list(ends.side(side)).await,
+        },
+        Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
+            side,
+            result: groups::offsets(ends.side(side), &groups).await,
+        },
+        Action::CommitGroupOffsets(commits) => {
+            Event::GroupOffsetsCommitted(groups::commit(target, commits).await)
         }
         other => return stores(target, other, timeout).await,
     })

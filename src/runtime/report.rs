@@ -5,11 +5,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     flow::{
-        Counters, FlowStatus, Notice, PartitionNotice, Refusal, Weakness, halt::HaltReason, limits,
-        recovery::decide::NewBecause, topic_configs::ConfigChange,
+        Counters, Failure, FlowStatus, Notice, PartitionNotice, Refusal, Side, Weakness,
+        acls::AclChange, halt::HaltReason, limits, recovery::decide::NewBecause,
+        topic_configs::ConfigChange,
     },
     observe::counted,
+    policy::{Acl, acls::LeftOut},
 };
+
+/// ACLs that one line of the log names; at a first start there may be thousands.
+const ACLS_NAMED: usize = 10;
 
 /// Logs a notice of the flow `name`.
 pub fn notice(name: &str, notice: &Notice) {
@@ -35,6 +40,11 @@ pub fn notice(name: &str, notice: &Notice) {
         | Notice::TopicConfigRefused { .. }
         | Notice::PropertyUnknown { .. }
         | Notice::GroupRefused { .. } => beside(name, notice),
+        Notice::NoAuthorizer(_)
+        | Notice::AclsDenied { .. }
+        | Notice::AclsChanged { .. }
+        | Notice::AclsRefused { .. }
+        | Notice::AclsLeftOut(_) => acls(name, notice),
         Notice::Reached(side) => info!(flow = name, "the {side} cluster answers again"),
         Notice::BrokerReached { side, node } => {
             info!(
@@ -113,6 +123,124 @@ fn beside(name: &str, notice: &Notice) {
         ),
         _ => {}
     }
+}
+
+/// Logs a notice about who may do what.
+fn acls(name: &str, notice: &Notice) {
+    match notice {
+        Notice::NoAuthorizer(side) => info!(
+            flow = name,
+            "the {side} cluster has no authorizer: no ACLs are copied; sync.topic.acls.enabled = \
+             false stops looking for them"
+        ),
+        Notice::AclsDenied { side, failure } => warn!(
+            flow = name,
+            "the {side} cluster does not let kmirror {} ACLs: {failure}; none are copied until it \
+             does; {}",
+            match side {
+                Side::Source => "see its",
+                Side::Target => "see or change its",
+            },
+            acls_hint(*side, failure)
+        ),
+        Notice::AclsChanged { change, acls } => acls_changed(name, *change, acls),
+        Notice::AclsRefused {
+            change,
+            acls,
+            failure,
+        } => warn!(
+            flow = name,
+            "the target does not {} {}: {failure}; tried again with the next comparison: {}",
+            match change {
+                AclChange::Create => "take",
+                AclChange::Remove => "let go of",
+            },
+            counted(acls.len(), "ACL"),
+            named(acls)
+        ),
+        Notice::AclsLeftOut(left_out) => acls_left_out(name, *left_out),
+        _ => {}
+    }
+}
+
+/// Who has lost a right will ask why, so each of these has its line.
+fn acls_changed(name: &str, change: AclChange, acls: &[Acl]) {
+    match change {
+        AclChange::Create => info!(
+            flow = name,
+            "created {} on the target: {}",
+            counted(acls.len(), "ACL"),
+            named(acls)
+        ),
+        AclChange::Remove => {
+            for acl in acls {
+                info!(
+                    flow = name,
+                    "removed an ACL from the target that the source does not give: {acl}"
+                );
+            }
+        }
+    }
+}
+
+/// What can be done about ACLs that may not be seen or changed. The right to alter a cluster is also
+/// the right to describe it.
+fn acls_hint(side: Side, failure: &Failure) -> &'static str {
+    let is_right = matches!(
+        failure,
+        Failure::Refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, _)
+    );
+    match side {
+        Side::Source if is_right => {
+            "grant kmirror's principal Describe on the Cluster there, or set \
+             sync.topic.acls.enabled = false"
+        }
+        Side::Target if is_right => {
+            "grant kmirror's principal Alter on the Cluster there, or set \
+             sync.topic.acls.enabled = false"
+        }
+        _ => "sync.topic.acls.enabled = false stops asking",
+    }
+}
+
+/// Only denials are worth a warning: without them more is allowed on the target than on the source.
+fn acls_left_out(name: &str, left_out: LeftOut) {
+    let LeftOut {
+        topic_patterns,
+        denials,
+        group_patterns,
+    } = left_out;
+    let topics = counted(topic_patterns, "ACL");
+    let how = "kmirror.sync.acls.prefixed = true copies them";
+    if denials > 0 {
+        warn!(
+            flow = name,
+            "{topics} of the source on prefixes of topics or on all topics are not copied, {denials} \
+             of which deny something that the target may allow; {how}"
+        );
+    } else if topic_patterns > 0 {
+        info!(
+            flow = name,
+            "{topics} of the source on prefixes of topics or on all topics are not copied; {how}"
+        );
+    }
+    if group_patterns > 0 {
+        info!(
+            flow = name,
+            "{} of the source on prefixes of groups or on all groups are not copied: they would hold \
+             for the target's own groups too; create by hand what is right there",
+            counted(group_patterns, "ACL")
+        );
+    }
+}
+
+/// The first of many, and how many more there are.
+fn named(acls: &[Acl]) -> String {
+    let shown = &acls[..acls.len().min(ACLS_NAMED)];
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    let more = acls.len() - shown.len();
+    let more = (more > 0).then(|| format!("; and {more} more"));
+    shown.join("; ") + &more.unwrap_or_default()
 }
 
 /// What a weaker guarantee means, what is done about it, and what can be done.
@@ -249,9 +377,8 @@ fn state_topic(name: &str, notice: &Notice) {
     }
 }
 
-fn transactions_hint(failure: &crate::flow::Failure) -> &'static str {
-    use crate::flow::Failure::{Refused, Unsupported};
-    use kmirror_protocol::ErrorCode;
+fn transactions_hint(failure: &Failure) -> &'static str {
+    use Failure::{Refused, Unsupported};
     match failure {
         Refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, _) => {
             "grant Write and Describe on that TransactionalId to kmirror's principal."
@@ -264,8 +391,8 @@ fn transactions_hint(failure: &crate::flow::Failure) -> &'static str {
     }
 }
 
-fn creation_hint(failure: &crate::flow::Failure) -> &'static str {
-    use crate::flow::Failure::Refused;
+fn creation_hint(failure: &Failure) -> &'static str {
+    use Failure::Refused;
     match failure {
         Refused(ErrorCode::INVALID_REPLICATION_FACTOR, _) => {
             "the target has fewer brokers than replicas are asked for: set replication.factor (for \
@@ -453,9 +580,10 @@ fn config_change(change: &ConfigChange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::policy::acls::{AclOperation, PatternType, Permission, ResourceType};
 
     #[test]
     fn a_status_names_only_what_is_out_of_the_ordinary() {
@@ -480,6 +608,28 @@ mod tests {
         assert_eq!(
             exceptions(&counters),
             ", 3 lineages opened anew, 1 times a producer forgotten, 4 records perhaps twice"
+        );
+    }
+
+    #[test]
+    fn of_many_acls_a_line_names_the_first() {
+        let acls = (0..ACLS_NAMED + 2).map(|number| Acl {
+            permission: Permission::Allow,
+            resource: ResourceType::Topic,
+            pattern: PatternType::Literal,
+            name: Arc::from("t"),
+            principal: Arc::from(format!("User:{number}")),
+            host: Arc::from("*"),
+            operation: AclOperation::READ,
+        });
+        let acls: Vec<Acl> = acls.collect();
+        let first = "ALLOW User:0 READ on topic t from host *";
+        assert_eq!(named(&acls[..1]), first);
+        let line = named(&acls);
+        assert_eq!(line.matches("ALLOW").count(), ACLS_NAMED);
+        assert!(
+            line.starts_with(first) && line.ends_with("; and 2 more"),
+            "{line}"
         );
     }
 }

@@ -76,6 +76,7 @@ impl Knobs {
             offset_syncs: None,
             groups: None,
             topic_configs_interval: None,
+            acls: None,
             source_alias: String::from("A"),
             target_alias: String::from("B"),
             policy: ReplicationPolicy::prefixing(),

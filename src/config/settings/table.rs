@@ -164,10 +164,13 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Flow],
-        status: Unsupported("ACLs are not replicated in this version"),
+        status: Implemented,
         rows: &[
-            ("sync.topic.acls.enabled", Bool, "true", "Whether topic ACLs follow the source"),
-            ("sync.topic.acls.interval.seconds", SECONDS, "600", "How often"),
+            ("sync.topic.acls.enabled", Bool, "true", "Whether ACLs of topics, by their full names, are copied to remote topics; ALLOW WRITE is not, ALLOW ALL becomes ALLOW READ"),
+            ("sync.topic.acls.interval.seconds", SECONDS, "600", "How often they are compared, at least every second"),
+            ("kmirror.sync.acls.prefixed", Bool, "false", "Whether ACLs on prefixes of topics are copied too, as prefixes of remote topics, and those on all topics as the prefix of all remote topics"),
+            ("kmirror.sync.acls.groups", Bool, "false", "Whether ACLs on groups that are told of are copied too, as they are; only those with the full name of a group"),
+            ("kmirror.sync.acls.remove", Bool, "false", "Whether rights on remote topics that the source does not give are removed, also those that somebody gave on the target; no denials, nothing of who may write remote topics"),
         ],
     },
     Group {

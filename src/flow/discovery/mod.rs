@@ -110,6 +110,12 @@ impl Discovery {
         self.source.view.is_some() && self.target.view.is_some()
     }
 
+    /// What the source has, once it is known that it is not the target.
+    pub(super) fn known_source(&self) -> Option<&ClusterView> {
+        let views = self.views().filter(|_| !self.is_halted);
+        views.map(|(source, _)| source)
+    }
+
     pub(super) const fn is_unreachable(&self, side: Side) -> bool {
         match side {
             Side::Source => self.source.is_unreachable,

@@ -48,6 +48,15 @@ pub struct GroupOptions {
     pub sync_interval: Option<Duration>,
 }
 
+impl GroupOptions {
+    /// Whether the lists accept a group; no where a list cannot be decided.
+    #[must_use]
+    pub fn lists(&self, group: &str) -> bool {
+        let matches = |list: &NameFilter| list.matches(group).unwrap_or(false);
+        matches(&self.include) && !matches(&self.exclude)
+    }
+}
+
 /// A group as its cluster lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
@@ -187,8 +196,7 @@ impl Groups {
     /// Whether a group is told of: a consumer's, or one that somebody commits to by hand.
     fn is_wanted(&self, group: &ListedGroup) -> bool {
         let is_consumer = matches!(group.protocol_type.as_str(), "consumer" | "");
-        let matches = |list: &NameFilter| list.matches(&group.id).unwrap_or(false);
-        is_consumer && matches(&self.options.include) && !matches(&self.options.exclude)
+        is_consumer && self.options.lists(&group.id)
     }
 
     /// Ends a round; the next one comes in its time.

@@ -8,9 +8,11 @@ use super::{cluster::Topic, world::World};
 use crate::flow::{
     Action, ConfigEntry, ConfigOrigin, Event, Failure, FetchPartition, FetchedRecords, LogRange,
     NewTopic, Outgoing, PartitionId, PerTopicConfig, PublishedKind, RequestId, Side, TopicConfig,
+    acls::AclChange,
     groups::{CommittedOffset, GroupList, GroupState, ListedGroup},
     topic_configs::ConfigChange,
 };
+use crate::policy::{Acl, acls::ResourceType};
 
 impl World {
     /// What the cluster answers; `None` when a Fetch finds nothing and may wait.
@@ -146,6 +148,15 @@ impl World {
                     .map(|(topic, changes)| (Arc::clone(topic), self.alter(topic, changes)))
                     .collect(),
             ),
+            Action::AskAcls { side, with_groups } => Event::Acls {
+                side: *side,
+                result: self.acls(*side, *with_groups),
+            },
+            Action::ChangeAcls { change, acls } => Event::AclsChanged(
+                acls.iter()
+                    .map(|acl| self.change_acl(*change, acl))
+                    .collect(),
+            ),
             Action::LoadCheckpoints { .. } => {
                 Event::CheckpointsLoaded(Ok(self.target.checkpoints.clone()))
             }
@@ -196,6 +207,32 @@ impl World {
                 .map(|value| (change.name.clone(), value));
             topic.configs.extend(set);
         }
+        Ok(())
+    }
+
+    fn acls(&self, side: Side, with_groups: bool) -> Result<Vec<Acl>, Failure> {
+        let cluster = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        if let Some(code) = self.faults.acls.get(&side) {
+            return Err(refused(*code));
+        }
+        let is_asked = |acl: &&Acl| with_groups || acl.resource == ResourceType::Topic;
+        Ok(cluster.acls.iter().filter(is_asked).cloned().collect())
+    }
+
+    fn change_acl(&mut self, change: AclChange, acl: &Acl) -> Result<(), Failure> {
+        let of_one = self.faults.refused_principal;
+        let of_one = of_one.filter(|(principal, _)| *acl.principal == **principal);
+        let of_one = of_one.map(|(_, code)| code);
+        if let Some(code) = self.faults.acl_changes.or(of_one) {
+            return Err(refused(code));
+        }
+        match change {
+            AclChange::Create => self.target.acls.insert(acl.clone()),
+            AclChange::Remove => self.target.acls.remove(acl),
+        };
         Ok(())
     }
 

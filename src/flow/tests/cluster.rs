@@ -2,7 +2,7 @@
 //! broker takes a batch of an idempotent producer (`ProducerAppendInfo`, `ProducerStateEntry`).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -19,6 +19,7 @@ use kmirror_protocol::{
 use crate::{
     flow::{ClusterView, FetchedRecords, Outgoing, PartitionView, TopicView},
     offsets::source_offsets::StoredRecord,
+    policy::Acl,
 };
 
 /// Batches that a broker remembers of a producer id.
@@ -38,6 +39,7 @@ pub(super) struct Cluster {
     pub(super) syncs: Vec<StoredRecord>,
     pub(super) checkpoints: Vec<StoredRecord>,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
+    pub(super) acls: BTreeSet<Acl>,
 }
 
 /// A consumer group.

@@ -1,5 +1,6 @@
 //! What a flow does, event by event, in virtual time.
 
+mod acls;
 mod brokers;
 mod checks;
 mod cluster;
@@ -73,6 +74,7 @@ pub(super) fn options() -> FlowOptions {
         }),
         groups: None,
         topic_configs_interval: None,
+        acls: None,
         delivery: Delivery::AtLeastOnce,
         on_gap: OnGap::Continue,
         on_recreated: OnRecreated::Halt,

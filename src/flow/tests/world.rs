@@ -73,6 +73,11 @@ pub(super) struct Faults {
     pub(super) publication: Option<ErrorCode>,
     /// What the target answers to changed properties.
     pub(super) alteration: Option<ErrorCode>,
+    /// What a cluster answers to every question about ACLs.
+    pub(super) acls: BTreeMap<Side, ErrorCode>,
+    /// What the target answers to every change of ACLs, and to one of a principal.
+    pub(super) acl_changes: Option<ErrorCode>,
+    pub(super) refused_principal: Option<(&'static str, ErrorCode)>,
     /// The group of which nobody may know.
     pub(super) secret_group: Option<&'static str>,
     /// Whether a broker of the target does not say what groups it has.
@@ -365,6 +370,8 @@ fn kind(action: &Action) -> &'static str {
         Action::LoadCheckpoints { .. } => "load checkpoints",
         Action::AskTopicConfigs { .. } => "compare configs",
         Action::AlterTopicConfigs(_) => "alter configs",
+        Action::AskAcls { .. } => "acls",
+        Action::ChangeAcls { .. } => "change acls",
         Action::AskGroups(_) => "groups",
         Action::AskGroupOffsets { .. } => "group offsets",
         Action::CommitGroupOffsets(_) => "commit group offsets",

@@ -11,8 +11,10 @@
 //! * [`transactions`]: what a transaction coordinator is asked.
 //! * [`groups`]: consumer groups, and what they have committed.
 //! * [`topics`]: what there is and how it is configured; creation.
+//! * [`acls`]: who may do what.
 //! * [`reading`] and [`writing`]: small compacted topics, whole.
 
+pub mod acls;
 pub mod groups;
 pub mod names;
 pub mod offsets;
