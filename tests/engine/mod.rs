@@ -1,5 +1,6 @@
 //! The real engine between two in-memory clusters, over TCP and in one process: quick, no Java.
 
+mod acls;
 mod faults;
 mod idempotence;
 mod questions;

@@ -3,6 +3,7 @@
 //!
 //! All tests share one pair of clusters, so the topics of each test begin with a word of its own.
 
+mod acls;
 mod failover;
 mod groups;
 mod halts;

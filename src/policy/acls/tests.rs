@@ -53,6 +53,7 @@ impl Setting {
                 include: NameFilter::new(&["t.*", "\\*"]).unwrap(),
                 exclude: NameFilter::new(&["tmp"]).unwrap(),
                 heartbeats_replication_enabled: true,
+                hops: Vec::new(),
             },
             takes_prefixes: false,
             takes_groups: false,
