@@ -1,12 +1,12 @@
 //! What the reader of a configuration file is told: mistakes and notices.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::properties::Entry;
 
 /// Something about one place of the file, shown as `file:line: key: problem; hint`.
 ///
-/// Never holds the value of a secret.
+/// Never holds the value of a secret, nor one that came out of a config provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The file as the user named it.
@@ -80,6 +80,8 @@ pub(super) struct Report<'a> {
     file: &'a str,
     errors: Vec<ConfigError>,
     notices: Vec<Notice>,
+    /// Keys of which no more errors are taken.
+    settled: BTreeSet<String>,
 }
 
 /// A place in the file: line and key, both optional.
@@ -138,10 +140,19 @@ impl<'a> Report<'a> {
             file,
             errors: Vec::new(),
             notices: Vec::new(),
+            settled: BTreeSet::new(),
         }
     }
 
+    /// Takes no more errors of `key`: what follows from a mistake is none of its own.
+    pub(super) fn drop_errors_of(&mut self, key: &str) {
+        self.settled.insert(key.to_owned());
+    }
+
     pub(super) fn error(&mut self, place: Place<'_>, problem: impl Into<String>, hint: &str) {
+        if place.key.is_some_and(|key| self.settled.contains(key)) {
+            return;
+        }
         let finding = self.finding(place, problem.into(), hint);
         self.errors.push(ConfigError(finding));
     }
@@ -167,23 +178,37 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// A finding of one line, whatever texts of the file it quotes.
     fn finding(&self, place: Place<'_>, problem: String, hint: &str) -> Finding {
         Finding {
             file: self.file.to_owned(),
             line: place.line,
             key: place.key.map(presentable),
-            problem,
-            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+            problem: printable(&problem),
+            hint: (!hint.is_empty()).then(|| printable(hint)),
         }
     }
 }
 
+/// A text on one line: control characters as escapes.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// A key as it may be shown. A broken continuation turns the rest of a JAAS string into keys;
 /// their quotes give them away.
-fn presentable(key: &str) -> String {
+pub(super) fn presentable(key: &str) -> String {
     if key.contains(['"', '\'', ';']) {
         "(hidden key)".to_owned()
     } else {
-        key.to_owned()
+        printable(key)
     }
 }

@@ -7,19 +7,33 @@ use super::{
     GroupsConfig, HeartbeatConfig, Isolation, Location, OffsetSyncsConfig, OffsetsTopic, OnGap,
     OnRecreated, StartAt, Transactions,
     error::{Place, Report},
-    layers::{Layer, list_items},
+    layers::{Layer, is_well_typed, list_items},
     properties::Entry,
-    settings::{self, Scope},
+    settings::{self, Scope, Setting},
 };
 use crate::policy::{
-    self, DEFAULT_SEPARATOR, Hop, NameFilter, PolicyKind, PropertyFilter, ReplicationPolicy,
-    TopicFilter,
+    self, DEFAULT_SEPARATOR, Hop, NameFilter, PatternError, PolicyKind, PropertyFilter,
+    ReplicationPolicy, TopicFilter,
 };
+
+const POSITIONS_INTERVAL: &str = "kmirror.positions.interval.ms";
 
 const DEFAULT_POLICY: &str = "org.apache.kafka.connect.mirror.DefaultReplicationPolicy";
 const IDENTITY_POLICIES: [&str; 2] = [
     "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
     "io.strimzi.kafka.connect.mirror.IdentityReplicationPolicy",
+];
+
+/// Kafka's settings for the same thing: each holds where ours, or the new name, is absent.
+#[rustfmt::skip]
+const STAND_INS: [(&str, &str, Scope); 7] = [
+    ("topics.exclude", "topics.blacklist", Scope::Flow),
+    ("config.properties.exclude", "config.properties.blacklist", Scope::Flow),
+    ("groups.exclude", "groups.blacklist", Scope::Flow),
+    ("kmirror.fetch.max.bytes", "fetch.max.bytes", Scope::Consumer),
+    ("kmirror.partition.fetch.max.bytes", "max.partition.fetch.bytes", Scope::Consumer),
+    (POSITIONS_INTERVAL, "offset.flush.interval.ms", Scope::Worker),
+    ("kmirror.state.topic.replication.factor", "offset.storage.replication.factor", Scope::WorkerShared),
 ];
 
 /// The layers of one flow.
@@ -102,7 +116,7 @@ impl<'a> Layers<'a> {
         self.check_consumers(report);
         let policy = self.policy(report);
         let topic_filter = self.topic_filter(report);
-        let exclude = self.exclude_filter("config.properties", report);
+        let exclude = self.filter("config.properties.exclude", report);
         let fetch = self.fetch(report);
         let offsets_topic = self.offsets_topic(report);
         let factor = number(self.flow_value("replication.factor", report));
@@ -147,8 +161,48 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// The entry that decides over the setting `name`, and as what setting it is written: the
+    /// setting itself, or one of [`STAND_INS`].
+    pub(super) fn found(&self, name: &str, scope: Scope) -> Option<(&'a Entry, Setting)> {
+        let own =
+            |name: &str, scope| Some((self.layer(scope).get(name)?, settings::find(name, scope)?));
+        own(name, scope).or_else(|| {
+            let (_, other, scope) = stand_in(name)?;
+            own(other, scope)
+        })
+    }
+
+    fn layer(&self, scope: Scope) -> &Layer<'a> {
+        match scope {
+            Scope::Consumer => &self.consumer,
+            Scope::Worker | Scope::WorkerShared => &self.worker,
+            _ => &self.connector,
+        }
+    }
+
+    /// The value where nothing in the file decides over `name`; empty if it has none.
+    pub(super) fn default_of(&self, name: &str, scope: Scope) -> String {
+        match name {
+            "offset.storage.topic" => policy::source_offsets_topic(self.source),
+            "kmirror.transactional.id" => format!("kmirror-{}-{}", self.source, self.target),
+            // The table shows defaults as they are written in a file, where backslashes are doubled.
+            _ => table_default(name, scope).replace(r"\\", r"\"),
+        }
+    }
+
+    /// The value of a setting, if it is set and well-typed; the latter is reported.
+    fn set_value(&self, name: &str, scope: Scope, report: &mut Report<'_>) -> Option<&'a str> {
+        let (entry, setting) = self.found(name, scope)?;
+        is_well_typed(entry, setting, report).then(|| entry.value.trim())
+    }
+
+    fn value(&self, name: &str, scope: Scope, report: &mut Report<'_>) -> &'a str {
+        let value = self.set_value(name, scope, report);
+        value.unwrap_or_else(|| table_default(name, scope))
+    }
+
     fn flow_value(&self, name: &str, report: &mut Report<'_>) -> &'a str {
-        self.connector.value_or_default(name, Scope::Flow, report)
+        self.value(name, Scope::Flow, report)
     }
 
     fn policy(&self, report: &mut Report<'_>) -> Option<ReplicationPolicy> {
@@ -171,7 +225,8 @@ impl<'a> Layers<'a> {
         if let Some(entry) = entry
             && (separator.is_empty() || !separator.chars().all(is_legal))
         {
-            let problem = format!("{separator:?} cannot stand in a topic name");
+            let shown = entry.shown(format!("{separator:?}"));
+            let problem = format!("{shown} cannot stand in a topic name");
             let hint = "use letters, digits, '.', '_' or '-', and no blank after them";
             report.error(Place::of(entry), problem, hint);
             return None;
@@ -195,7 +250,12 @@ impl<'a> Layers<'a> {
         if policy.kind() == PolicyKind::Default && self.source.contains(separator) {
             let place = entry.or(self.clusters).map_or(Place::FILE, Place::of);
             let source = self.source;
-            let problem = format!("the alias {source:?} contains the separator {separator:?}");
+            let shown = format!("{separator:?}");
+            let shown = match entry {
+                Some(entry) => entry.shown(shown),
+                None => shown,
+            };
+            let problem = format!("the alias {source:?} contains the separator {shown}");
             report.error(
                 place,
                 problem,
@@ -205,8 +265,8 @@ impl<'a> Layers<'a> {
     }
 
     fn topic_filter(&self, report: &mut Report<'_>) -> Option<TopicFilter> {
-        let include = self.filter("topics", self.connector.get("topics"), report);
-        let exclude = self.exclude_filter("topics", report);
+        let include = self.filter("topics", report);
+        let exclude = self.filter("topics.exclude", report);
         let heartbeats = is_true(self.flow_value("heartbeats.replication.enabled", report));
         Some(TopicFilter {
             include: include?,
@@ -228,22 +288,9 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// `<what>.exclude`, or its old name `<what>.blacklist` if the new one is absent.
-    fn exclude_filter(&self, what: &str, report: &mut Report<'_>) -> Option<NameFilter> {
-        let name = format!("{what}.exclude");
-        let old = || self.connector.get(&format!("{what}.blacklist"));
-        let entry = self.connector.get(&name).or_else(old);
-        self.filter(&name, entry, report)
-    }
-
-    fn filter(
-        &self,
-        name: &str,
-        entry: Option<&Entry>,
-        report: &mut Report<'_>,
-    ) -> Option<NameFilter> {
-        // The table shows defaults as they are written in a file, where backslashes are doubled.
-        let default = settings::default_of(name, Scope::Flow).replace(r"\\", r"\");
+    fn filter(&self, name: &str, report: &mut Report<'_>) -> Option<NameFilter> {
+        let entry = self.found(name, Scope::Flow).map(|(entry, _)| entry);
+        let default = self.default_of(name, Scope::Flow);
         let items = list_items(entry.map_or(&default, |entry| &entry.value));
         let texts: Vec<&str> = items.iter().map(|&(_, text)| text).collect();
         match (NameFilter::new(&texts), entry) {
@@ -251,7 +298,7 @@ impl<'a> Layers<'a> {
             (Err(error), Some(entry)) => {
                 let start = items.get(error.item).map_or(0, |&(start, _)| start);
                 let place = Place::inside(entry, start + error.character - 1);
-                report.error(place, error.to_string(), pattern_hint(entry));
+                report.error(place, pattern_problem(entry, &error), pattern_hint(entry));
                 None
             }
             (Err(error), None) => unreachable!("the default of {name}: {error}"),
@@ -259,19 +306,9 @@ impl<'a> Layers<'a> {
     }
 
     fn fetch(&self, report: &mut Report<'_>) -> FetchLimits {
-        let mut either = |own: &str, kafka: &str| {
-            let value = match self.connector.value(own, Scope::Flow, report) {
-                Some(value) => Some(value),
-                None => self.consumer.value(kafka, Scope::Consumer, report),
-            };
-            let value = value.unwrap_or_else(|| settings::default_of(own, Scope::Flow));
-            number::<i32>(value).max(1)
-        };
-        let bytes_max = either("kmirror.fetch.max.bytes", "fetch.max.bytes");
-        let partition_bytes_max = either(
-            "kmirror.partition.fetch.max.bytes",
-            "max.partition.fetch.bytes",
-        );
+        let mut bytes = |name| number::<i32>(self.flow_value(name, report)).max(1);
+        let bytes_max = bytes("kmirror.fetch.max.bytes");
+        let partition_bytes_max = bytes("kmirror.partition.fetch.max.bytes");
         let connections = self.flow_value("kmirror.fetch.connections.per.broker", report);
         FetchLimits {
             bytes_max,
@@ -282,12 +319,13 @@ impl<'a> Layers<'a> {
 
     fn offsets_topic(&self, report: &mut Report<'_>) -> OffsetsTopic {
         let scope = Scope::WorkerShared;
-        let name = self.worker.value("offset.storage.topic", scope, report);
-        let mut read = |name| self.worker.value_or_default(name, scope, report);
+        let topic = "offset.storage.topic";
+        let name = self.set_value(topic, scope, report);
+        let mut read = |name| self.value(name, scope, report);
         let partitions = number(read("offset.storage.partitions"));
         let factor = number(read("offset.storage.replication.factor"));
         OffsetsTopic {
-            name: name.map_or_else(|| policy::source_offsets_topic(self.source), str::to_owned),
+            name: name.map_or_else(|| self.default_of(topic, scope), str::to_owned),
             partitions: (partitions > 0).then_some(partitions),
             replication_factor: unless_negative(factor),
         }
@@ -341,8 +379,8 @@ impl<'a> Layers<'a> {
 
     /// Groups are taken along only where checkpoints are published (`MirrorCheckpointConnector`).
     fn groups(&self, policy: &ReplicationPolicy, report: &mut Report<'_>) -> Option<GroupsConfig> {
-        let include = self.filter("groups", self.connector.get("groups"), report);
-        let exclude = self.exclude_filter("groups", report);
+        let include = self.filter("groups", report);
+        let exclude = self.filter("groups.exclude", report);
         let emits = is_true(self.flow_value("emit.checkpoints.enabled", report));
         let factor = self.flow_value("checkpoints.topic.replication.factor", report);
         let syncs = is_true(self.flow_value("sync.group.offsets.enabled", report));
@@ -360,8 +398,7 @@ impl<'a> Layers<'a> {
     }
 
     fn start_at(&self, report: &mut Report<'_>) -> StartAt {
-        let (name, scope) = ("auto.offset.reset", Scope::Consumer);
-        let value = self.consumer.value_or_default(name, scope, report);
+        let value = self.value("auto.offset.reset", Scope::Consumer, report);
         if value.eq_ignore_ascii_case("latest") {
             StartAt::Latest
         } else {
@@ -370,8 +407,7 @@ impl<'a> Layers<'a> {
     }
 
     fn isolation(&self, report: &mut Report<'_>) -> Isolation {
-        let (name, scope) = ("isolation.level", Scope::Consumer);
-        if self.consumer.value_or_default(name, scope, report) == "read_uncommitted" {
+        if self.value("isolation.level", Scope::Consumer, report) == "read_uncommitted" {
             Isolation::ReadUncommitted
         } else {
             Isolation::ReadCommitted
@@ -379,14 +415,7 @@ impl<'a> Layers<'a> {
     }
 
     fn positions_interval(&self, report: &mut Report<'_>) -> Duration {
-        let own = "kmirror.positions.interval.ms";
-        let value = match self.connector.value(own, Scope::Flow, report) {
-            Some(value) => Some(value),
-            None => self
-                .worker
-                .value("offset.flush.interval.ms", Scope::Worker, report),
-        };
-        millis(value.unwrap_or_else(|| settings::default_of(own, Scope::Flow)))
+        millis(self.flow_value(POSITIONS_INTERVAL, report))
     }
 
     /// MM2's `exactly.once.source.support` does not count: each of its values asks for no more than
@@ -402,22 +431,23 @@ impl<'a> Layers<'a> {
     /// A transaction is committed whenever positions are stored, and must last until then.
     fn transactions(&self, report: &mut Report<'_>) -> Transactions {
         let id = "kmirror.transactional.id";
-        let own = self.connector.value(id, Scope::Flow, report);
+        let own = self.set_value(id, Scope::Flow, report);
         let name = "kmirror.transaction.timeout.ms";
         let timeout = millis(self.flow_value(name, report));
         let interval = self.positions_interval(report);
         if self.delivery(report) == Delivery::Transactional && timeout < interval * 2 {
             let place = self.connector.get(name).map_or(Place::FILE, Place::of);
-            let interval = interval.as_millis();
-            let problem = format!("a transaction lasts until positions are stored, {interval} ms");
+            let shown = format!("{} ms", interval.as_millis());
+            let shown = match self.found(POSITIONS_INTERVAL, Scope::Flow) {
+                Some((entry, _)) => entry.shown(shown),
+                None => shown,
+            };
+            let problem = format!("a transaction lasts until positions are stored, {shown}");
             let hint = "make it at least twice as long as kmirror.positions.interval.ms";
             report.error(place, problem, hint);
         }
         Transactions {
-            transactional_id: own.map_or_else(
-                || format!("kmirror-{}-{}", self.source, self.target),
-                str::to_owned,
-            ),
+            transactional_id: own.map_or_else(|| self.default_of(id, Scope::Flow), str::to_owned),
             timeout,
         }
     }
@@ -447,11 +477,8 @@ impl<'a> Layers<'a> {
     }
 
     fn state_replication_factor(&self, report: &mut Report<'_>) -> Option<i16> {
-        let own = "kmirror.state.topic.replication.factor";
-        match self.connector.value(own, Scope::Flow, report) {
-            Some(factor) => unless_negative(number(factor)),
-            None => self.offsets_topic(report).replication_factor,
-        }
+        let factor = self.flow_value("kmirror.state.topic.replication.factor", report);
+        unless_negative(number(factor))
     }
 
     /// `A->B.consumer.x` yields to `A.consumer.x`, which reads like the more general one.
@@ -473,7 +500,8 @@ impl<'a> Layers<'a> {
         for (name, entry) in self.connector.iter() {
             let value = entry.value.trim();
             if name.ends_with(".security.protocol") && !value.eq_ignore_ascii_case("PLAINTEXT") {
-                let problem = format!("{value} needs TLS or SASL, which are not in this version");
+                let shown = entry.shown(value.to_owned());
+                let problem = format!("{shown} needs TLS or SASL, which are not in this version");
                 report.error(Place::of(entry), problem, "only PLAINTEXT works");
             }
             if name.ends_with(".bootstrap.servers") {
@@ -497,8 +525,39 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// The setting that holds where `name` is absent, and its scope.
+fn stand_in(name: &str) -> Option<(&'static str, &'static str, Scope)> {
+    STAND_INS.into_iter().find(|(own, _, _)| *own == name)
+}
+
+/// Whether a setting has an effect only through the one that it stands in for.
+pub(super) fn is_old_form(setting: &Setting) -> bool {
+    let stands_in = STAND_INS.iter().any(|(_, other, _)| *other == setting.name);
+    stands_in && setting.default.is_empty()
+}
+
+/// The default of `name` in the table, or of what stands in for it.
+fn table_default(name: &str, scope: Scope) -> &'static str {
+    match (settings::default_of(name, scope), stand_in(name)) {
+        ("", Some((_, other, scope))) => settings::default_of(other, scope),
+        (default, _) => default,
+    }
+}
+
+/// What is wrong with a list of patterns; of a value that came out of a provider only where.
+fn pattern_problem(entry: &Entry, error: &PatternError) -> String {
+    if entry.references().is_empty() {
+        return error.to_string();
+    }
+    let item = entry.shown_item(error.item, "");
+    format!(
+        "{item} is not understood at its character {}",
+        error.character
+    )
+}
+
 fn pattern_hint(entry: &Entry) -> &'static str {
-    if entry.value.contains(['{', '}']) {
+    if entry.references().is_empty() && entry.value.contains(['{', '}']) {
         "a comma ends the item, even in {1,3}"
     } else {
         ""

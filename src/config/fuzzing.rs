@@ -30,7 +30,7 @@ fn told(bytes: &[u8]) -> String {
     match Config::parse("mm2.properties", bytes, &ParseOptions::default()) {
         Ok((config, notices)) => {
             assert!(!config.flows.is_empty());
-            format!("{config:?} {notices:?}")
+            format!("{config:?} {} {notices:?}", config.effective)
         }
         Err(mistakes) => {
             assert!(!mistakes.errors.is_empty());

@@ -1,7 +1,7 @@
 //! How one flat file becomes the configuration of each flow: `MirrorMakerConfig`, step by step.
 //!
 //! A layer maps the name a component sees to the entry of the file it comes from, so that every
-//! later finding can name its line. Config providers are not resolved here.
+//! later finding can name its line.
 
 use std::collections::BTreeMap;
 
@@ -172,13 +172,13 @@ pub(super) fn is_well_typed(entry: &Entry, setting: Setting, report: &mut Report
     let Some(problem) = setting.kind.problem_with(&entry.value) else {
         return true;
     };
-    let hint = if entry.value.contains('#') {
+    let hint = if entry.written().contains('#') {
         "a comment needs a line of its own"
     } else {
         ""
     };
-    let value = entry.value.trim();
-    report.error(Place::of(entry), format!("{value:?} {problem}"), hint);
+    let value = entry.shown(format!("{:?}", entry.value.trim()));
+    report.error(Place::of(entry), format!("{value} {problem}"), hint);
     false
 }
 

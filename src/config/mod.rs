@@ -1,24 +1,30 @@
 //! A MirrorMaker 2 properties file, read and validated whole.
 //!
-//! Reports every mistake at once, each with file, line and key. Does no I/O but reading the file.
-//! Values of secrets never leave the file: no error, notice or `Debug` output holds one.
+//! Reports every mistake at once, each with file, line and key. Does no I/O but reading the file and
+//! what its config providers refer to. Values of secrets never leave it: no error, notice or `Debug`
+//! output holds one. What came out of a config provider counts as a secret in every text; only the
+//! typed values of a [`Config`] hold it where they must, as addresses or names of topics.
 //!
 //! Sources: `MirrorMakerConfig` (how one flat file becomes many configurations), `ConfigDef`
-//! (types), `MirrorSourceConfig` and its siblings (keys) of Apache Kafka.
+//! (types), `ConfigTransformer` (config providers), `MirrorSourceConfig` and its siblings (keys) of Apache Kafka.
 
+mod effective;
 mod error;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod layers;
 pub mod properties;
+mod providers;
 mod reader;
 pub mod settings;
 mod usage;
 
 use std::{path::Path, time::Duration};
 
+pub use effective::{Effective, Origin, Section, Shown};
 pub use error::{ConfigError, Finding, Mistakes, Notice};
+use providers::{Nowhere, System};
 
 use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
 
@@ -37,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where HTTP is served, if it is.
     pub http_listen: Option<HostPort>,
+    /// Every setting as it holds and where it stands, for people to read.
+    pub effective: Effective,
 }
 
 /// How to reach one cluster.
@@ -46,6 +54,8 @@ pub struct ClusterConfig {
     pub alias: String,
     /// Where to ask for the cluster's brokers; never empty.
     pub bootstrap: Vec<HostPort>,
+    /// The same as reports show it: what came out of a config provider as the reference to it.
+    pub bootstrap_shown: String,
     /// What this program calls itself towards the cluster.
     pub client_id: String,
 }
@@ -321,14 +331,14 @@ pub struct ParseOptions {
 }
 
 impl Config {
-    /// Reads and validates the file at `path`.
+    /// Reads and validates the file at `path`, with what its config providers refer to.
     ///
     /// # Errors
     /// Every mistake in the file, in the order of its lines; or that it cannot be read.
     pub fn load(path: &Path, options: &ParseOptions) -> Result<(Self, Vec<Notice>), Mistakes> {
         let file = path.display().to_string();
         match std::fs::read(path) {
-            Ok(bytes) => Self::parse(&file, &bytes, options),
+            Ok(bytes) => reader::read(&file, &bytes, options, &System),
             Err(error) => Err(Mistakes {
                 errors: vec![ConfigError(Finding {
                     file,
@@ -342,7 +352,8 @@ impl Config {
         }
     }
 
-    /// Validates the file `file` with the content `bytes`.
+    /// Validates the file `file` with the content `bytes`. Reads nothing else: its config providers
+    /// find no files and no variables.
     ///
     /// # Errors
     /// Every mistake in the file, in the order of its lines.
@@ -351,7 +362,7 @@ impl Config {
         bytes: &[u8],
         options: &ParseOptions,
     ) -> Result<(Self, Vec<Notice>), Mistakes> {
-        reader::read(file, bytes, options)
+        reader::read(file, bytes, options, &Nowhere)
     }
 
     /// Finds a cluster by its alias.

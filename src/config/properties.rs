@@ -11,7 +11,7 @@
 pub struct Entry {
     /// The key, unescaped.
     pub key: String,
-    /// The value, unescaped, trailing blanks kept.
+    /// The value, unescaped, trailing blanks kept; what config providers gave is in its place.
     pub value: String,
     /// The line of the key, from 1.
     pub line: usize,
@@ -19,12 +19,70 @@ pub struct Entry {
     pub is_ascii: bool,
     /// For every line that contributes to the value: the character of the value it starts at.
     starts: Vec<(usize, usize)>,
+    /// Set where config providers gave some of the value.
+    provided: Option<Provided>,
+}
+
+/// What the file says where config providers gave some of a value.
+#[derive(Clone, PartialEq, Eq)]
+struct Provided {
+    /// The value as it stands in the file, unescaped.
+    written: String,
+    /// The references in it that were answered, as written.
+    references: Vec<String>,
 }
 
 impl Entry {
-    /// Says on which line of the file the value's character `index` (from 0) stands.
+    /// Takes `value`, in which the answers of config providers stand in the place of `references`.
+    ///
+    /// From now on the value is a secret: [`Self::shown`] names it as it is written.
+    pub(super) fn provide(&mut self, value: String, references: Vec<String>) {
+        let written = std::mem::replace(&mut self.value, value);
+        self.provided = Some(Provided {
+            written,
+            references,
+        });
+    }
+
+    /// The value as it stands in the file, unescaped.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        let provided = self.provided.as_ref();
+        provided.map_or(&self.value, |provided| &provided.written)
+    }
+
+    /// The references to config providers that were answered, as written; none if the file itself
+    /// says the value.
+    #[must_use]
+    pub fn references(&self) -> &[String] {
+        let provided = self.provided.as_ref();
+        provided.map_or(&[], |provided| &provided.references)
+    }
+
+    /// Names the value, or what is read from it, in a message: by `text`, unless it came out of a
+    /// config provider.
+    pub(super) fn shown(&self, text: String) -> String {
+        match &self.provided {
+            None => text,
+            Some(provided) => format!("the value of {}", provided.written),
+        }
+    }
+
+    /// Names an item of the value, a list, in a message; `index` counts from 0.
+    pub(super) fn shown_item(&self, index: usize, item: &str) -> String {
+        match &self.provided {
+            None => format!("{item:?}"),
+            Some(_) => format!("item {} of {}", index + 1, self.shown(String::new())),
+        }
+    }
+
+    /// Says on which line of the file the value's character `index` (from 0) stands; the line of
+    /// the key where characters are not the file's.
     #[must_use]
     pub fn line_of(&self, index: usize) -> usize {
+        if self.provided.is_some() {
+            return self.line;
+        }
         let started = |&&(start, _): &&(usize, usize)| start <= index;
         let last = self.starts.iter().take_while(started).last();
         last.map_or(self.line, |&(_, line)| line)
@@ -75,9 +133,18 @@ pub struct Malformed {
 /// # Errors
 /// When a `\u` escape is not four hexadecimal digits that give a character.
 pub fn parse(bytes: &[u8]) -> Result<Properties, Vec<Malformed>> {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    parse_text(&text)
+}
+
+/// Reads the text of a file in another encoding, as `Properties.load` does with a `Reader`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_text(text: &str) -> Result<Properties, Vec<Malformed>> {
     let mut properties = Properties::default();
     let mut malformed = Vec::new();
-    for logical in logical_lines(bytes) {
+    for logical in logical_lines(text) {
         match entry(&logical) {
             Ok(entry) => properties.set(entry),
             Err(error) => malformed.push(error),
@@ -108,11 +175,11 @@ impl Properties {
 type Placed = (char, usize);
 
 /// Joins continued lines; drops comments, blank lines and the leading blanks of every line.
-fn logical_lines(bytes: &[u8]) -> Vec<Vec<Placed>> {
+fn logical_lines(text: &str) -> Vec<Vec<Placed>> {
     let mut lines = Vec::new();
     let mut current: Vec<Placed> = Vec::new();
     let mut is_continuation = false;
-    for (index, natural) in natural_lines(bytes).into_iter().enumerate() {
+    for (index, natural) in natural_lines(text).into_iter().enumerate() {
         let text = natural.trim_start_matches(is_blank);
         // As in Java, a line that continues nothing but a lone backslash may still be a comment.
         if current.is_empty() && text.starts_with(['#', '!']) {
@@ -141,9 +208,8 @@ fn logical_lines(bytes: &[u8]) -> Vec<Vec<Placed>> {
     lines
 }
 
-/// Splits at `\n`, `\r` or both, decoding ISO-8859-1.
-fn natural_lines(bytes: &[u8]) -> Vec<String> {
-    let text: String = bytes.iter().copied().map(char::from).collect();
+/// Splits at `\n`, `\r` or both.
+fn natural_lines(text: &str) -> Vec<String> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     text.split('\n').map(str::to_owned).collect()
 }
@@ -170,6 +236,7 @@ fn entry(line: &[Placed]) -> Result<Entry, Malformed> {
         line: first_line,
         is_ascii: line.iter().all(|&(c, _)| c.is_ascii()),
         starts,
+        provided: None,
     })
 }
 
@@ -336,6 +403,9 @@ mod tests {
             .map(|entry| (entry.value.as_str(), entry.is_ascii))
             .collect();
         assert_eq!(found, [("é", false), ("Ã©", false), ("é", true)]);
+        let decoded = parse_text("k=\u{e9}\nl=\u{20ac}\\u0041").unwrap().entries;
+        let values: Vec<&str> = decoded.iter().map(|entry| &*entry.value).collect();
+        assert_eq!(values, ["é", "€A"]);
     }
 
     #[test]
@@ -376,6 +446,28 @@ mod tests {
             format!("{:?}", entries[0]),
             r#"Entry { key: "sasl.jaas.config", line: 1, .. }"#
         );
+    }
+
+    #[test]
+    fn a_value_from_a_provider_is_named_as_it_is_written() {
+        let mut entry = parse(b"\nk = x, \\\n ${env:Y}").unwrap().entries.remove(0);
+        assert_eq!(entry.shown_item(1, "b"), r#""b""#);
+        assert_eq!(
+            (entry.shown("a".to_owned()), entry.line_of(4)),
+            ("a".to_owned(), 3)
+        );
+        entry.provide("x, hunter2".to_owned(), vec!["${env:Y}".to_owned()]);
+        assert_eq!(entry.value, "x, hunter2");
+        assert_eq!(entry.written(), "x, ${env:Y}");
+        assert_eq!(entry.references(), ["${env:Y}"]);
+        assert_eq!(
+            entry.shown("hunter2".to_owned()),
+            "the value of x, ${env:Y}"
+        );
+        let item = entry.shown_item(1, "hunter2");
+        assert_eq!(item, "item 2 of the value of x, ${env:Y}");
+        assert_eq!(entry.line_of(4), 2, "its characters are not the file's");
+        assert!(!format!("{entry:?}").contains("hunter2"));
     }
 
     proptest::proptest! {

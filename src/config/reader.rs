@@ -1,41 +1,32 @@
-//! Reads a whole file: clusters first, then flows, then every key that is left over.
+//! Reads a whole file: what config providers give, clusters, flows, then every key that is left
+//! over.
 
 use super::{
     ClusterConfig, Config, FlowConfig, HeartbeatConfig, HostPort, Limits, Mistakes, Notice,
-    ParseOptions,
-    error::{Place, Report},
+    ParseOptions, effective,
+    error::{Place, Report, printable},
     flow::{Layers, millis, number},
     layers::{Layer, list_items},
-    properties,
+    properties::{self, Duplicate, Entry, Malformed},
+    providers::{self, Outside},
     settings::Scope,
     usage,
 };
 
-/// What [`Config::parse`] does.
+/// What [`Config::parse`] does; `outside` is where config providers look.
 pub(super) fn read(
     file: &str,
     bytes: &[u8],
     options: &ParseOptions,
+    outside: &dyn Outside,
 ) -> Result<(Config, Vec<Notice>), Mistakes> {
     let mut report = Report::new(file);
-    let properties = match properties::parse(bytes) {
+    let mut properties = match properties::parse(bytes) {
         Ok(properties) => properties,
-        Err(malformed) => {
-            for error in malformed {
-                let hint = r"a backslash is written \\";
-                report.error(Place::line(error.line), error.problem, hint);
-            }
-            return Err(report.finish().err().unwrap_or_default());
-        }
+        Err(malformed) => return Err(refused(&malformed, report)),
     };
-    for duplicate in &properties.duplicates {
-        let problem = format!(
-            "this line has no effect: line {} sets the key again",
-            duplicate.line
-        );
-        let place = Place::line_and_key(duplicate.ignored_line, &duplicate.key);
-        report.notice(place, problem, "");
-    }
+    report_duplicates(&properties.duplicates, &mut report);
+    providers::resolve(&mut properties.entries, outside, &mut report);
     let raw = Layer::raw(&properties.entries);
     let aliases = aliases(&raw, &mut report);
     let served = served(&aliases, options, &mut report);
@@ -58,14 +49,35 @@ pub(super) fn read(
     let limits = limits(&raw, &mut report);
     let http_listen = http_listen(&raw, &mut report);
     usage::check(&properties.entries, &raw, &aliases, &mut report);
+    let effective = effective::of(file, &raw, &clusters, &flows, &heartbeats);
     let config = Config {
         clusters,
         flows,
         heartbeats,
         limits,
         http_listen,
+        effective,
     };
     report.finish().map(|notices| (config, notices))
+}
+
+fn refused(malformed: &[Malformed], mut report: Report<'_>) -> Mistakes {
+    for error in malformed {
+        let hint = r"a backslash is written \\";
+        report.error(Place::line(error.line), error.problem, hint);
+    }
+    report.finish().err().unwrap_or_default()
+}
+
+fn report_duplicates(duplicates: &[Duplicate], report: &mut Report<'_>) {
+    for duplicate in duplicates {
+        let problem = format!(
+            "this line has no effect: line {} sets the key again",
+            duplicate.line
+        );
+        let place = Place::line_and_key(duplicate.ignored_line, &duplicate.key);
+        report.notice(place, problem, "");
+    }
 }
 
 /// The aliases in `clusters`; those that cannot be used are reported and left out.
@@ -80,21 +92,40 @@ fn aliases(raw: &Layer<'_>, report: &mut Report<'_>) -> Vec<String> {
     if items.is_empty() {
         report.error(Place::of(entry), "is empty", hint);
     }
-    for (start, alias) in items {
+    for (index, (start, alias)) in items.into_iter().enumerate() {
         let place = Place::inside(entry, start);
+        let shown = entry.shown_item(index, alias);
         let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if alias.is_empty() {
             report.error(place, "an alias is empty", "remove the comma");
         } else if !alias.chars().all(is_legal) {
-            let problem = format!("{alias:?} cannot be an alias");
+            let problem = format!("{shown} cannot be an alias");
             report.error(place, problem, "use letters, digits, '.', '_' and '-'");
         } else if aliases.iter().any(|other| other == alias) {
-            report.error(place, format!("the alias {alias:?} is listed twice"), "");
+            report.error(place, format!("the alias {shown} is listed twice"), "");
+        } else if !entry.references().is_empty() && !stands_in_a_key(raw, alias) {
+            // Messages name aliases, and one that no key has may be a secret.
+            let problem = format!("{shown} is an alias that no key has");
+            report.error(
+                place,
+                problem,
+                "write keys for it, such as A.bootstrap.servers",
+            );
         } else {
             aliases.push(alias.to_owned());
         }
     }
     aliases
+}
+
+/// Whether a key names the alias: then it stands in the file for all to see.
+fn stands_in_a_key(raw: &Layer<'_>, alias: &str) -> bool {
+    let prefix = format!("{alias}.");
+    raw.iter().any(|(key, _)| {
+        let ends = key.split_once("->");
+        key.starts_with(&prefix)
+            || ends.is_some_and(|(source, rest)| source == alias || rest.starts_with(&prefix))
+    })
 }
 
 /// The targets named on the command line.
@@ -190,10 +221,12 @@ fn clusters(
     for alias in aliases {
         let layer = Layer::cluster(raw, alias);
         let bootstrap = bootstrap(alias, &layer, report);
+        let entry = layer.get("bootstrap.servers");
         let client_id = layer.value_or_default("client.id", Scope::Worker, report);
         if is_used(alias) {
             clusters.push(ClusterConfig {
                 alias: alias.clone(),
+                bootstrap_shown: entry.map_or_else(String::new, |it| servers(it, &bootstrap)),
                 bootstrap,
                 client_id: client_id.to_owned(),
             });
@@ -214,16 +247,27 @@ fn bootstrap(alias: &str, layer: &Layer<'_>, report: &mut Report<'_>) -> Vec<Hos
         report.error(Place::of(entry), "is empty", &hint);
     }
     let mut servers = Vec::new();
-    for (start, item) in items {
+    for (index, (start, item)) in items.into_iter().enumerate() {
         match host_port(item) {
             Ok(server) => servers.push(server),
             Err(problem) => {
                 let place = Place::inside(entry, start);
-                report.error(place, format!("{item:?} {problem}"), "write host:port");
+                let shown = entry.shown_item(index, item);
+                report.error(place, format!("{shown} {problem}"), "write host:port");
             }
         }
     }
     servers
+}
+
+/// The servers as reports show them.
+fn servers(entry: &Entry, servers: &[HostPort]) -> String {
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    if entry.references().is_empty() {
+        servers.join(",")
+    } else {
+        printable(entry.written())
+    }
 }
 
 /// Parses `host:port`, `[ipv6]:port` or `protocol://host:port`, as Kafka's `Utils.getHost`.
@@ -255,7 +299,8 @@ fn http_listen(raw: &Layer<'_>, report: &mut Report<'_>) -> Option<HostPort> {
         (Ok(listen), _) => Some(listen),
         (Err(problem), Some(entry)) => {
             let hint = "write host:port, or nothing to serve nothing";
-            report.error(Place::of(entry), format!("{value:?} {problem}"), hint);
+            let shown = entry.shown(format!("{value:?}"));
+            report.error(Place::of(entry), format!("{shown} {problem}"), hint);
             None
         }
         (Err(problem), None) => unreachable!("the default of {name} {problem}"),

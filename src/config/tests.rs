@@ -1,3 +1,5 @@
+mod provided;
+
 use super::*;
 use crate::policy::{Decision, PolicyKind, SkipReason};
 
@@ -99,7 +101,7 @@ mm2.properties:11: a->a.enabled: source and target of a flow are the same cluste
 mm2.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
 mm2.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
 mm2.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
-mm2.properties:16: config.providers: config providers are not in this version; write the values into the file"#;
+mm2.properties:17: config.providers.vault.class: the config provider "com.example.Vault" is not known, and Java classes cannot be loaded; have the values put into a file, a directory or the environment, and use org.apache.kafka.common.config.provider.FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider"#;
     assert_eq!(errors(outcome).join("\n"), expected);
 }
 

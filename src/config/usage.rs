@@ -53,7 +53,7 @@ fn check_text(entry: &Entry, report: &mut Report<'_>) {
         let problem = "characters outside ASCII are read as ISO-8859-1";
         report.notice(Place::of(entry), problem, r"write them as \uXXXX");
     }
-    if entry.value.contains(" #") {
+    if entry.written().contains(" #") {
         let problem = "a comment after a value is part of the value";
         report.notice(
             Place::of(entry),
@@ -158,10 +158,6 @@ fn check_setting(
     let place = Place::of(entry);
     if !is_well_typed(entry, setting, report) {
         return;
-    }
-    if setting.name == "config.providers" && !entry.value.trim().is_empty() {
-        let problem = "config providers are not in this version";
-        return report.error(place, problem, "write the values into the file");
     }
     if setting.scopes.contains(&Scope::WorkerShared)
         && matches!(position, Position::Cluster(_))

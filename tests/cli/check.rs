@@ -70,7 +70,7 @@ mistakes.properties:12: kmirror.memory.byts: is not a setting; did you mean kmir
 mistakes.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
 mistakes.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
 mistakes.properties:15: sasl.jaas.config: is not supported: TLS and SASL are not in this version
-mistakes.properties:16: config.providers: config providers are not in this version; write the values into the file
+mistakes.properties:17: config.providers.vault.class: the config provider "com.example.Vault" is not known, and Java classes cannot be loaded; have the values put into a file, a directory or the environment, and use org.apache.kafka.common.config.provider.FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider
 kmirror: mistakes.properties: 14 mistakes, nothing was started
 "#;
         assert_eq!(output.code, 78);

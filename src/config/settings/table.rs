@@ -44,6 +44,8 @@ pub(super) const GROUPS: &[Group] = &[
         status: Implemented,
         rows: &[
             ("clusters", List, "", "Aliases of the clusters"),
+            ("config.providers", List, "", "Names of config providers, which other values refer to"),
+            ("config.providers.*", Text, "", "Of provider `n`: `n.class`, and its parameter `n.param.allowed.paths` or `n.param.allowlist.pattern`"),
             ("kmirror.memory.bytes", Bytes(1_048_576, u32::MAX as i64), "33554432", "Data in flight, all flows together"),
             ("kmirror.request.timeout.ms", Millis(1, INT_MAX), "30000", "How long a broker may take to answer"),
             ("kmirror.shutdown.timeout.ms", Millis(0, INT_MAX), "10000", "How long a stop may take"),
@@ -315,14 +317,6 @@ pub(super) const GROUPS: &[Group] = &[
             ("key.converter.*", Text, "", "Of the converter"),
             ("value.converter.*", Text, "", "Of the converter"),
             ("header.converter.*", Text, "", "Of the converter"),
-        ],
-    },
-    Group {
-        scopes: &[Process, FlowOnly],
-        status: Unsupported("config providers are not in this version"),
-        rows: &[
-            ("config.providers", List, "", "Names of providers of secrets"),
-            ("config.providers.*", Text, "", "Class and parameters of a provider"),
         ],
     },
     Group {
