@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{
     Parser, Subcommand,
@@ -35,6 +35,9 @@ pub const EXIT_INTERNAL: u8 = 70;
 pub const EXIT_RETRY: u8 = 75;
 /// The configuration cannot be run.
 pub const EXIT_CONFIG: u8 = 78;
+
+/// The last line of a `check` that connects to nothing.
+const NOT_ASKED: &str = "no mistake in the file; what the clusters say was not asked";
 
 /// How often `run` logs where each flow stands.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
@@ -77,6 +80,9 @@ enum Command {
         /// Only read the file; connect to nothing.
         #[arg(long)]
         offline: bool,
+        /// Print every setting that holds, and where it stands in the file; connect to nothing.
+        #[arg(long)]
+        effective: bool,
     },
     /// Watch the engine copy between two in-memory clusters, then see both compared.
     Demo {
@@ -159,7 +165,12 @@ pub async fn main() -> ExitCode {
     }
     let code = match cli.command {
         Command::Run(args) => run(&args).await,
-        Command::Check { file, offline } => check(&file, offline).await,
+        Command::Check {
+            file,
+            effective: true,
+            ..
+        } => effective(&file),
+        Command::Check { file, offline, .. } => check(&file, offline).await,
         Command::Demo { seconds } => demo(seconds).await,
         Command::Sandbox(args) => sandbox(&args).await,
     };
@@ -286,14 +297,31 @@ fn exit_code(ends: &[FlowEnd]) -> u8 {
     0
 }
 
+/// What `check` says of the notices.
+fn noted(notices: &[Notice]) -> String {
+    let lines = notices.iter().map(|notice| format!("note   {notice}\n"));
+    lines.collect()
+}
+
+/// `check --effective`.
+fn effective(args: &FileArgs) -> u8 {
+    match load(args) {
+        Ok((config, notices)) => {
+            let text = format!("{}{}{NOT_ASKED}", noted(&notices), config.effective);
+            // It is long: who reads it may close the pipe once enough is read.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            0
+        }
+        Err(code) => code,
+    }
+}
+
 async fn check(args: &FileArgs, offline: bool) -> u8 {
     let (config, notices) = match load(args) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    for notice in &notices {
-        println!("note   {notice}");
-    }
+    print!("{}", noted(&notices));
     let facts = if offline {
         Facts::new()
     } else {
@@ -308,7 +336,7 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
         errors += print_outlook(flow, &outlook);
     }
     match errors {
-        0 if offline => println!("no mistake in the file; what the clusters say was not asked"),
+        0 if offline => println!("{NOT_ASKED}"),
         0 => println!("nothing stands in the way"),
         1 => println!("1 error stands in the way"),
         _ => println!("{errors} errors stand in the way"),
@@ -389,7 +417,6 @@ fn cluster_line(
     cluster: &ClusterConfig,
     facts: Option<&Result<ClusterFacts, RequestError>>,
 ) -> String {
-    let servers: Vec<String> = cluster.bootstrap.iter().map(ToString::to_string).collect();
     let found = match facts {
         None => String::from("not asked"),
         Some(Err(error)) => format!("no answer: {error}"),
@@ -402,8 +429,7 @@ fn cluster_line(
     };
     format!(
         "cluster {} at {}: {found}",
-        cluster.alias,
-        servers.join(",")
+        cluster.alias, cluster.bootstrap_shown
     )
 }
 

@@ -1,9 +1,16 @@
 //! `kmirror check`: every report whole.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::{kmirror_in, kmirror_with};
-use crate::support::sandbox::{LOAD, Pair};
+use crate::support::{
+    golden::assert_golden,
+    sandbox::{LOAD, Pair},
+};
 
 /// A report with names for the addresses, which differ from run to run.
 fn with_names(report: &str, pair: &Pair) -> String {
@@ -77,6 +84,78 @@ kmirror: mistakes.properties: 14 mistakes, nothing was started
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr, expected);
     }
+}
+
+#[test]
+fn what_holds_is_shown_with_its_place() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let arguments = ["check", "effective.properties", "--effective"];
+    let output = kmirror_in(&dir, &arguments);
+    let (code, report) = output.report();
+    assert_eq!(code, 0);
+    assert_golden("tests/fixtures/cli/effective.txt", report);
+    // The file's secrets, and those of the file that it refers to.
+    for secret in ["hunter2", "8000000", "broker-7"] {
+        assert!(!report.contains(secret), "{report}");
+    }
+    // It implies what --offline says, which may be said too.
+    let both = kmirror_in(&dir, &[&arguments[..], &["--offline"]].concat());
+    assert_eq!(both.report(), (0, report));
+    // It may be more than its reader wants.
+    let mut pipe = Command::new(env!("CARGO_BIN_EXE_kmirror"))
+        .args(arguments)
+        .current_dir(&dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(pipe.stdout.take());
+    assert_eq!(pipe.wait().unwrap().code(), Some(0));
+    // With mistakes nothing holds.
+    let output = kmirror_in(&dir, &["check", "mistakes.properties", "--effective"]);
+    assert_eq!((output.code, output.stdout.as_str()), (78, ""));
+}
+
+#[test]
+fn values_from_files_and_the_environment_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let properties = "\
+clusters = A, B
+A.bootstrap.servers = ${file:./secret.properties:servers}
+B.bootstrap.servers = 127.0.0.1:1
+A->B.enabled = true
+replication.factor = ${file:./secret.properties:factor}
+B.client.id = ${dir:.:id}
+kmirror.transactional.id = ${vault:x:y}
+config.providers = file, dir
+config.providers.file.class = org.apache.kafka.common.config.provider.FileConfigProvider
+config.providers.dir.class = org.apache.kafka.common.config.provider.DirectoryConfigProvider
+";
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("mm2.properties", properties);
+    write("secret.properties", "servers = 127.0.0.1:2\nfactor = three");
+    let check = || kmirror_in(dir.path(), &["check", "--offline", "mm2.properties"]);
+    let expected = "\
+mm2.properties:5: replication.factor: the value of ${file:./secret.properties:factor} must be \
+a whole number from -1 to 32767
+mm2.properties:6: B.client.id: ${dir:.:id} stays as it is: the directory does not have this file
+mm2.properties:7: kmirror.transactional.id: a reference stays as it is: its provider is not in \
+config.providers; config.providers has dir, file
+kmirror: mm2.properties: 1 mistake, nothing was started
+";
+    let output = check();
+    assert_eq!((output.code, output.stderr.as_str()), (78, expected));
+
+    write("secret.properties", "servers = 127.0.0.1:2\nfactor = 3");
+    write("id", "mirror\n");
+    let expected = "\
+note   mm2.properties:7: kmirror.transactional.id: a reference stays as it is: its provider is not in \
+config.providers; config.providers has dir, file
+cluster A at ${file:./secret.properties:servers}: not asked
+cluster B at 127.0.0.1:1: not asked
+flow A->B
+no mistake in the file; what the clusters say was not asked
+";
+    assert_eq!(check().report(), (0, expected));
 }
 
 #[test]
