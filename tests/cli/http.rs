@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// An address that no other test listens at: all of 127.0.0.0/8 is this machine.
-fn own_address() -> String {
+pub(super) fn own_address() -> String {
     static COUNT: AtomicU8 = AtomicU8::new(1);
     let (pid, number) = (process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     format!("127.{}.{}.{number}:9404", 1 + pid % 200, pid / 200 % 250)
@@ -31,7 +31,7 @@ async fn ask(address: &str, request: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-async fn get(address: &str, path: &str) -> String {
+pub(super) async fn get(address: &str, path: &str) -> String {
     ask(
         address,
         &format!("GET {path} HTTP/1.1\r\nHost: kmirror\r\n\r\n"),

@@ -4,6 +4,7 @@ mod check;
 mod http;
 mod program;
 mod sandbox;
+mod scale;
 
 use std::{
     fs,
