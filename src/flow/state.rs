@@ -353,6 +353,9 @@ impl State {
     pub(super) fn take(&mut self, now: Instant, read: StateRead) -> Vec<Unusable> {
         let mut unusable = Vec::new();
         for record in read.records {
+            // Whatever lies before this record has been read.
+            self.next_offsets.insert(record.partition, record.offset);
+            self.settle();
             match decode(&record.key, record.value.as_deref()) {
                 Ok((key, entry)) => self.apply(now, key, record.offset, entry),
                 Err(reason) => unusable.push(reason),

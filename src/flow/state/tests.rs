@@ -220,6 +220,13 @@ fn what_is_newer_is_not_hidden_by_what_comes_late_nor_replaced_when_that_is_mend
     });
     read(&mut state, &late[2..]);
     assert_eq!(waits(&state.pending), None, "it is there behind");
+    let behind = [(5, Entry::Anchor(anchor(5))), (6, Entry::Anchor(anchor(1)))];
+    read(&mut state, &behind);
+    assert_eq!(
+        waits(&state.pending),
+        Some(5),
+        "it was there before, read at once with it"
+    );
 }
 
 #[test]
