@@ -37,7 +37,10 @@ use kmirror_protocol::{
     },
     records::Compression,
 };
-use support::kafka::{Pair, pair};
+use support::{
+    kafka::{Pair, pair},
+    process,
+};
 
 const PARTITIONS: i32 = 4;
 
@@ -231,12 +234,12 @@ impl<'a> Loaded<'a> {
         let remote_topic = format!("{source_alias}.{}", self.topic);
         let dir = tempfile::tempdir().unwrap();
         let started = Instant::now();
-        let mut process = self.start((source_alias, delivery), dir.path());
+        let mut child = self.start((source_alias, delivery), dir.path());
         let (mut first, mut copied) = (None, 0);
         let mut steady_since = None;
         while copied < self.records {
             assert!(
-                process.try_wait().unwrap().is_none(),
+                child.try_wait().unwrap().is_none(),
                 "{}",
                 log_of(dir.path())
             );
@@ -247,20 +250,20 @@ impl<'a> Loaded<'a> {
                 first = Some(started.elapsed());
             }
             if copied >= self.records / 10 && steady_since.is_none() {
-                steady_since = Some((copied, cpu_seconds(process.id())));
+                steady_since = Some((copied, cpu_seconds(child.id())));
             }
         }
         let wall_seconds = started.elapsed().as_secs_f64();
-        let cpu_seconds = cpu_seconds(process.id());
+        let cpu_seconds = cpu_seconds(child.id());
         let (copied_before, cpu_before) = steady_since.unwrap();
         let rest = (self.records - copied_before) as f64 / self.records as f64;
         let steady = Cost {
             wire_gb: self.wire_gb * rest,
             cpu_seconds: cpu_seconds - cpu_before,
         };
-        let peak_mb = peak_mb(process.id());
-        process.kill().unwrap();
-        process.wait().unwrap();
+        let peak_mb = process::peak_bytes(child.id()) as f64 / 1e6;
+        child.kill().unwrap();
+        child.wait().unwrap();
         if std::env::args().any(|argument| argument == "--log") {
             eprintln!("{}", log_of(dir.path()));
         }
@@ -366,25 +369,5 @@ async fn end_offsets(cluster: &Cluster, topic: &str) -> u64 {
 
 /// User and system time of a process.
 fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The command may hold blanks; what follows its closing bracket does not.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
-    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
-}
-
-/// The largest resident size that a process has had, in MB.
-fn peak_mb(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024.0 / 1e6
+    process::cpu_ticks(pid) as f64 / TICKS_PER_SECOND
 }

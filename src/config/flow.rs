@@ -278,8 +278,10 @@ impl<'a> Layers<'a> {
 
     /// This flow as one on which the topics of others may come back, if it keeps names.
     pub(super) fn hop(&self, report: &mut Report<'_>) -> Option<Hop> {
-        let keeps_names = matches!(self.policy(report)?.kind(), PolicyKind::Identity);
-        let filter = self.topic_filter(report).filter(|_| keeps_names)?;
+        if self.policy(report)?.kind() != PolicyKind::Identity {
+            return None;
+        }
+        let filter = self.topic_filter(report)?;
         Some(Hop {
             source: self.source.to_owned(),
             target: self.target.to_owned(),

@@ -11,7 +11,7 @@ use kmirror_protocol::ErrorCode;
 
 use super::{
     Failure, NewTopic, limits,
-    retry::{Backoff, Remedy},
+    retry::{Attempts, Remedy},
 };
 
 /// Which topic, and how it is created.
@@ -38,10 +38,9 @@ pub struct Published {
     topic: PublishedTopic,
     is_wanted: bool,
     is_busy: bool,
-    failures: Backoff,
+    attempts: Attempts,
     /// Not before this, after a refusal that only somebody else can take back.
     refused_until: Option<Instant>,
-    is_told: bool,
 }
 
 impl Published {
@@ -52,9 +51,8 @@ impl Published {
             topic,
             is_wanted: true,
             is_busy: false,
-            failures: Backoff::new(),
+            attempts: Attempts::new(),
             refused_until: None,
-            is_told: false,
         }
     }
 
@@ -67,7 +65,7 @@ impl Published {
     /// Whether the last thing that was tried has failed.
     #[must_use]
     pub const fn is_failing(&self) -> bool {
-        self.failures.attempt() > 0
+        self.attempts.is_failing()
     }
 
     /// Whether an answer is awaited.
@@ -97,7 +95,7 @@ impl Published {
     /// awaited.
     #[must_use]
     pub fn deadline(&self, write_at: Instant) -> Option<Instant> {
-        let waits = [self.failures.until(), self.refused_until];
+        let waits = [self.attempts.until(), self.refused_until];
         let waits = waits.into_iter().flatten().max();
         (!self.is_busy).then(|| waits.map_or(write_at, |until| until.max(write_at)))
     }
@@ -124,21 +122,16 @@ impl Published {
             return self.failed(now, failure);
         }
         self.is_busy = false;
-        self.failures.succeed();
+        self.attempts.succeed();
         self.refused_until = None;
-        self.is_told = false;
         None
     }
 
-    /// What fails once is no news: the brokers of a new topic need a moment to learn who leads it.
     fn failed(&mut self, now: Instant, failure: Failure) -> Option<Failure> {
         self.is_busy = false;
-        self.failures.fail(now, 0);
         let is_refused = failure.remedy() == Remedy::Halt;
         self.refused_until = is_refused.then(|| now + limits::HALT_RETRY);
-        let is_news = (is_refused || self.failures.attempt() >= 2)
-            && !std::mem::replace(&mut self.is_told, true);
-        is_news.then_some(failure)
+        self.attempts.fail(now, failure)
     }
 }
 
@@ -222,7 +215,7 @@ mod tests {
             // Once it has worked again, the next failure is news.
             assert_eq!(topic.next(now, now), Some(Step::Write));
             topic.written(now, Ok(()));
-            assert!(!topic.is_told);
+            assert!(!topic.attempts.is_told);
         }
     }
 

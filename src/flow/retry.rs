@@ -327,6 +327,48 @@ impl Backoff {
     }
 }
 
+/// Failures in a row of something that goes along with the records: an operator is told of them once,
+/// until it succeeds.
+///
+/// What fails once is no news unless it is for good: the brokers of a new topic need a moment to
+/// learn who leads it.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    backoff: Backoff,
+    pub(super) is_told: bool,
+}
+
+impl Attempts {
+    pub(super) const fn new() -> Self {
+        Self {
+            backoff: Backoff::new(),
+            is_told: false,
+        }
+    }
+
+    /// Notes a failure; returns it if it is new to the operator.
+    pub(super) fn fail(&mut self, now: Instant, failure: Failure) -> Option<Failure> {
+        self.backoff.fail(now, 0);
+        let is_news = failure.remedy() == Remedy::Halt || self.backoff.attempt() >= 2;
+        (is_news && !std::mem::replace(&mut self.is_told, true)).then_some(failure)
+    }
+
+    pub(super) const fn succeed(&mut self) {
+        self.backoff.succeed();
+        self.is_told = false;
+    }
+
+    /// When the wait after the last failure ends, if there is one.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.backoff.until()
+    }
+
+    /// Whether the last attempt has failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.backoff.attempt() > 0
+    }
+}
+
 /// The wait before attempt `attempt + 1`: doubling up to a cap, the second half of it jittered.
 #[must_use]
 pub fn backoff(attempt: u32, seed: u64) -> Duration {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use kmirror_protocol::records::{BatchHeader, HEADER_LEN};
 
 use super::{
-    Flow, Guarantee, PartitionNotice, Side, TopicPartition, Weakness,
+    Flow, Guarantee, PartitionNotice, Side, Slot, TopicPartition, Weakness,
     batch::{Decision, DropReason, RebuildReason},
     recovery::decide::NewBecause,
 };
@@ -170,7 +170,11 @@ impl FlowStatus {
 impl Flow {
     /// Where every partition stood when the flow last heard anything.
     pub fn partition_statuses(&self) -> impl Iterator<Item = PartitionStatus> {
-        self.slots.iter().map(|slot| PartitionStatus {
+        self.slots.iter().map(|slot| self.partition_status(slot))
+    }
+
+    fn partition_status(&self, slot: &Slot) -> PartitionStatus {
+        PartitionStatus {
             source: slot.partition.source.clone(),
             remote_topic: Arc::clone(&slot.partition.remote_topic),
             copied_offset: slot.partition.copied_offset(),
@@ -182,7 +186,7 @@ impl Flow {
             behind: slot.partition.behind(self.seen),
             latency_ms: (slot.partition.newest_record())
                 .map(|(timestamp_ms, at)| self.wall_ms(at).saturating_sub(timestamp_ms)),
-        })
+        }
     }
 
     /// Where the flow stands.
@@ -204,10 +208,9 @@ impl Flow {
             status.lag += slot.partition.lag().unwrap_or(0);
             status.unproven += usize::from(!slot.partition.is_proven());
         }
-        status.halted = self
-            .partition_statuses()
-            .filter(|one| one.halted.is_some())
-            .collect();
+        let slots = self.slots.iter();
+        let halted = slots.filter(|slot| slot.partition.halt_reason().is_some());
+        status.halted = halted.map(|slot| self.partition_status(slot)).collect();
         let sides = [Side::Source, Side::Target];
         status.unreachable = sides
             .into_iter()

@@ -17,7 +17,7 @@ use super::{
     Action, ConfigEntry, ConfigOrigin, Failure, Flow, Notice, PerTopicConfig, Side, TopicConfig,
     event::wait_for,
     limits,
-    retry::{Backoff, Remedy},
+    retry::{Attempts, Remedy},
 };
 use crate::policy::PropertyFilter;
 
@@ -52,8 +52,7 @@ pub(super) struct TopicConfigs {
     interval: Duration,
     stage: Stage,
     next_at: Instant,
-    failures: Backoff,
-    is_told: bool,
+    attempts: Attempts,
     /// Whether the target cannot change single properties (brokers before 2.3).
     is_unsupported: bool,
     /// Properties that the target does not know, and remote topics that it does not let be changed;
@@ -68,8 +67,7 @@ impl TopicConfigs {
             interval,
             stage: Stage::Idle,
             next_at: now,
-            failures: Backoff::new(),
-            is_told: false,
+            attempts: Attempts::new(),
             is_unsupported: false,
             unknown: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -78,22 +76,20 @@ impl TopicConfigs {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let is_idle = matches!(self.stage, Stage::Idle) && !self.is_unsupported;
-        let until = self.failures.until();
+        let until = self.attempts.until();
         is_idle.then(|| until.map_or(self.next_at, |until| until.max(self.next_at)))
     }
 
     /// Ends a round that failed; what is new to the operator.
     fn fail(&mut self, now: Instant, failure: Failure) -> Option<Failure> {
         self.stage = Stage::Idle;
-        let retry_at = self.failures.fail(now, 0);
-        let is_refused = failure.remedy() == Remedy::Halt;
-        self.next_at = if is_refused {
+        // What may pass is tried again as soon as the wait for it is over.
+        self.next_at = if failure.remedy() == Remedy::Halt {
             now + self.interval
         } else {
-            retry_at
+            now
         };
-        let is_news = is_refused || self.failures.attempt() >= 2;
-        (is_news && !std::mem::replace(&mut self.is_told, true)).then_some(failure)
+        self.attempts.fail(now, failure)
     }
 }
 
@@ -178,8 +174,7 @@ impl Flow {
         };
         if rest.is_empty() {
             configs.stage = Stage::Idle;
-            configs.failures.succeed();
-            configs.is_told = false;
+            configs.attempts.succeed();
             return;
         }
         let first = rest.len().saturating_sub(limits::TOPICS_PER_REQUEST);
@@ -210,7 +205,7 @@ impl Flow {
         };
         // A topic that may not be described is left as it is.
         let found = found.into_iter();
-        let found: BTreeMap<Arc<str>, TopicConfig> = found
+        let mut found: BTreeMap<Arc<str>, TopicConfig> = found
             .filter_map(|(topic, config)| Some((topic, config.ok()?)))
             .collect();
         match (side, std::mem::replace(&mut configs.stage, Stage::Idle)) {
@@ -219,7 +214,7 @@ impl Flow {
                 let asked = rest.split_off(first);
                 let by_remote: BTreeMap<Arc<str>, TopicConfig> = asked
                     .into_iter()
-                    .filter_map(|(topic, remote)| Some((remote, found.get(&topic)?.clone())))
+                    .filter_map(|(topic, remote)| Some((remote, found.remove(&topic)?)))
                     .collect();
                 let topics = by_remote.keys().map(Arc::clone).collect();
                 configs.stage = Stage::AskingTarget(by_remote, rest);

@@ -1,12 +1,13 @@
 //! Many topics: every one of them is copied, and what that takes stays within bounds.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kmirror::{cluster::Topics, demo::load, flow::NewTopic, runtime::admin};
 
 use super::http::{get, own_address};
 use crate::support::{
     kmirror::Kmirror,
+    process::{cpu_ticks, peak_bytes},
     sandbox::{LOAD, Pair, Side},
 };
 
@@ -58,23 +59,6 @@ async fn copied(address: &str) -> usize {
     let lines = metrics.lines();
     let lines = lines.filter(|line| line.starts_with("kmirror_records_total{"));
     lines.filter(|line| line.ends_with("} 1.0")).count()
-}
-
-/// The largest resident size that a process has had.
-fn peak_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.unwrap().parse::<u64>().unwrap() * 1024
-}
-
-/// CPU time so far, in hundredths of a second (`USER_HZ`).
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The command may hold blanks; what follows its closing bracket does not.
-    let fields = stat.rsplit_once(')').unwrap().1;
-    let times = fields.split_whitespace().skip(11).take(2);
-    times.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs};
 use super::stop;
 use crate::support::{
     java_client::{NewRecord, ProduceOptions},
-    kafka::{Kafka, KafkaOptions, Pair},
+    kafka::{Kafka, ONE_BROKER, Pair},
     kmirror::Kmirror,
     own_reader,
 };
@@ -14,14 +14,6 @@ use crate::support::{
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const PARTITIONS: i32 = 2;
 const NODE: i32 = 1;
-
-fn clusters() -> Option<Pair> {
-    let start = || Kafka::start(&KafkaOptions::default());
-    Some(Pair {
-        source: start()?,
-        target: start()?,
-    })
-}
 
 /// The properties file of an example in the README, for these clusters of one broker each.
 fn example(heading: &str, pair: &Pair) -> String {
@@ -35,11 +27,7 @@ fn example(heading: &str, pair: &Pair) -> String {
     assert!(!file.contains("example.com"), "{file}");
     format!(
         "{file}\n\
-         replication.factor = 1\n\
-         offset.storage.replication.factor = 1\n\
-         heartbeats.topic.replication.factor = 1\n\
-         offset-syncs.topic.replication.factor = 1\n\
-         checkpoints.topic.replication.factor = 1\n\
+         {ONE_BROKER}\
          kmirror.http.listen = \n"
     )
 }
@@ -114,7 +102,9 @@ fn expect_no_trouble(log: &str) {
 
 #[test]
 fn active_passive_consumers_fail_over_and_come_back() {
-    let Some(mut pair) = clusters() else { return };
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
     for cluster in [&pair.source, &pair.target] {
         cluster.java().create_topic("orders", PARTITIONS, 1, &[]);
     }
@@ -158,7 +148,9 @@ fn active_passive_consumers_fail_over_and_come_back() {
 
 #[test]
 fn under_the_identity_policy_consumers_find_their_topic_on_the_other_side() {
-    let Some(mut pair) = clusters() else { return };
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
     pair.source
         .java()
         .create_topic("orders", PARTITIONS, 1, &[]);
@@ -183,7 +175,9 @@ fn under_the_identity_policy_consumers_find_their_topic_on_the_other_side() {
 
 #[test]
 fn active_active_consumers_move_to_the_region_that_is_left_and_back() {
-    let Some(mut pair) = clusters() else { return };
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
     for cluster in [&pair.source, &pair.target] {
         cluster.java().create_topic("orders", PARTITIONS, 1, &[]);
     }

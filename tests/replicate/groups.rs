@@ -5,21 +5,13 @@ use std::collections::BTreeMap;
 use super::stop;
 use crate::support::{
     java_client::{GroupOffset, JavaClient, Load, ProduceOptions},
-    kafka::{Kafka, KafkaOptions, Pair},
+    kafka::{ONE_BROKER, Pair},
     kmirror::Kmirror,
 };
 
 const PARTITIONS: i32 = 3;
 
 /// Two clusters of their own: what is told of groups is one topic for all flows of a pair.
-fn clusters() -> Option<Pair> {
-    let start = || Kafka::start(&KafkaOptions::default());
-    Some(Pair {
-        source: start()?,
-        target: start()?,
-    })
-}
-
 fn properties(pair: &Pair, more: &str) -> String {
     format!(
         "clusters = A, B\n\
@@ -27,11 +19,7 @@ fn properties(pair: &Pair, more: &str) -> String {
          B.bootstrap.servers = {}\n\
          A->B.enabled = true\n\
          A->B.topics = orders\n\
-         replication.factor = 1\n\
-         offset.storage.replication.factor = 1\n\
-         heartbeats.topic.replication.factor = 1\n\
-         offset-syncs.topic.replication.factor = 1\n\
-         checkpoints.topic.replication.factor = 1\n\
+         {ONE_BROKER}\
          emit.checkpoints.interval.seconds = 1\n\
          sync.group.offsets.enabled = true\n\
          sync.group.offsets.interval.seconds = 1\n\
@@ -88,7 +76,7 @@ fn wait_for(kmirror: &mut Kmirror, java: &JavaClient, group: &str, offset: i64) 
 /// far behind, heartbeats tell who is upstream, and Java's client reads it all.
 #[test]
 fn groups_heartbeats_and_syncs_are_what_mirror_makers_readers_expect() {
-    let Some(pair) = clusters() else { return };
+    let Some(pair) = Pair::start() else { return };
     let target = pair.target.java();
     pair.source
         .java()

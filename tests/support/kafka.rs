@@ -79,6 +79,14 @@ struct Node {
     jvm: Option<Jvm>,
 }
 
+/// Settings for clusters of one node: no topic of kmirror can have more replicas there.
+pub(crate) const ONE_BROKER: &str = "replication.factor = 1
+offset.storage.replication.factor = 1
+heartbeats.topic.replication.factor = 1
+offset-syncs.topic.replication.factor = 1
+checkpoints.topic.replication.factor = 1
+";
+
 /// Two independent clusters of one node each.
 pub(crate) struct Pair {
     pub(crate) source: Kafka,
@@ -89,17 +97,22 @@ pub(crate) struct Pair {
 pub(crate) fn pair() -> Option<&'static Pair> {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     Installation::or_skip()?;
-    let start = || Kafka::start(&KafkaOptions::default()).expect("Java is installed");
-    Some(PAIR.get_or_init(|| {
+    Some(PAIR.get_or_init(|| Pair::start().expect("Java is installed")))
+}
+
+impl Pair {
+    /// Two clusters of one broker each, of the test's own; `None` skips the test.
+    pub(crate) fn start() -> Option<Self> {
+        let start = || Kafka::start(&KafkaOptions::default());
         thread::scope(|scope| {
             let source = scope.spawn(start);
             let target = start();
-            Pair {
-                source: source.join().unwrap(),
-                target,
-            }
+            Some(Self {
+                source: source.join().unwrap()?,
+                target: target?,
+            })
         })
-    }))
+    }
 }
 
 impl Kafka {

@@ -13,6 +13,7 @@ pub(crate) mod kafka;
 pub(crate) mod kmirror;
 mod metadata_probe;
 pub(crate) mod own_reader;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod sandbox;
 pub(crate) mod scripted_listener;

@@ -26,7 +26,7 @@ use super::{
     event::wait_for,
     limits,
     published::{Published, PublishedTopic, Step},
-    retry::{Backoff, Remedy},
+    retry::{Attempts, Backoff, Remedy},
 };
 use crate::{
     offsets::{mirror_records::Checkpoint, source_offsets::StoredRecord},
@@ -140,8 +140,7 @@ pub(super) struct Groups {
     news_at: Instant,
     publishing: BTreeMap<Place, Checkpoint>,
     /// When the next round begins at the earliest, after one that failed.
-    failures: Backoff,
-    is_told: bool,
+    attempts: Attempts,
     /// Groups that may not be looked at or written to, and have been told of.
     refused: BTreeSet<Arc<str>>,
 }
@@ -159,8 +158,7 @@ impl Groups {
             news: BTreeMap::new(),
             news_at: now,
             publishing: BTreeMap::new(),
-            failures: Backoff::new(),
-            is_told: false,
+            attempts: Attempts::new(),
             refused: BTreeSet::new(),
             options,
         }
@@ -184,7 +182,7 @@ impl Groups {
         let due = self
             .sync_at
             .map_or(self.checkpoints_at, |at| at.min(self.checkpoints_at));
-        self.failures.until().map_or(due, |until| until.max(due))
+        self.attempts.until().map_or(due, |until| until.max(due))
     }
 
     /// When news is published: at once, or when what keeps it from that is over.
@@ -202,16 +200,13 @@ impl Groups {
     /// Ends a round; the next one comes in its time.
     fn end_round(&mut self) {
         self.stage = Stage::Idle;
-        self.failures.succeed();
-        self.is_told = false;
+        self.attempts.succeed();
     }
 
     /// Ends a round that failed; what is new to the operator.
     fn fail_round(&mut self, now: Instant, failure: Failure) -> Option<Failure> {
         self.stage = Stage::Idle;
-        self.failures.fail(now, 0);
-        let is_news = failure.remedy() == Remedy::Halt || self.failures.attempt() >= 2;
-        (is_news && !std::mem::replace(&mut self.is_told, true)).then_some(failure)
+        self.attempts.fail(now, failure)
     }
 }
 

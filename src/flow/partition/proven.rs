@@ -184,8 +184,7 @@ impl Partition {
         let run = self.run.as_mut()?;
         run.unanchored_bytes.take()?;
         run.acknowledged?;
-        let anchor = self.next_anchor(topic_ids)?;
-        Some((anchor, self.map_changes()))
+        self.take_anchor_anew(topic_ids)
     }
 
     /// The point up to which everything is acknowledged, as the next anchor.
