@@ -9,6 +9,9 @@
 //! `-- --deliveries N` compares the ways of delivery instead: each load is copied N times in each
 //! way, by turns. What counts there is the CPU time of all N rounds from the tenth part of the load
 //! on: what a start costs is another question, and a hundredth of a second is no measure for one.
+//! With `--instructions` it is what kmirror itself executes, counted by valgrind's callgrind, which
+//! must be installed: no noise of the machine is in it, and no work of the kernel. kmirror is some
+//! fifty times slower under it, and so does fifty times as much of what it does by the clock.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +25,7 @@ mod support;
 
 use std::{
     fs,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -68,15 +72,75 @@ struct Measured {
     steady: Cost,
 }
 
+/// CPU-seconds, or thousands of millions of instructions, for so much on the wire.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     wire_gb: f64,
-    cpu_seconds: f64,
+    spent: f64,
 }
 
 impl Cost {
     fn per_gb(self) -> f64 {
-        self.cpu_seconds / self.wire_gb
+        self.spent / self.wire_gb
+    }
+}
+
+/// What a process has spent is measured in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meter {
+    CpuTime,
+    Instructions,
+}
+
+impl Meter {
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::CpuTime => "CPU-s",
+            Self::Instructions => "instructions (10^9)",
+        }
+    }
+
+    /// Starts kmirror so that it is measured.
+    fn command(self, dir: &Path) -> Command {
+        let kmirror = env!("CARGO_BIN_EXE_kmirror");
+        if self == Self::CpuTime {
+            return Command::new(kmirror);
+        }
+        let mut command = Command::new("valgrind");
+        command.arg("--tool=callgrind");
+        let counts = dir.join("instructions");
+        command.arg(format!("--callgrind-out-file={}", counts.display()));
+        command.arg(kmirror);
+        command
+    }
+
+    /// What has been spent so far; instructions are counted from here on.
+    fn begin(self, child: &Child) -> f64 {
+        if self == Self::CpuTime {
+            return cpu_seconds(child.id());
+        }
+        let id = child.id().to_string();
+        let zeroed = Command::new("callgrind_control").args(["-z", &id]).output();
+        assert!(zeroed.unwrap().status.success(), "callgrind_control -z");
+        0.0
+    }
+
+    /// What had been spent when the process was ended, which this does.
+    fn end(self, mut child: Child, dir: &Path) -> f64 {
+        let cpu_seconds = cpu_seconds(child.id());
+        if self == Self::CpuTime {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return cpu_seconds;
+        }
+        let stopped = Command::new("kill").arg(child.id().to_string()).status();
+        assert!(stopped.unwrap().success(), "kill");
+        child.wait().unwrap();
+        let counts = fs::read_to_string(dir.join("instructions")).unwrap();
+        let totals = counts
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "));
+        totals.unwrap().parse::<f64>().unwrap() / 1e9
     }
 }
 
@@ -95,14 +159,19 @@ fn main() {
     });
     if let Some(rounds) = argument("--deliveries") {
         let rounds = rounds.parse().unwrap();
-        return runtime.block_on(compare(pair, cases, records, rounds));
+        let meter = if std::env::args().any(|argument| argument == "--instructions") {
+            Meter::Instructions
+        } else {
+            Meter::CpuTime
+        };
+        return runtime.block_on(compare(pair, cases, (records, rounds), meter));
     }
     println!("| load | wire GB | CPU-s | CPU-s per GB | wall s | peak MB | first record ms |");
     println!("|---|---|---|---|---|---|---|");
     for case in cases {
         let measured = runtime.block_on(async {
             let loaded = Loaded::new(pair, &case, records).await;
-            let measured = loaded.copy("A", DELIVERIES[0]).await;
+            let measured = loaded.copy("A", DELIVERIES[0], Meter::CpuTime).await;
             loaded.delete();
             measured
         });
@@ -167,8 +236,14 @@ fn connect(alias: &str, bootstrap: &str) -> Cluster {
 }
 
 /// Prints what each way of delivery costs.
-async fn compare(pair: &Pair, cases: impl Iterator<Item = Case>, records: u64, rounds: usize) {
-    println!("| load | delivery | CPU-s per GB in {rounds} rounds | least | against the last |");
+async fn compare(
+    pair: &Pair,
+    cases: impl Iterator<Item = Case>,
+    (records, rounds): (u64, usize),
+    meter: Meter,
+) {
+    let unit = meter.unit();
+    println!("| load | delivery | {unit} per GB in {rounds} rounds | least | against the last |");
     println!("|---|---|---|---|---|");
     for case in cases {
         let loaded = Loaded::new(pair, &case, records).await;
@@ -176,7 +251,8 @@ async fn compare(pair: &Pair, cases: impl Iterator<Item = Case>, records: u64, r
         for round in 0..rounds {
             for (number, delivery) in DELIVERIES.into_iter().enumerate() {
                 // Each copy under a name of its own begins anew.
-                let measured = loaded.copy(&format!("A{number}x{round}"), delivery).await;
+                let alias = format!("A{number}x{round}");
+                let measured = loaded.copy(&alias, delivery, meter).await;
                 costs[number].push(measured.steady);
             }
         }
@@ -197,7 +273,7 @@ async fn compare(pair: &Pair, cases: impl Iterator<Item = Case>, records: u64, r
 fn sum(costs: &[Cost]) -> Cost {
     costs.iter().fold(Cost::default(), |sum, cost| Cost {
         wire_gb: sum.wire_gb + cost.wire_gb,
-        cpu_seconds: sum.cpu_seconds + cost.cpu_seconds,
+        spent: sum.spent + cost.spent,
     })
 }
 
@@ -230,11 +306,11 @@ impl<'a> Loaded<'a> {
     }
 
     /// Has a new process copy it all, from a source of that name.
-    async fn copy(&self, source_alias: &str, delivery: &str) -> Measured {
+    async fn copy(&self, source_alias: &str, delivery: &str, meter: Meter) -> Measured {
         let remote_topic = format!("{source_alias}.{}", self.topic);
         let dir = tempfile::tempdir().unwrap();
         let started = Instant::now();
-        let mut child = self.start((source_alias, delivery), dir.path());
+        let mut child = self.start((source_alias, delivery), dir.path(), meter);
         let (mut first, mut copied) = (None, 0);
         let mut steady_since = None;
         while copied < self.records {
@@ -250,20 +326,18 @@ impl<'a> Loaded<'a> {
                 first = Some(started.elapsed());
             }
             if copied >= self.records / 10 && steady_since.is_none() {
-                steady_since = Some((copied, cpu_seconds(child.id())));
+                steady_since = Some((copied, meter.begin(&child)));
             }
         }
         let wall_seconds = started.elapsed().as_secs_f64();
         let cpu_seconds = cpu_seconds(child.id());
-        let (copied_before, cpu_before) = steady_since.unwrap();
+        let peak_mb = process::peak_bytes(child.id()) as f64 / 1e6;
+        let (copied_before, spent_before) = steady_since.unwrap();
         let rest = (self.records - copied_before) as f64 / self.records as f64;
         let steady = Cost {
             wire_gb: self.wire_gb * rest,
-            cpu_seconds: cpu_seconds - cpu_before,
+            spent: meter.end(child, dir.path()) - spent_before,
         };
-        let peak_mb = process::peak_bytes(child.id()) as f64 / 1e6;
-        child.kill().unwrap();
-        child.wait().unwrap();
         if std::env::args().any(|argument| argument == "--log") {
             eprintln!("{}", log_of(dir.path()));
         }
@@ -282,7 +356,7 @@ impl<'a> Loaded<'a> {
         self.pair.source.java().delete_topic(&self.topic);
     }
 
-    fn start(&self, (source_alias, delivery): (&str, &str), dir: &std::path::Path) -> Child {
+    fn start(&self, (source_alias, delivery): (&str, &str), dir: &Path, meter: Meter) -> Child {
         let properties = format!(
             "clusters = {source_alias}, B\n{source_alias}.bootstrap.servers = {}\n\
              B.bootstrap.servers = {}\n{source_alias}->B.enabled = true\n\
@@ -296,7 +370,8 @@ impl<'a> Loaded<'a> {
         );
         let file = dir.join("mm2.properties");
         fs::write(&file, properties).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_kmirror"))
+        meter
+            .command(dir)
             .arg("run")
             .arg(&file)
             .stdin(Stdio::null())
@@ -329,7 +404,7 @@ async fn fill(source: &Cluster, topic: &str, load: Load, records: u64) -> f64 {
     total
 }
 
-fn log_of(dir: &std::path::Path) -> String {
+fn log_of(dir: &Path) -> String {
     fs::read_to_string(dir.join("log")).unwrap_or_default()
 }
 

@@ -219,6 +219,17 @@ pub struct Answer<R> {
 }
 
 impl<R: Request> Answer<R> {
+    /// An answer of these bytes, from the response header on, to a request of that version.
+    #[must_use]
+    pub const fn new(body: Bytes, version: i16, broker: Arc<Broker>) -> Self {
+        Self {
+            body,
+            version,
+            broker,
+            request: PhantomData,
+        }
+    }
+
     /// Decodes the answer, borrowing from its bytes.
     ///
     /// # Errors

@@ -250,12 +250,8 @@ impl Cluster {
         topics: &Topics,
     ) -> Result<Arc<Metadata>, RequestError> {
         let response = answer.decode()?;
-        let scope = match topics {
-            Topics::All => Scope::All,
-            Topics::Named(_) => Scope::Named,
-        };
         let mut metadata = Metadata::clone(&self.metadata());
-        match metadata.merge(&response, scope) {
+        match metadata.merge(&response, topics.scope()) {
             Ok(()) => Ok(self.show(metadata, Some(Instant::now()))),
             Err(error) => {
                 if error == MergeError::Refused(ErrorCode::REBOOTSTRAP_REQUIRED) {

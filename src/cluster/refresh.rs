@@ -10,7 +10,10 @@ use kmirror_protocol::{
 };
 use tokio::sync::watch;
 
-use super::{error::RequestError, metadata::Metadata};
+use super::{
+    error::RequestError,
+    metadata::{Metadata, Scope},
+};
 
 /// Which topics a refresh asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +52,18 @@ impl Topics {
         }
     }
 
+    /// What an answer to the request tells.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        match self {
+            Self::All => Scope::All,
+            Self::Named(_) => Scope::Named,
+        }
+    }
+
     /// The request; it never makes a broker create a topic.
-    pub(super) fn request(&self) -> MetadataRequest<'_> {
+    #[must_use]
+    pub fn request(&self) -> MetadataRequest<'_> {
         let topics = match self {
             Self::All => None,
             Self::Named(names) => Some(names.iter().map(|name| named(name)).collect()),

@@ -83,12 +83,12 @@ impl Published {
         if !self.is_wanted {
             return Some(Step::Write);
         }
-        Some(Step::Create(NewTopic {
-            name: Arc::clone(&self.topic.name),
-            partition_count: 1,
-            replication_factor: self.topic.replication_factor,
-            configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
-        }))
+        let PublishedTopic {
+            name,
+            replication_factor,
+        } = &self.topic;
+        let new = NewTopic::compacted(Arc::clone(name), 1, *replication_factor);
+        Some(Step::Create(new))
     }
 
     /// When something is to be done for a write that is due at `write_at`; `None` while an answer is

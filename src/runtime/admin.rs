@@ -5,14 +5,15 @@
 use std::{slice, sync::Arc, time::Duration};
 
 use super::{
-    convert::{ask, decoded},
+    client::Client,
+    convert::decoded,
     exchange::{
         Named, Names, acls, offsets, producers,
         topics::{self, PerTopic},
     },
 };
 use crate::{
-    cluster::{Cluster, To},
+    cluster::To,
     flow::{
         ActiveProducer, EpochEnd, EpochQuestion, Failure, LogRange, NewTopic, PerPartition,
         PerTopicConfig, Side, TopicConfig, acls::AclChange, topic_configs::ConfigChanges,
@@ -26,10 +27,12 @@ use crate::{
 ///
 /// [`Failure`] of the whole request.
 pub async fn inspect_topics(
-    cluster: &Cluster,
+    cluster: &impl Client,
     names: &[Arc<str>],
 ) -> Result<PerTopicConfig, Failure> {
-    let answer = ask(cluster, To::Any, topics::describe_configs(names)).await?;
+    let answer = cluster
+        .ask(To::Any, topics::describe_configs(names))
+        .await?;
     Ok(topics::described_configs(&decoded(&answer)?, names))
 }
 
@@ -39,7 +42,7 @@ pub async fn inspect_topics(
 ///
 /// [`Failure`] of the whole request, or of the first topic that may not be described.
 pub async fn topic_configs(
-    cluster: &Cluster,
+    cluster: &impl Client,
     names: &[Arc<str>],
 ) -> Result<Vec<TopicConfig>, Failure> {
     let inspected = inspect_topics(cluster, names).await?;
@@ -47,9 +50,9 @@ pub async fn topic_configs(
 }
 
 /// Changes single properties of topics; each topic gets its own outcome.
-pub async fn alter_topics(cluster: &Cluster, changes: &ConfigChanges) -> PerTopic {
+pub async fn alter_topics(cluster: &impl Client, changes: &ConfigChanges) -> PerTopic {
     let outcome = async {
-        let answer = ask(cluster, To::Any, topics::alter_configs(changes)).await?;
+        let answer = cluster.ask(To::Any, topics::alter_configs(changes)).await?;
         Ok(topics::altered_configs(&decoded(&answer)?, changes))
     };
     let names = changes.iter().map(|(topic, _)| topic);
@@ -61,25 +64,25 @@ pub async fn alter_topics(cluster: &Cluster, changes: &ConfigChanges) -> PerTopi
 /// # Errors
 ///
 /// [`Failure`]; see [`acls::described`].
-pub async fn acls(cluster: &Cluster, with_groups: bool) -> Result<Vec<Acl>, Failure> {
-    let answer = ask(cluster, To::Any, acls::describe(with_groups)).await?;
+pub async fn acls(cluster: &impl Client, with_groups: bool) -> Result<Vec<Acl>, Failure> {
+    let answer = cluster.ask(To::Any, acls::describe(with_groups)).await?;
     acls::described(&decoded(&answer)?)
 }
 
 /// Changes ACLs; each gets its own outcome, in the same order.
 pub async fn change_acls(
-    cluster: &Cluster,
+    cluster: &impl Client,
     change: AclChange,
     wanted: &[Acl],
 ) -> Vec<Result<(), Failure>> {
     let outcome = async {
         Ok(match change {
             AclChange::Create => {
-                let answer = ask(cluster, To::Any, acls::create(wanted)).await?;
+                let answer = cluster.ask(To::Any, acls::create(wanted)).await?;
                 acls::created(&decoded(&answer)?, wanted.len())
             }
             AclChange::Remove => {
-                let answer = ask(cluster, To::Any, acls::delete(wanted)).await?;
+                let answer = cluster.ask(To::Any, acls::delete(wanted)).await?;
                 acls::deleted(&decoded(&answer)?, wanted.len())
             }
         })
@@ -89,10 +92,14 @@ pub async fn change_acls(
 }
 
 /// Creates topics; each gets its own outcome.
-pub async fn create_topics(cluster: &Cluster, wanted: &[NewTopic], timeout: Duration) -> PerTopic {
+pub async fn create_topics(
+    cluster: &impl Client,
+    wanted: &[NewTopic],
+    timeout: Duration,
+) -> PerTopic {
     let outcome = async {
         let question = topics::create_topics(wanted, timeout);
-        let answer = ask(cluster, To::Controller, question).await?;
+        let answer = cluster.ask(To::Controller, question).await?;
         Ok(topics::created_topics(&decoded(&answer)?, wanted))
     };
     let names = wanted.iter().map(|topic| &topic.name);
@@ -105,7 +112,7 @@ pub async fn create_topics(cluster: &Cluster, wanted: &[NewTopic], timeout: Dura
 ///
 /// [`Failure`]; `TOPIC_ALREADY_EXISTS` where it is there.
 pub async fn create_topic(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &NewTopic,
     timeout: Duration,
 ) -> Result<(), Failure> {
@@ -116,13 +123,13 @@ pub async fn create_topic(
 
 /// Raises partition counts; each topic gets its own outcome.
 pub async fn add_partitions(
-    cluster: &Cluster,
+    cluster: &impl Client,
     wanted: &[(Arc<str>, i32)],
     timeout: Duration,
 ) -> PerTopic {
     let outcome = async {
         let question = topics::create_partitions(wanted, timeout);
-        let answer = ask(cluster, To::Controller, question).await?;
+        let answer = cluster.ask(To::Controller, question).await?;
         Ok(topics::created_partitions(&decoded(&answer)?, wanted))
     };
     let names = wanted.iter().map(|(name, _)| name);
@@ -140,8 +147,8 @@ fn all<'a>(names: impl Iterator<Item = &'a Arc<str>>, failure: &Failure) -> PerT
 /// # Errors
 ///
 /// [`Failure`]; a broker in its first seconds answers `COORDINATOR_LOAD_IN_PROGRESS`.
-pub async fn producer_id(cluster: &Cluster) -> Result<(i64, i16), Failure> {
-    let answer = ask(cluster, To::Any, producers::init_producer_id()).await?;
+pub async fn producer_id(cluster: &impl Client) -> Result<(i64, i16), Failure> {
+    let answer = cluster.ask(To::Any, producers::init_producer_id()).await?;
     producers::producer_id(&decoded(&answer)?)
 }
 
@@ -153,7 +160,7 @@ pub async fn producer_id(cluster: &Cluster) -> Result<(i64, i16), Failure> {
 /// [`Failure`] of a whole request; `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH` or
 /// `NOT_LEADER_OR_FOLLOWER` of a partition that is led elsewhere.
 pub async fn log_ranges(
-    cluster: &Cluster,
+    cluster: &impl Client,
     side: Side,
     node: i32,
     partitions: &[Named<i32>],
@@ -161,8 +168,8 @@ pub async fn log_ranges(
     let names = Names::of(partitions);
     // A request names each partition once, so each end of the logs needs its own.
     let (starts, ends) = tokio::join!(
-        ask(cluster, To::Node(node), offsets::log_starts(partitions)),
-        ask(cluster, To::Node(node), offsets::log_ends(side, partitions)),
+        cluster.ask(To::Node(node), offsets::log_starts(partitions)),
+        cluster.ask(To::Node(node), offsets::log_ends(side, partitions)),
     );
     let (starts, ends) = (starts?, ends?);
     offsets::log_ranges(
@@ -177,11 +184,13 @@ pub async fn log_ranges(
 ///
 /// [`Failure`] of the whole request: `Unsupported` when the broker lacks DescribeProducers.
 pub async fn active_producers<T>(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     partitions: &[Named<T>],
 ) -> PerPartition<Vec<ActiveProducer>> {
-    let answer = ask(cluster, To::Node(node), producers::describe(partitions)).await?;
+    let answer = cluster
+        .ask(To::Node(node), producers::describe(partitions))
+        .await?;
     producers::described(&decoded(&answer)?, &Names::of(partitions))
 }
 
@@ -191,11 +200,13 @@ pub async fn active_producers<T>(
 ///
 /// [`Failure`] of the whole request: `Unsupported` when the broker lacks OffsetForLeaderEpoch.
 pub async fn epoch_ends(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     partitions: &[Named<EpochQuestion>],
 ) -> PerPartition<EpochEnd> {
-    let answer = ask(cluster, To::Node(node), offsets::for_epochs(partitions)).await?;
+    let answer = cluster
+        .ask(To::Node(node), offsets::for_epochs(partitions))
+        .await?;
     offsets::epoch_ends(&decoded(&answer)?, &Names::of(partitions))
 }
 
@@ -206,10 +217,12 @@ pub async fn epoch_ends(
 ///
 /// [`Failure`] of the whole request.
 pub async fn offsets_for_times(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     partitions: &[Named<i64>],
 ) -> PerPartition<Option<i64>> {
-    let answer = ask(cluster, To::Node(node), offsets::for_times(partitions)).await?;
+    let answer = cluster
+        .ask(To::Node(node), offsets::for_times(partitions))
+        .await?;
     offsets::listed(&decoded(&answer)?, &Names::of(partitions))
 }

@@ -2,25 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    FlowEnd, admin,
-    exchange::{Name, Named, records::FetchLimits},
+    FlowEnd,
+    exchange::{Named, records::FetchLimits},
     lane::{self, FetchJob, Job, ProduceJob, Purpose},
     numbers,
     pause::{Clocks, Pauses},
-    questions, report,
+    questions::{self, Ends, Question},
+    report,
 };
 use crate::{
     cluster::{Cluster, Lane},
-    flow::{
-        Action, Event, FetchPartition, Flow, FlowOptions, FlowStatus, Notice, PartitionId, Side,
-    },
+    flow::{Action, Event, FetchPartition, Flow, FlowOptions, FlowStatus, Notice, Side},
 };
 
 /// How often the status is published.
@@ -28,22 +26,6 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Events taken together before requests are made of them.
 const EVENTS_AT_ONCE: usize = 256;
-
-/// The two clusters of a flow.
-#[derive(Clone)]
-pub(super) struct Ends {
-    pub(super) source: Cluster,
-    pub(super) target: Cluster,
-}
-
-impl Ends {
-    pub(super) const fn side(&self, side: Side) -> &Cluster {
-        match side {
-            Side::Source => &self.source,
-            Side::Target => &self.target,
-        }
-    }
-}
 
 /// Why the driver woke.
 enum Turn {
@@ -72,7 +54,7 @@ pub(super) struct Watchers {
 /// One flow and its requests under way.
 pub(super) struct Driver {
     flow: Flow,
-    ends: Ends,
+    ends: Ends<Cluster>,
     options: DriverOptions,
     lanes: BTreeMap<(Side, i32, Lane), mpsc::UnboundedSender<Job>>,
     events: mpsc::UnboundedSender<Event>,
@@ -85,7 +67,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         flow_options: FlowOptions,
-        ends: Ends,
+        ends: Ends<Cluster>,
         options: DriverOptions,
         watchers: Watchers,
     ) -> Self {
@@ -205,7 +187,7 @@ impl Driver {
             } => {
                 let produce = ProduceJob {
                     timeout: self.options.request_timeout,
-                    batches: self.named(Side::Target, batches),
+                    batches: Named::of(&self.flow, Side::Target, batches),
                     within,
                 };
                 let job = Job::Produce { request, produce };
@@ -253,7 +235,7 @@ impl Driver {
         FetchJob {
             purpose,
             limits,
-            partitions: self.named(side, partitions),
+            partitions: Named::of(&self.flow, side, partitions),
         }
     }
 
@@ -270,97 +252,14 @@ impl Driver {
 
     /// Performs an action that is one question with one answer, in a task of its own.
     fn ask(&self, action: Action) {
-        match action {
-            Action::AskLogRanges {
-                request,
-                side,
-                node,
-                partitions,
-            } => {
-                let (cluster, asked) = (self.ends.side(side).clone(), self.named(side, partitions));
-                self.answer(async move {
-                    let result = admin::log_ranges(&cluster, side, node, &asked).await;
-                    Some(Event::LogRanges { request, result })
-                });
-            }
-            Action::AskProducers {
-                request,
-                node,
-                partitions,
-            } => {
-                let partitions = partitions.into_iter().map(|id| (id, ()));
-                let cluster = self.ends.target.clone();
-                let asked = self.named(Side::Target, partitions);
-                self.answer(async move {
-                    let result = admin::active_producers(&cluster, node, &asked).await;
-                    Some(Event::Producers { request, result })
-                });
-            }
-            Action::AskEpochEnds {
-                request,
-                side,
-                node,
-                partitions,
-            } => {
-                let partitions = partitions.into_iter().map(|one| (one.id, one));
-                let (cluster, asked) = (self.ends.side(side).clone(), self.named(side, partitions));
-                self.answer(async move {
-                    let result = admin::epoch_ends(&cluster, node, &asked).await;
-                    Some(Event::EpochEnds { request, result })
-                });
-            }
-            Action::AskOffsetsForTimes {
-                request,
-                node,
-                partitions,
-            } => {
-                let cluster = self.ends.target.clone();
-                let asked = self.named(Side::Target, partitions);
-                self.answer(async move {
-                    let result = admin::offsets_for_times(&cluster, node, &asked).await;
-                    Some(Event::OffsetsForTimes { request, result })
-                });
-            }
-            other => {
-                let (ends, timeout) = (self.ends.clone(), self.options.request_timeout);
-                self.answer(async move { questions::answer(&ends, other, timeout).await });
-            }
-        }
-    }
-
-    fn answer(&self, answer: impl Future<Output = Option<Event>> + Send + 'static) {
+        let question = Question::of(&self.flow, action);
+        let (ends, timeout) = (self.ends.clone(), self.options.request_timeout);
         let events = self.events.clone();
         tokio::spawn(async move {
             // Nobody listens once the flow has ended.
-            if let Some(event) = answer.await {
+            if let Some(event) = questions::answer(&ends, question, timeout).await {
                 let _ = events.send(event);
             }
         });
-    }
-
-    /// How requests to one side call partitions.
-    fn named<T>(
-        &self,
-        side: Side,
-        asked: impl IntoIterator<Item = (PartitionId, T)>,
-    ) -> Vec<Named<T>> {
-        let named = asked.into_iter().filter_map(|(id, ask)| {
-            let name = self.name_of(side, id)?;
-            Some(Named { id, name, ask })
-        });
-        named.collect()
-    }
-
-    fn name_of(&self, side: Side, id: PartitionId) -> Option<Name> {
-        let names = self.flow.names(id)?;
-        let (topic, topic_id) = match side {
-            Side::Source => (names.topic, names.topic_id),
-            Side::Target => (names.remote_topic, names.remote_topic_id),
-        };
-        Some(Name {
-            topic: Arc::clone(topic),
-            topic_id,
-            partition: names.partition,
-        })
     }
 }

@@ -4,14 +4,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
 
-use super::{
-    convert::{ask, decoded, failure, lost},
-    exchange::groups,
-};
+use super::{client::Client, convert::decoded, exchange::groups};
 use crate::{
-    cluster::{Cluster, To, Topics},
+    cluster::{To, Topics},
     flow::{
         Failure,
         groups::{CommittedOffset, GroupList, PerGroup},
@@ -27,22 +24,18 @@ const GROUPS_PER_REQUEST: usize = 500;
 ///
 /// The first [`Failure`] when no broker answers; with some answers the list says that it is not
 /// complete.
-pub(super) async fn list(cluster: &Cluster) -> Result<GroupList, Failure> {
-    let mut requests = JoinSet::new();
-    for node in nodes(cluster).await? {
-        let cluster = cluster.clone();
-        requests.spawn(async move {
-            let answer = ask(&cluster, To::Node(node), groups::list()).await?;
-            groups::listed(&decoded(&answer)?)
-        });
-    }
+pub(super) async fn list(cluster: &impl Client) -> Result<GroupList, Failure> {
+    let requests = nodes(cluster).await?.into_iter().map(async |node| {
+        let answer = cluster.ask(To::Node(node), groups::list()).await?;
+        groups::listed(&decoded(&answer)?)
+    });
     let mut list = GroupList {
         is_complete: true,
         ..GroupList::default()
     };
     let (mut refusal, mut has_answer) = (None, false);
-    while let Some(answer) = requests.join_next().await {
-        match answer.unwrap_or_else(|error| Err(lost(&error))) {
+    for answer in join_all(requests).await {
+        match answer {
             Ok(groups) => {
                 has_answer = true;
                 list.groups.extend(groups);
@@ -60,25 +53,20 @@ pub(super) async fn list(cluster: &Cluster) -> Result<GroupList, Failure> {
 }
 
 /// The brokers of a cluster, which has been asked for them already or is now.
-async fn nodes(cluster: &Cluster) -> Result<Vec<i32>, Failure> {
+async fn nodes(cluster: &impl Client) -> Result<Vec<i32>, Failure> {
     let known: Vec<i32> = cluster.metadata().brokers().keys().copied().collect();
     if !known.is_empty() {
         return Ok(known);
     }
-    let metadata = cluster.refresh_metadata(Topics::none()).await;
-    let metadata = metadata.map_err(|error| failure(&error))?;
+    let metadata = cluster.refresh(Topics::none()).await?;
     Ok(metadata.brokers().keys().copied().collect())
 }
 
 /// What groups have committed, each by its coordinator.
-///
-/// # Errors
-///
-/// [`Failure`] when the questions are given up.
 pub(super) async fn offsets(
-    cluster: &Cluster,
+    cluster: &impl Client,
     asked: &[Arc<str>],
-) -> Result<PerGroup<Vec<CommittedOffset>>, Failure> {
+) -> PerGroup<Vec<CommittedOffset>> {
     let mut answers = Vec::with_capacity(asked.len());
     let mut by_node: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
     for (group, node) in coordinators(cluster, asked).await {
@@ -87,29 +75,23 @@ pub(super) async fn offsets(
             Err(failure) => answers.push((group, Err(failure))),
         }
     }
-    let mut requests = JoinSet::new();
-    for (node, groups) in by_node {
-        let cluster = cluster.clone();
-        requests.spawn(async move { offsets_of(&cluster, node, &groups).await });
-    }
-    while let Some(answer) = requests.join_next().await {
-        match answer {
-            Ok(found) => answers.extend(found),
-            Err(error) => return Err(lost(&error)),
-        }
-    }
-    Ok(answers)
+    let requests = by_node.into_iter();
+    let requests = requests.map(async |(node, groups)| offsets_of(cluster, node, &groups).await);
+    answers.extend(join_all(requests).await.into_iter().flatten());
+    answers
 }
 
 /// What groups of one coordinator have committed: several at a time, where it knows how.
 async fn offsets_of(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     asked: &[Arc<str>],
 ) -> PerGroup<Vec<CommittedOffset>> {
     let mut parts = Parts::of(asked);
     while let Some(part) = parts.next() {
-        let answer = ask(cluster, To::Node(node), groups::fetch_offsets(part)).await;
+        let answer = cluster
+            .ask(To::Node(node), groups::fetch_offsets(part))
+            .await;
         let answer =
             answer.and_then(|answer| Ok(groups::fetched_offsets(&decoded(&answer)?, part)));
         parts.answered(part, answer);
@@ -119,7 +101,7 @@ async fn offsets_of(
 
 /// Commits for groups, each with its coordinator.
 pub(super) async fn commit(
-    cluster: &Cluster,
+    cluster: &impl Client,
     commits: Vec<(Arc<str>, Vec<CommittedOffset>)>,
 ) -> PerGroup<()> {
     let asked: Vec<Arc<str>> = commits.iter().map(|(group, _)| Arc::clone(group)).collect();
@@ -137,21 +119,21 @@ pub(super) async fn commit(
 }
 
 async fn commit_one(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     group: &str,
     offsets: &[CommittedOffset],
 ) -> Result<(), Failure> {
     let question = groups::commit_offsets(group, offsets);
-    let answer = ask(cluster, To::Node(node), question).await?;
+    let answer = cluster.ask(To::Node(node), question).await?;
     groups::offsets_committed(&decoded(&answer)?)
 }
 
 /// Which broker coordinates each group.
-async fn coordinators(cluster: &Cluster, asked: &[Arc<str>]) -> PerGroup<i32> {
+async fn coordinators(cluster: &impl Client, asked: &[Arc<str>]) -> PerGroup<i32> {
     let mut parts = Parts::of(asked);
     while let Some(part) = parts.next() {
-        let answer = ask(cluster, To::Any, groups::find_coordinators(part)).await;
+        let answer = cluster.ask(To::Any, groups::find_coordinators(part)).await;
         let answer = answer.and_then(|answer| Ok(groups::coordinators(&decoded(&answer)?, part)));
         parts.answered(part, answer);
     }

@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod check;
+pub mod client;
 mod convert;
 mod driver;
 pub mod exchange;
@@ -25,7 +26,7 @@ mod heartbeats;
 mod lane;
 mod numbers;
 mod pause;
-mod questions;
+pub mod questions;
 pub mod report;
 pub mod topic_reader;
 pub mod topic_writer;
@@ -122,7 +123,7 @@ impl Engine {
             numbers.add(&flow.source, &flow.target, questions);
             let driver = Driver::new(
                 flow_options(flow, &limits),
-                driver::Ends { source, target },
+                questions::Ends { source, target },
                 driver::DriverOptions {
                     name: format!("{}->{}", flow.source, flow.target),
                     isolation_level: match flow.isolation {

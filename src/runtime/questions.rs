@@ -1,31 +1,161 @@
-//! Actions that are one question to a cluster as a whole, with one answer.
+//! Actions that are one question with one answer.
+//!
+//! How the question is put and what the answer means is in [`super::exchange`]; which requests an
+//! action takes, and in which order, is here and in what this calls. Nothing is retried.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
-    admin, convert,
-    driver::Ends,
-    exchange::topics,
-    groups, now_ms,
+    admin,
+    client::Client,
+    exchange::{Named, topics},
+    groups,
     topic_reader::{self, OwnedRecord},
     topic_writer::{self, NO_TIMESTAMP},
     transactions,
 };
 use crate::{
-    cluster::{Cluster, Topics},
-    flow::{Action, Event},
+    cluster::Topics,
+    flow::{Action, EpochQuestion, Event, Flow, RequestId, Side},
     offsets::source_offsets::StoredRecord,
 };
 
-/// Performs an action; `None` for one that is no such question.
-pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Option<Event> {
+/// The two clusters of a flow.
+#[derive(Clone, Debug)]
+pub struct Ends<C> {
+    /// Where records come from.
+    pub source: C,
+    /// Where they go.
+    pub target: C,
+}
+
+impl<C> Ends<C> {
+    /// One of them.
+    pub const fn side(&self, side: Side) -> &C {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+/// An action, with the names of its partitions: while it is answered the flow goes on.
+#[derive(Debug)]
+pub struct Question(Asked);
+
+#[derive(Debug)]
+enum Asked {
+    LogRanges(Leader, Vec<Named<i32>>),
+    Producers(Leader, Vec<Named<()>>),
+    EpochEnds(Leader, Vec<Named<EpochQuestion>>),
+    OffsetsForTimes(Leader, Vec<Named<i64>>),
+    /// It is about no partitions.
+    Whole(Action),
+}
+
+/// Who leads the partitions of a question.
+#[derive(Clone, Copy, Debug)]
+struct Leader {
+    request: RequestId,
+    side: Side,
+    node: i32,
+}
+
+impl Question {
+    /// What an action of this flow asks.
+    #[must_use]
+    pub fn of(flow: &Flow, action: Action) -> Self {
+        let target = |request, node| Leader {
+            request,
+            side: Side::Target,
+            node,
+        };
+        Self(match action {
+            Action::AskLogRanges {
+                request,
+                side,
+                node,
+                partitions,
+            } => {
+                let leader = Leader {
+                    request,
+                    side,
+                    node,
+                };
+                Asked::LogRanges(leader, Named::of(flow, side, partitions))
+            }
+            Action::AskProducers {
+                request,
+                node,
+                partitions,
+            } => {
+                let partitions = partitions.into_iter().map(|id| (id, ()));
+                let named = Named::of(flow, Side::Target, partitions);
+                Asked::Producers(target(request, node), named)
+            }
+            Action::AskEpochEnds {
+                request,
+                side,
+                node,
+                partitions,
+            } => {
+                let leader = Leader {
+                    request,
+                    side,
+                    node,
+                };
+                let partitions = partitions.into_iter().map(|one| (one.id, one));
+                Asked::EpochEnds(leader, Named::of(flow, side, partitions))
+            }
+            Action::AskOffsetsForTimes {
+                request,
+                node,
+                partitions,
+            } => {
+                let named = Named::of(flow, Side::Target, partitions);
+                Asked::OffsetsForTimes(target(request, node), named)
+            }
+            other => Asked::Whole(other),
+        })
+    }
+}
+
+/// Answers a question; `None` for an action that is none.
+///
+/// `timeout` is how long a broker may take over what it does not answer at once.
+pub async fn answer<C: Client>(
+    ends: &Ends<C>,
+    Question(asked): Question,
+    timeout: Duration,
+) -> Option<Event> {
+    Some(match asked {
+        Asked::LogRanges(at, asked) => Event::LogRanges {
+            request: at.request,
+            result: admin::log_ranges(ends.side(at.side), at.side, at.node, &asked).await,
+        },
+        Asked::Producers(at, asked) => Event::Producers {
+            request: at.request,
+            result: admin::active_producers(ends.side(at.side), at.node, &asked).await,
+        },
+        Asked::EpochEnds(at, asked) => Event::EpochEnds {
+            request: at.request,
+            result: admin::epoch_ends(ends.side(at.side), at.node, &asked).await,
+        },
+        Asked::OffsetsForTimes(at, asked) => Event::OffsetsForTimes {
+            request: at.request,
+            result: admin::offsets_for_times(ends.side(at.side), at.node, &asked).await,
+        },
+        Asked::Whole(action) => return whole(ends, action, timeout).await,
+    })
+}
+
+/// Asks a cluster as a whole.
+async fn whole<C: Client>(ends: &Ends<C>, action: Action, timeout: Duration) -> Option<Event> {
     let Ends { source, target } = ends;
     Some(match action {
         Action::AskMetadata(side) => {
-            let result = ends.side(side).refresh_metadata(Topics::All).await;
-            let result = result
-                .map(|metadata| topics::cluster_view(&metadata))
-                .map_err(|error| convert::failure(&error));
+            let known = ends.side(side).refresh(Topics::All).await;
+            let result = known.map(|metadata| topics::cluster_view(&metadata));
             Event::Metadata { side, result }
         }
         Action::AskConfigs(topics) => Event::Configs(admin::topic_configs(source, &topics).await),
@@ -58,7 +188,8 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
             topic,
             records,
         } => {
-            let (cluster, time) = (ends.side(side), now_ms());
+            let cluster = ends.side(side);
+            let time = cluster.wall_ms();
             let appended = topic_writer::append(cluster, &topic, 1, &records, time, timeout);
             Event::Published {
                 kind,
@@ -70,7 +201,7 @@ pub(super) async fn answer(ends: &Ends, action: Action, timeout: Duration) -> Op
 }
 
 /// Performs an action on what goes along with the records: properties of topics, ACLs and groups.
-async fn beside(ends: &Ends, action: Action, timeout: Duration) -> Option<Event> {
+async fn beside<C: Client>(ends: &Ends<C>, action: Action, timeout: Duration) -> Option<Event> {
     let target = &ends.target;
     Some(match action {
         Action::AskTopicConfigs { side, topics } => Event::TopicConfigs {
@@ -93,7 +224,7 @@ async fn beside(ends: &Ends, action: Action, timeout: Duration) -> Option<Event>
         },
         Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
             side,
-            result: groups::offsets(ends.side(side), &groups).await,
+            result: Ok(groups::offsets(ends.side(side), &groups).await),
         },
         Action::CommitGroupOffsets(commits) => {
             Event::GroupOffsetsCommitted(groups::commit(target, commits).await)
@@ -103,7 +234,7 @@ async fn beside(ends: &Ends, action: Action, timeout: Duration) -> Option<Event>
 }
 
 /// Performs an action on what kmirror itself keeps on the target; `None` for any other.
-async fn stores(target: &Cluster, action: Action, timeout: Duration) -> Option<Event> {
+async fn stores(target: &impl Client, action: Action, timeout: Duration) -> Option<Event> {
     Some(match action {
         Action::LoadPositions { topic, is_whole } => {
             let records = if is_whole {
@@ -118,29 +249,19 @@ async fn stores(target: &Cluster, action: Action, timeout: Duration) -> Option<E
             topic,
             partition_count,
             records,
-            within: None,
+            within,
         } => {
-            let appended =
-                topic_writer::append(target, &topic, partition_count, &records, now_ms(), timeout)
-                    .await;
-            Event::PositionsStored(appended.map(drop))
-        }
-        Action::StorePositions {
-            topic,
-            partition_count,
-            records,
-            within: Some(within),
-        } => {
-            let (times, within) = ((now_ms(), timeout), Arc::new(within));
+            let times = (target.wall_ms(), timeout);
+            let within = within.as_ref();
             let appended = topic_writer::append_within(
                 target,
                 &topic,
                 partition_count,
                 &records,
                 times,
-                &within,
+                within,
             );
-            Event::PositionsStored(appended.await)
+            Event::PositionsStored(appended.await.map(drop))
         }
         Action::AskTransaction {
             request,

@@ -6,16 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use futures_util::future::select_all;
 
 pub use super::exchange::reading::OwnedRecord;
 use super::{
     admin,
-    convert::{ask, ask_on, decoded, failure, lost},
+    client::Client,
+    convert::decoded,
     exchange::reading::{Reading, leaders},
 };
 use crate::{
-    cluster::{Cluster, Lane, To, Topics},
+    cluster::{Lane, To, Topics},
     flow::{Failure, Side, StateRead, limits},
 };
 
@@ -29,7 +30,7 @@ const EMPTY_ANSWERS_MAX: u32 = 100;
 /// # Errors
 ///
 /// The first [`Failure`]; nothing is retried here.
-pub async fn read_all(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
+pub async fn read_all(cluster: &impl Client, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
     read(cluster, topic, false).await
 }
 
@@ -38,11 +39,15 @@ pub async fn read_all(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>
 /// # Errors
 ///
 /// As [`read_all`]; `NoAnswer` while an open transaction hides records.
-pub async fn read_whole(cluster: &Cluster, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
+pub async fn read_whole(cluster: &impl Client, topic: &str) -> Result<Vec<OwnedRecord>, Failure> {
     read(cluster, topic, true).await
 }
 
-async fn read(cluster: &Cluster, topic: &str, is_whole: bool) -> Result<Vec<OwnedRecord>, Failure> {
+async fn read(
+    cluster: &impl Client,
+    topic: &str,
+    is_whole: bool,
+) -> Result<Vec<OwnedRecord>, Failure> {
     let mut read = Vec::new();
     for (node, mut reading) in readings(cluster, topic, &BTreeMap::new()).await? {
         drain(cluster, node, &mut reading, &mut read).await?;
@@ -63,29 +68,30 @@ async fn read(cluster: &Cluster, topic: &str, is_whole: bool) -> Result<Vec<Owne
 /// so that it is not the log that was read before; `UNKNOWN_TOPIC_OR_PARTITION` or
 /// `UNKNOWN_TOPIC_ID` when the topic is gone; `NoAnswer` while an open transaction hides records.
 pub async fn read_from(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &str,
     from: &BTreeMap<i32, i64>,
     wait: Duration,
 ) -> Result<StateRead, Failure> {
-    let deadline = Instant::now() + wait;
+    let deadline = cluster.now() + wait;
     let readings = readings(cluster, topic, from).await?;
     let is_new = readings.values().any(|reading| !reading.is_done());
     let mut read = Vec::new();
     let mut next_offsets = BTreeMap::new();
-    let mut polls = JoinSet::new();
+    let mut polls = Vec::new();
     for (node, mut reading) in readings {
         if is_new {
             drain(cluster, node, &mut reading, &mut read).await?;
             reading.check_whole()?;
         } else {
-            let following = reading.go_on();
-            polls.spawn(follow(cluster.clone(), node, following, deadline));
+            polls.push(Box::pin(follow(cluster, node, reading.go_on(), deadline)));
         }
         next_offsets.extend(reading.next_offsets());
     }
-    while let Some(poll) = polls.join_next().await {
-        let (reading, found) = poll.map_err(|error| lost(&error))??;
+    while !polls.is_empty() {
+        let (poll, _, others) = select_all(polls).await;
+        polls = others;
+        let (reading, found) = poll?;
         next_offsets.extend(reading.next_offsets());
         if !found.is_empty() {
             read = found;
@@ -100,12 +106,11 @@ pub async fn read_from(
 
 /// What there is to read, by the broker that leads it.
 async fn readings(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &str,
     from: &BTreeMap<i32, i64>,
 ) -> Result<BTreeMap<i32, Reading>, Failure> {
-    let metadata = cluster.refresh_metadata(Topics::named([topic])).await;
-    let metadata = metadata.map_err(|error| failure(&error))?;
+    let metadata = cluster.refresh(Topics::named([topic])).await?;
     let mut readings = BTreeMap::new();
     for (node, partitions) in leaders(&metadata, topic)? {
         // What can be read, whichever side the cluster is of.
@@ -116,7 +121,7 @@ async fn readings(
 }
 
 async fn drain(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     reading: &mut Reading,
     read: &mut Vec<OwnedRecord>,
@@ -124,7 +129,7 @@ async fn drain(
     let mut empty_answers = 0;
     while !reading.is_done() {
         let question = reading.request(limits::FETCH_WAIT);
-        let answer = ask(cluster, To::Node(node), question).await?;
+        let answer = cluster.ask(To::Node(node), question).await?;
         if reading.take(&decoded(&answer)?, read)? {
             empty_answers = 0;
             continue;
@@ -135,7 +140,7 @@ async fn drain(
                 "broker {node} returns no records although it has some"
             )));
         }
-        tokio::time::sleep(limits::BACKOFF_FIRST).await;
+        cluster.sleep(limits::BACKOFF_FIRST).await;
     }
     Ok(())
 }
@@ -145,21 +150,21 @@ async fn drain(
 /// Each request waits for a short while only: the connection is soon free again when another
 /// broker's records end the waiting.
 async fn follow(
-    cluster: Cluster,
+    cluster: &impl Client,
     node: i32,
     mut reading: Reading,
     deadline: Instant,
 ) -> Result<(Reading, Vec<OwnedRecord>), Failure> {
     let mut read = Vec::new();
     while read.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(cluster.now());
         if left.is_zero() {
             break;
         }
         let wait = limits::FETCH_WAIT.min(cluster.request_timeout() / 2);
         let question = reading.request(left.min(wait));
-        let pause = tokio::time::sleep(limits::BACKOFF_FIRST.min(left));
-        let answer = ask_on(&cluster, node, Lane::Watch, question).await?;
+        let pause = cluster.sleep(limits::BACKOFF_FIRST.min(left));
+        let answer = cluster.ask_on(node, Lane::Watch, question).await?;
         if !reading.take(&decoded(&answer)?, &mut read)? {
             // Over, already, unless the broker did not wait.
             pause.await;

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
 
 use super::{
-    convert::{ask_on, decoded, lost},
+    client::Client,
+    convert::decoded,
     exchange::writing::{self, Round},
 };
 use crate::{
-    cluster::{Cluster, Lane, Topics},
+    cluster::{Lane, Topics},
     flow::{Failure, PositionsInTransaction},
     offsets::source_offsets::StoredRecord,
 };
@@ -33,50 +34,38 @@ pub const NO_TIMESTAMP: i64 = -1;
 ///
 /// A [`Failure`]; some of the records may have been appended.
 pub async fn append(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &Arc<str>,
     partition_count: i32,
     records: &[StoredRecord],
     timestamp: i64,
     timeout: Duration,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
-    let rounds = writing::rounds(partition_count, records, timestamp, None)?;
-    append_rounds(cluster, topic, rounds, timeout, None).await
+    let times = (timestamp, timeout);
+    append_within(cluster, topic, partition_count, records, times, None).await
 }
 
-/// Appends records as part of a transaction. The same records may be given again under the same
-/// sequence numbers: a broker that has them knows them.
+/// As [`append`], as part of a transaction if one is given. The same records may then be given again
+/// under the same sequence numbers: a broker that has them knows them.
 ///
 /// # Errors
 ///
 /// A [`Failure`]; some of the records may have been appended.
 pub async fn append_within(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &Arc<str>,
     partition_count: i32,
     records: &[StoredRecord],
     (timestamp, timeout): (i64, Duration),
-    within: &Arc<PositionsInTransaction>,
-) -> Result<(), Failure> {
-    let rounds = writing::rounds(partition_count, records, timestamp, Some(within))?;
-    let appended = append_rounds(cluster, topic, rounds, timeout, Some(within)).await;
-    appended.map(drop)
-}
-
-async fn append_rounds(
-    cluster: &Cluster,
-    topic: &Arc<str>,
-    rounds: Vec<Round>,
-    timeout: Duration,
-    within: Option<&Arc<PositionsInTransaction>>,
+    within: Option<&PositionsInTransaction>,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
     let mut last_offsets = BTreeMap::new();
-    for round in rounds {
+    for round in writing::rounds(partition_count, records, timestamp, within)? {
         match append_round(cluster, topic, round, timeout, within).await {
             Ok(appended) => last_offsets.extend(appended),
             Err(failure) => {
                 // The leader may have moved; whoever wants the records written tries again.
-                let _ = cluster.refresh_metadata(Topics::named([&**topic])).await;
+                let _ = cluster.refresh(Topics::named([&**topic])).await;
                 return Err(failure);
             }
         }
@@ -86,25 +75,20 @@ async fn append_rounds(
 
 /// Appends to all leaders at once, and hears all of them before it says what failed.
 async fn append_round(
-    cluster: &Cluster,
+    cluster: &impl Client,
     topic: &Arc<str>,
     round: Round,
     timeout: Duration,
-    within: Option<&Arc<PositionsInTransaction>>,
+    within: Option<&PositionsInTransaction>,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
-    let mut requests = JoinSet::new();
-    for (node, round) in writing::by_leader(&cluster.metadata(), topic, round)? {
-        let (cluster, topic) = (cluster.clone(), Arc::clone(topic));
-        let within = within.cloned();
-        requests.spawn(async move {
-            let question = writing::produce(&topic, timeout, &round, within.as_deref());
-            let answer = ask_on(&cluster, node, LANE, question).await?;
-            writing::appended(&decoded(&answer)?, &round)
-        });
-    }
+    let by_leader = writing::by_leader(&cluster.metadata(), topic, round)?;
+    let requests = by_leader.into_iter().map(async |(node, round)| {
+        let question = writing::produce(topic, timeout, &round, within);
+        let answer = cluster.ask_on(node, LANE, question).await?;
+        writing::appended(&decoded(&answer)?, &round)
+    });
     let mut outcome = Ok(BTreeMap::new());
-    while let Some(answer) = requests.join_next().await {
-        let answer = answer.unwrap_or_else(|error| Err(lost(&error)));
+    for answer in join_all(requests).await {
         match (&mut outcome, answer) {
             (Ok(last_offsets), Ok(appended)) => last_offsets.extend(appended),
             (Ok(_), Err(failure)) => outcome = Err(failure),

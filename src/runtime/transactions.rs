@@ -3,11 +3,12 @@
 use kmirror_protocol::messages::InitProducerIdRequest;
 
 use super::{
-    convert::{ask, ask_on, decoded, failure, options, unreached},
+    client::Client,
+    convert::decoded,
     exchange::{Question, transactions},
 };
 use crate::{
-    cluster::{Cluster, Lane, To},
+    cluster::{Lane, To},
     flow::{Failure, TransactionAnswer, TransactionQuestion},
 };
 
@@ -17,14 +18,14 @@ use crate::{
 ///
 /// [`Failure`] of the request, or the coordinator's refusal.
 pub(super) async fn answer(
-    cluster: &Cluster,
+    cluster: &impl Client,
     transactional_id: &str,
     question: &TransactionQuestion,
 ) -> Result<TransactionAnswer, Failure> {
     match question {
         TransactionQuestion::FindCoordinator => {
             let question = transactions::find_coordinator(transactional_id);
-            transactions::coordinator(&decoded(&ask(cluster, To::Any, question).await?)?)
+            transactions::coordinator(&decoded(&cluster.ask(To::Any, question).await?)?)
         }
         TransactionQuestion::Init {
             node,
@@ -40,7 +41,7 @@ pub(super) async fn answer(
             partitions,
         } => {
             let question = transactions::enter(transactional_id, *producer, partitions);
-            let answer = ask_on(cluster, *node, Lane::Control, question).await?;
+            let answer = cluster.ask_on(*node, Lane::Control, question).await?;
             transactions::entered(&decoded(&answer)?, partitions)
         }
         TransactionQuestion::End {
@@ -50,12 +51,12 @@ pub(super) async fn answer(
             commits,
         } => {
             let question = transactions::end(transactional_id, *producer, *protocol, *commits);
-            let answer = ask_on(cluster, *node, Lane::Control, question).await?;
+            let answer = cluster.ask_on(*node, Lane::Control, question).await?;
             transactions::ended(&decoded(&answer)?)
         }
         TransactionQuestion::Describe { node } => {
             let question = transactions::describe(transactional_id);
-            let answer = ask_on(cluster, *node, Lane::Control, question).await?;
+            let answer = cluster.ask_on(*node, Lane::Control, question).await?;
             transactions::described(&decoded(&answer)?)
         }
     }
@@ -63,15 +64,11 @@ pub(super) async fn answer(
 
 /// Asks the coordinator for a producer, and what protocol its cluster has.
 async fn init(
-    cluster: &Cluster,
+    cluster: &impl Client,
     node: i32,
     question: Question<InitProducerIdRequest<'_>>,
 ) -> Result<TransactionAnswer, Failure> {
-    let options = options(&question);
-    let connection = cluster.broker(node, Lane::Control).await;
-    let connection = connection.map_err(|error| unreached(&error))?;
-    let answer = async { connection.send_with(&question.request, options)?.await };
-    let answer = answer.await.map_err(|error| failure(&error))?;
-    let level = connection.ranges().transaction_version();
+    let level = cluster.transaction_version(node).await?;
+    let answer = cluster.ask_on(node, Lane::Control, question).await?;
     transactions::producer(&decoded(&answer)?, level)
 }

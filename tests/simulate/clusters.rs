@@ -58,11 +58,6 @@ impl<R: Request> Answer<R> {
         }
     }
 
-    /// The same answer, to a request that need not live as long.
-    pub(super) fn detached<S: Request>(self) -> Answer<S> {
-        Answer::new(self.body, self.version)
-    }
-
     pub(super) fn decode(&self) -> Result<R::Response<'_>, Failure> {
         frame::decode_response::<R>(&self.body, self.version)
             .map_err(|fault| Failure::Malformed(fault.to_string()))

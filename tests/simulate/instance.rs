@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use kmirror::{
 
 use super::{
     mailbox::Sent,
-    operations::{self, Client, Operation},
+    operations::{self, Client, Clock, Operation},
     plan::Micros,
 };
 
@@ -52,11 +52,11 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(options: FlowOptions, target: Profile, now: Instant) -> Self {
+    pub(super) fn new(options: FlowOptions, target: Profile, clock: Clock) -> Self {
         Self {
-            flow: Flow::new(options, now),
+            flow: Flow::new(options, clock.now),
             state: State::Running,
-            client: Client::new(Duration::from_secs(5), target),
+            client: Client::new(Duration::from_secs(5), target, clock),
             is_stopped: false,
             inbox: VecDeque::new(),
             is_touched: true,

@@ -13,39 +13,32 @@ use std::{
 };
 
 use bytes::Bytes;
-use kmirror::flow::{Failure, Side};
-use kmirror_protocol::Request;
+use kmirror::{
+    cluster::{Lane, To},
+    flow::{Failure, Side},
+};
 
-use super::clusters::{Answer, encode};
+use super::plan::Micros;
 
-/// Which broker a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum To {
-    Node(i32),
-    Any,
+/// What an operation waits for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// The answer to a request, on its way into the network.
+    Answer {
+        side: Side,
+        to: To,
+        lane: Lane,
+        body: Bytes,
+    },
+    /// That time passes.
+    Sleep(Micros),
 }
 
-/// Which of the connections to a broker; requests on one keep their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
-    Fetch(u8),
-    Produce,
-    /// Questions and kmirror's own topics.
-    Control,
-    /// Records that are compared, not copied.
-    Window,
-    /// Reads of the state topic that wait.
-    Watch,
-}
-
-/// A request on its way into the network.
+/// A wish of an operation, and by what number it learns what came of it.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) id: u64,
-    pub(super) side: Side,
-    pub(super) to: To,
-    pub(super) lane: Lane,
-    pub(super) body: Bytes,
+    pub(super) wish: Wish,
 }
 
 #[derive(Debug, Default)]
@@ -70,103 +63,30 @@ impl Mailbox {
         self.0.borrow_mut().answers.insert(id, answer);
     }
 
-    /// Makes a request and waits for its answer.
-    pub(super) async fn call<R: Request>(
-        &self,
-        (side, to, lane): (Side, To, Lane),
-        request: &R,
-        version: i16,
-    ) -> Result<Answer<R>, Failure> {
-        let body = encode(request, version);
-        let answer = self.exchange((side, to, lane), body).await?;
-        Ok(Answer::new(answer, version))
-    }
-
-    /// The same for bytes that are made elsewhere.
-    pub(super) fn exchange(&self, (side, to, lane): (Side, To, Lane), body: Bytes) -> Exchange {
+    /// Waits until a wish is fulfilled.
+    pub(super) fn wish(&self, wish: Wish) -> Waiting {
         let mut inner = self.0.borrow_mut();
         let id = inner.next_id;
         inner.next_id += 1;
-        inner.sent.push(Sent {
-            id,
-            side,
-            to,
-            lane,
-            body,
-        });
-        Exchange {
+        inner.sent.push(Sent { id, wish });
+        Waiting {
             mailbox: self.clone(),
             id,
         }
     }
 }
 
-/// A request that has been made.
-pub(super) struct Exchange {
+/// A wish that has been made.
+pub(super) struct Waiting {
     mailbox: Mailbox,
     id: u64,
 }
 
-impl Future for Exchange {
+impl Future for Waiting {
     type Output = Result<Bytes, Failure>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self.mailbox.0.borrow_mut().answers.remove(&self.id);
         answer.map_or(Poll::Pending, Poll::Ready)
     }
-}
-
-/// Waits for both.
-pub(super) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
-    let (mut from_a, mut from_b) = (None, None);
-    std::future::poll_fn(move |cx| {
-        if from_a.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(cx)
-        {
-            from_a = Some(output);
-        }
-        if from_b.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(cx)
-        {
-            from_b = Some(output);
-        }
-        if from_a.is_some() && from_b.is_some() {
-            Poll::Ready(from_a.take().zip(from_b.take()).expect("both are there"))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
-}
-
-/// Waits for all of them.
-pub(super) async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    first(futures, |_| false).await
-}
-
-/// Waits for all of them, or for the first output that is enough; what there is by then.
-pub(super) async fn first<F: Future>(
-    futures: Vec<F>,
-    is_enough: impl Fn(&F::Output) -> bool,
-) -> Vec<F::Output> {
-    let mut waiting: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut outputs = Vec::new();
-    std::future::poll_fn(move |cx| {
-        let mut has_enough = false;
-        waiting.retain_mut(|future| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => {
-                has_enough |= is_enough(&output);
-                outputs.push(output);
-                false
-            }
-            Poll::Pending => true,
-        });
-        if has_enough || waiting.is_empty() {
-            Poll::Ready(std::mem::take(&mut outputs))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
 }

@@ -228,7 +228,7 @@ fn wanted(world: &World, place: &Place) -> Vec<LogRecord> {
 }
 
 /// Which records are where.
-struct Truth {
+pub(super) struct Truth {
     /// Where the source's log starts.
     start: i64,
     /// In the order of the source.
@@ -243,7 +243,7 @@ struct Truth {
 impl Truth {
     /// With the point at which a successor goes on, if one is to: records from there on that the
     /// target has below, because a late request brought them, are copied again.
-    fn of(world: &World, place: &Place, goes_on: Option<Point>) -> Self {
+    pub(super) fn of(world: &World, place: &Place, goes_on: Option<Point>) -> Self {
         let remote = remote(&place.0);
         let mut copies: BTreeMap<_, Vec<i64>> = BTreeMap::new();
         let target = if world.knobs.delivery == Delivery::Transactional {
@@ -317,7 +317,7 @@ impl Truth {
     }
 
     /// Who goes on behind this misses a record.
-    fn bound(&self, source_offset: i64) -> i64 {
+    pub(super) fn bound(&self, source_offset: i64) -> i64 {
         let bound = self.bounds.get(self.before(source_offset));
         bound.copied().unwrap_or(self.target_end)
     }

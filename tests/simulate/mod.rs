@@ -10,6 +10,7 @@
 //! * [`world`] moves time; [`serving`] and [`network`] carry requests, [`faults`] breaks things.
 //! * [`past`] is what a run may begin with.
 //! * [`transactional`] is what transactions need beside.
+//! * [`groups`] are those who read the source and may go on on the target.
 //! * [`retention`] is what clusters delete, and what was there before.
 //! * [`instance`] is a process, [`operations`] carries out its flow's actions by real requests.
 //! * [`checks`] looks at every step, with [`trust`] in what was acknowledged, [`oracle`] at the end,
@@ -24,6 +25,7 @@ mod checks;
 mod clusters;
 mod describe;
 mod faults;
+mod groups;
 mod instance;
 mod mailbox;
 mod maps;

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use kmirror::{flow::Side, sandbox::Ticket};
+use kmirror::{cluster::Lane, flow::Side, sandbox::Ticket};
 
-use super::{mailbox::Lane, plan::Micros};
+use super::plan::Micros;
 
 /// A process, by the order of starting.
 pub(super) type InstanceId = usize;

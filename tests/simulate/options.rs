@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use kmirror::{
     flow::{
-        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt, TransactionOptions,
+        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, StartAt,
+        TransactionOptions, groups::GroupOptions, offset_syncs::SyncsTopic,
+        published::PublishedTopic,
     },
     policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
 };
@@ -37,6 +39,8 @@ pub(super) struct Knobs {
     lease: Duration,
     quiesce: Duration,
     pub(super) state_partitions: i32,
+    /// How often groups are looked at, if they are.
+    groups_interval: Option<Duration>,
     adopt: Adopt,
 }
 
@@ -58,6 +62,8 @@ impl Knobs {
             lease: Duration::from_millis(rng.u64(500..12_000)),
             quiesce: Duration::from_millis(rng.u64(0..6_000)),
             state_partitions: rng.i32(1..3),
+            groups_interval: (plan.class == Class::Groups)
+                .then(|| Duration::from_millis(rng.u64(50..3_000))),
             // Others may have written before the flow's first record.
             adopt: if plan.has(Kind::Foreign) {
                 Adopt::Prove
@@ -73,8 +79,8 @@ impl Knobs {
     pub(super) fn options(&self, started: usize) -> FlowOptions {
         let none: [&str; 0] = [];
         FlowOptions {
-            offset_syncs: None,
-            groups: None,
+            offset_syncs: self.groups_interval.map(|_| syncs_topic()),
+            groups: self.groups_interval.map(group_options),
             topic_configs_interval: None,
             acls: None,
             source_alias: String::from("A"),
@@ -140,6 +146,31 @@ impl Knobs {
             // Without its state nobody can tell whose records those on the target are.
             _ => is_recreated || plan.has(Kind::StateLoss),
         }
+    }
+}
+
+fn syncs_topic() -> SyncsTopic {
+    SyncsTopic {
+        side: Side::Source,
+        topic: PublishedTopic {
+            name: Arc::from("mm2-offset-syncs.B.internal"),
+            replication_factor: 3,
+        },
+    }
+}
+
+/// All groups, told and committed.
+fn group_options(interval: Duration) -> GroupOptions {
+    let none: [&str; 0] = [];
+    GroupOptions {
+        include: NameFilter::new(&["g.*"]).unwrap(),
+        exclude: NameFilter::new(&none).unwrap(),
+        topic: PublishedTopic {
+            name: Arc::from("A.checkpoints.internal"),
+            replication_factor: 3,
+        },
+        checkpoints_interval: interval,
+        sync_interval: Some(interval),
     }
 }
 

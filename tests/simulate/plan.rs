@@ -63,10 +63,12 @@ pub(super) enum Class {
     T1,
     /// And of the new one (KIP-890).
     T2,
+    /// S3, with consumer groups and offset syncs.
+    Groups,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::S1,
         Self::S2,
         Self::S3,
@@ -86,6 +88,7 @@ impl Class {
         Self::Modes,
         Self::T1,
         Self::T2,
+        Self::Groups,
     ];
 
     /// How the flow delivers.
@@ -126,6 +129,7 @@ impl Class {
             Self::Modes => "modes",
             Self::T1 => "T1",
             Self::T2 => "T2",
+            Self::Groups => "groups",
         }
     }
 
@@ -148,7 +152,7 @@ impl Class {
         let more: &[Kind] = match self {
             Self::S1 => return vec![Crash],
             Self::S2 => &[],
-            Self::S3 | Self::Old | Self::Modes | Self::T1 | Self::T2 => &sleepers,
+            Self::S3 | Self::Old | Self::Modes | Self::T1 | Self::T2 | Self::Groups => &sleepers,
             Self::S9 => &[Zombie, Overlap, Freeze, Revoke],
             Self::S9b => &[Zombie, Overlap, Freeze, Revoke, Unclean, Foreign],
             Self::S4 => &[Zombie, Overlap, Freeze, Unclean],
@@ -318,6 +322,18 @@ pub(super) struct Write {
     pub(super) seed: u64,
 }
 
+/// Somebody reads a part of what is in a partition of the source, and commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) at: Micros,
+    pub(super) group: u8,
+    /// Which partition.
+    pub(super) pick: u32,
+    /// How much of what it has before it, or behind it if it goes back.
+    pub(super) per_mille: u32,
+    pub(super) is_back: bool,
+}
+
 /// A run, but for what the flow makes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -334,6 +350,8 @@ pub(super) struct Plan {
     /// When faults end and everything is mended.
     pub(super) heal_at: Micros,
     pub(super) writes: Vec<Write>,
+    /// What consumer groups do.
+    pub(super) reads: Vec<Read>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -361,9 +379,13 @@ impl Plan {
             past: None,
             heal_at,
             writes: Vec::new(),
+            reads: Vec::new(),
             faults: Vec::new(),
         };
         plan.writes = writes(&mut rng, heal_at);
+        if class == Class::Groups {
+            plan.reads = reads(&mut rng, heal_at);
+        }
         for kind in &kinds {
             let most = if is_common(*kind) { 7 } else { 4 };
             for _ in 0..rng.u32(1..most) {
@@ -483,6 +505,19 @@ fn writes(rng: &mut fastrand::Rng, heal_at: Micros) -> Vec<Write> {
     }
     writes.sort_by_key(|write| write.at);
     writes
+}
+
+/// Groups that read a part, all of it, or go back.
+fn reads(rng: &mut fastrand::Rng, heal_at: Micros) -> Vec<Read> {
+    let count = rng.usize(3..30);
+    let one = |_| Read {
+        at: rng.u64(0..heal_at),
+        group: rng.u8(0..3),
+        pick: rng.u32(..),
+        per_mille: [rng.u32(0..1_000), 1_000][rng.usize(0..2)],
+        is_back: rng.u32(0..8) == 0,
+    };
+    (0..count).map(one).collect()
 }
 
 fn target(rng: &mut fastrand::Rng, class: Class) -> Profile {

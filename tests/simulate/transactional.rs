@@ -1,90 +1,18 @@
-//! What a flow asks about its transactional id, and what readers of committed records see.
+//! The coordinator of a flow's transactions, and what readers of committed records see.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kmirror::{
-    flow::{Failure, Notice, Side, TransactionAnswer, TransactionQuestion},
-    runtime::exchange::{Question, transactions},
-};
-use kmirror_protocol::{
-    messages::ApiVersionsRequest,
-    records::{ControlType, LogEntry, batches, records},
-};
+use kmirror::flow::Notice;
+use kmirror_protocol::records::{ControlType, LogEntry, batches, records};
 
 use super::{
     clusters::{ClusterSide, LogRecord, Place},
     faults::HEAL_TIME,
     network::InstanceId,
-    operations::Client,
     options::TRANSACTIONAL_ID,
     plan::{MS, Micros},
     world::{Phase, STOP_TIME, Step, World},
 };
-
-/// Asks the target as the product does; the level of its protocol is asked for each time.
-pub(super) async fn answer(
-    client: &Client,
-    transactional_id: &str,
-    question: TransactionQuestion,
-) -> Result<TransactionAnswer, Failure> {
-    let to = |node| Client::node(Side::Target, node);
-    match question {
-        TransactionQuestion::FindCoordinator => {
-            let question = transactions::find_coordinator(transactional_id);
-            let answer = client.ask(Client::control(Side::Target), question).await?;
-            transactions::coordinator(&answer.decode()?)
-        }
-        TransactionQuestion::Init {
-            node,
-            timeout,
-            expected,
-        } => {
-            let level = level(client, node).await?;
-            let question = transactions::init(transactional_id, timeout, expected);
-            let answer = client.ask(to(node), question).await?;
-            transactions::producer(&answer.decode()?, level)
-        }
-        TransactionQuestion::Enter {
-            node,
-            producer,
-            partitions,
-        } => {
-            let question = transactions::enter(transactional_id, producer, &partitions);
-            let answer = client.ask(to(node), question).await?;
-            transactions::entered(&answer.decode()?, &partitions)
-        }
-        TransactionQuestion::End {
-            node,
-            producer,
-            protocol,
-            commits,
-        } => {
-            let question = transactions::end(transactional_id, producer, protocol, commits);
-            let answer = client.ask(to(node), question).await?;
-            transactions::ended(&answer.decode()?)
-        }
-        TransactionQuestion::Describe { node } => {
-            let question = transactions::describe(transactional_id);
-            let answer = client.ask(to(node), question).await?;
-            transactions::described(&answer.decode()?)
-        }
-    }
-}
-
-/// As a connection learns it when it is made.
-async fn level(client: &Client, node: i32) -> Result<i16, Failure> {
-    let question = Question::from(ApiVersionsRequest {
-        client_software_name: "kmirror",
-        client_software_version: "1",
-    });
-    let answer = client
-        .ask(Client::node(Side::Target, node), question)
-        .await?;
-    let response = answer.decode()?;
-    let mut features = response.finalized_features.iter();
-    let feature = features.find(|feature| feature.name == transactions::FEATURE);
-    Ok(feature.map_or(0, |feature| feature.max_version_level))
-}
 
 impl World {
     /// Writes the markers of what has ended, and holds back those of the next for a while: Kafka

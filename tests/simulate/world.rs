@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use kmirror::{
+    cluster::To,
     flow::{
         Action, Delivery, Event, Failure, Flow, FlowOptions, Guarantee, Notice, PartitionNotice,
         Side, halt::HaltReason,
@@ -21,8 +22,9 @@ use kmirror::{
 use super::{
     checks::{Checks, View},
     clusters::{ClusterSide, Content, LogRecord, Place},
+    groups::Groups,
     instance::{Heard, Instance, State},
-    mailbox::{Sent, To},
+    mailbox::{Sent, Wish},
     maps::Maps,
     network::{ConnectionId, InstanceId, Network},
     operations::Clock,
@@ -32,7 +34,7 @@ use super::{
 };
 
 /// How long a process waits for an answer before it closes the connection.
-const REQUEST_TIMEOUT: Micros = 10 * SECOND;
+pub(super) const REQUEST_TIMEOUT: Micros = 10 * SECOND;
 
 /// How long a flow may take to stop.
 pub(super) const STOP_TIME: Micros = 30 * SECOND;
@@ -52,9 +54,12 @@ pub(super) enum Step {
     Answer(ConnectionId, u64, Bytes),
     /// A process learns that there will be no answer.
     Fail(InstanceId, u64, &'static str),
+    /// A process has slept on purpose.
+    Slept(InstanceId, u64),
     /// A process has waited long enough.
     Timeout(ConnectionId, u64),
     Write(usize),
+    Read(usize),
     Fault(usize),
     /// A process starts.
     Start,
@@ -113,6 +118,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) instances: Vec<Instance>,
     pub(super) workload: Workload,
+    pub(super) groups: Groups,
     /// What others wrote to remote topics.
     pub(super) foreign: BTreeSet<Content>,
     /// Partitions of topics that were deleted and created again.
@@ -175,6 +181,7 @@ impl World {
             network: Network::default(),
             instances: Vec::new(),
             workload: Workload::default(),
+            groups: Groups::default(),
             foreign: BTreeSet::new(),
             recreated: BTreeSet::new(),
             shortened: BTreeMap::new(),
@@ -202,6 +209,9 @@ impl World {
         world.leave_past();
         for (index, write) in world.plan.writes.clone().iter().enumerate() {
             world.at(write.at, Step::Write(index));
+        }
+        for (index, read) in world.plan.reads.clone().iter().enumerate() {
+            world.at(read.at, Step::Read(index));
         }
         for (index, fault) in world.plan.faults.clone().iter().enumerate() {
             world.at(fault.at, Step::Fault(index));
@@ -255,7 +265,7 @@ impl World {
     /// What processes see of the time; their clock is that of the source.
     fn clock(&self) -> Clock {
         Clock {
-            now: self.now,
+            now: self.instant(self.now),
             wall_ms: self.source.time(self.now).0,
         }
     }
@@ -329,8 +339,10 @@ impl World {
                 };
                 self.hear(instance, (request, Err(failure)));
             }
+            Step::Slept(instance, request) => self.hear(instance, (request, Ok(Bytes::new()))),
             Step::Timeout(connection, request) => self.timed_out(connection, request),
             Step::Write(index) => self.write(index),
+            Step::Read(index) => self.read(index),
             Step::Fault(index) => self.fault(index),
             Step::Start => self.start(),
             Step::Wake(instance) => self.wake(instance),
@@ -375,7 +387,7 @@ impl World {
     /// Starts a process.
     pub(super) fn start(&mut self) {
         let options: FlowOptions = self.knobs.options(self.instances.len());
-        let instance = Instance::new(options, self.plan.target, self.instant(self.now));
+        let instance = Instance::new(options, self.plan.target, self.clock());
         trace!(self, "process {} starts", self.instances.len());
         self.instances.push(instance);
     }
@@ -500,23 +512,29 @@ impl World {
                 super::describe::action(action, flow)
             );
         }
+        self.check_told(id, action);
     }
 
     /// Puts requests onto their connections.
     fn send(&mut self, id: InstanceId, sent: Vec<Sent>) {
-        for Sent {
-            id: request,
-            side,
-            to,
-            lane,
-            body,
-        } in sent
-        {
+        for Sent { id: request, wish } in sent {
+            let (side, to, lane, body) = match wish {
+                Wish::Answer {
+                    side,
+                    to,
+                    lane,
+                    body,
+                } => (side, to, lane, body),
+                Wish::Sleep(time) => {
+                    self.at(self.now + time, Step::Slept(id, request));
+                    continue;
+                }
+            };
             self.requests += 1;
             self.checks.request(self.now, id);
             let node = match to {
                 To::Node(node) => node,
-                To::Any => self.rng.i32(0..BROKERS),
+                To::Any | To::Controller => self.rng.i32(0..BROKERS),
             };
             self.history.write_u64(self.now);
             self.history.write(&body);
@@ -619,7 +637,7 @@ impl World {
             self.at(again, Step::Look);
             return;
         }
-        if !self.is_copied(id) {
+        if !self.is_copied(id) || !self.are_groups_told(id) {
             let again = self.now + 100 * MS;
             self.at(again, Step::Look);
             return;

@@ -153,12 +153,11 @@ impl Flow {
             .retain(|name, growth| growth.is_asked || short.contains(&**name));
 
         for internal in &lacking.internal {
-            let topic = NewTopic {
-                name: Arc::clone(&internal.name),
-                partition_count: internal.partition_count,
-                replication_factor: internal.replication_factor,
-                configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
-            };
+            let topic = NewTopic::compacted(
+                Arc::clone(&internal.name),
+                internal.partition_count,
+                internal.replication_factor,
+            );
             let creation = missing
                 .creations
                 .entry(Arc::clone(&topic.name))

@@ -97,3 +97,17 @@ pub struct NewTopic {
     /// The properties it gets.
     pub configs: Vec<(String, String)>,
 }
+
+impl NewTopic {
+    /// A topic that keeps the newest record of each key for ever, as everything does that kmirror
+    /// and MM2 keep for themselves (`MirrorUtils.createCompactedTopic`).
+    #[must_use]
+    pub fn compacted(name: Arc<str>, partition_count: i32, replication_factor: i16) -> Self {
+        Self {
+            name,
+            partition_count,
+            replication_factor,
+            configs: vec![(String::from("cleanup.policy"), String::from("compact"))],
+        }
+    }
+}

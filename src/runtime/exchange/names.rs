@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kmirror_protocol::wire::Uuid;
 
-use crate::flow::PartitionId;
+use crate::flow::{Flow, PartitionId, Side};
 
 /// The first versions of Fetch and Produce that call topics by id (KIP-516).
 const TOPIC_IDS_FROM: i16 = 13;
@@ -29,6 +29,37 @@ pub struct Named<T> {
     pub name: Name,
     /// What is asked.
     pub ask: T,
+}
+
+impl<T> Named<T> {
+    /// Partitions of a flow as requests to one side call them; those that the flow does not know
+    /// are left out.
+    pub fn of(
+        flow: &Flow,
+        side: Side,
+        asked: impl IntoIterator<Item = (PartitionId, T)>,
+    ) -> Vec<Self> {
+        let named = asked.into_iter().filter_map(|(id, ask)| {
+            let name = Name::of(flow, side, id)?;
+            Some(Self { id, name, ask })
+        });
+        named.collect()
+    }
+}
+
+impl Name {
+    fn of(flow: &Flow, side: Side, id: PartitionId) -> Option<Self> {
+        let names = flow.names(id)?;
+        let (topic, topic_id) = match side {
+            Side::Source => (names.topic, names.topic_id),
+            Side::Target => (names.remote_topic, names.remote_topic_id),
+        };
+        Some(Self {
+            topic: Arc::clone(topic),
+            topic_id,
+            partition: names.partition,
+        })
+    }
 }
 
 /// Finds the partitions that an answer speaks of.
