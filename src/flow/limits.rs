@@ -115,3 +115,7 @@ pub const COMMIT_TIMEOUT_PART: u32 = 2;
 
 /// Groups of which it is told that they may not be looked at; of the others nobody would read.
 pub const REFUSED_GROUPS_TOLD: usize = 100;
+
+/// Records after which a write to the state topic is full, and an answer when it is read for the
+/// first time: of many partitions each has a few, and each is held several times on its way.
+pub const STATE_RECORDS_AT_ONCE: usize = 2_000;

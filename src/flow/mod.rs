@@ -193,6 +193,8 @@ pub struct FlowOptions {
     pub anchor_interval: Duration,
     /// The most record bytes between two anchors of a partition.
     pub anchor_bytes: u64,
+    /// Records after which a write to the state topic is full.
+    pub state_write_records_max: usize,
     /// Where partitions without a stored position start.
     pub start_at: StartAt,
     /// How often both clusters are asked for their topics.
@@ -318,7 +320,7 @@ impl Flow {
                 .map(|groups| Groups::new(groups, now)),
             transactions: (options.delivery == Delivery::Transactional)
                 .then(|| Transactions::new(options.transactions.clone())),
-            state: State::new(options.instance),
+            state: State::new(options.instance, options.state_write_records_max),
             watch: Watch::default(),
             recovering: BTreeSet::new(),
             questions: Questions::default(),

@@ -1,7 +1,8 @@
 //! The state topic, as far as it has been read, and what waits to be written to it.
 //!
 //! It is read from its start once and followed from then on, so that another process that takes
-//! over is noticed. Writes follow each other; each gets a [`Ticket`]. A write is *settled* once it
+//! over is noticed. Writes follow each other, none larger than a bound; each has a [`Ticket`]. A write
+//! is *settled* once it
 //! has been read back: then everything that was in the topic before it has been read too, which is
 //! what makes two racing processes agree (R1, R3). What must not be gone before something else is
 //! there, a map before the anchor that names its successor, is deleted *behind* that: once it is
@@ -62,13 +63,17 @@ pub(super) struct State {
     is_reading: bool,
     is_loaded: bool,
     read_failures: Backoff,
-    pending: Pending,
+    /// What waits, write by write. All that is to be said of one place is in one of them, so that no
+    /// anchor gets ahead of its map. Only the first is never empty.
+    pending: VecDeque<Pending>,
+    /// Records after which a write is full.
+    write_records_max: usize,
     writing: Pending,
     /// Whether the topic was lost since the write under way was begun.
     is_write_void: bool,
     /// What is to be deleted once a write is acknowledged.
     behind: BTreeMap<StateKey, Ticket>,
-    /// The write that takes what is pending.
+    /// The number of the first write that is pending; the others follow it.
     next_write: u64,
     /// Writes that are acknowledged and not yet read back.
     unsettled: VecDeque<Unsettled>,
@@ -105,7 +110,7 @@ pub(super) enum TopicSight {
 
 impl State {
     /// Nothing is known yet; `instance` is this process.
-    pub(super) const fn new(instance: Uuid) -> Self {
+    pub(super) const fn new(instance: Uuid, write_records_max: usize) -> Self {
         Self {
             instance,
             topic_id: Uuid([0; 16]),
@@ -117,7 +122,8 @@ impl State {
             is_reading: false,
             is_loaded: false,
             read_failures: Backoff::new(),
-            pending: BTreeMap::new(),
+            pending: VecDeque::new(),
+            write_records_max,
             writing: BTreeMap::new(),
             is_write_void: false,
             behind: BTreeMap::new(),
@@ -187,17 +193,63 @@ impl State {
         self.is_loaded = false;
     }
 
-    /// Writes a record with the next write.
+    /// Writes a record behind all that waits already, or with what waits of the same place.
     pub(super) fn put(&mut self, place: &Place, entry: Entry) -> Ticket {
         let key = entry.key(place);
         self.behind.remove(&key);
-        self.pending.insert(key, Some(entry));
-        Ticket(self.next_write)
+        self.enqueue(key, Some(entry))
+    }
+
+    fn enqueue(&mut self, key: StateKey, entry: Option<Entry>) -> Ticket {
+        let known = self.pending.iter().position(|it| tells_of(it, &key.place));
+        let has_room = |write: &Pending| write.len() < self.write_records_max;
+        let at = known.unwrap_or_else(|| {
+            if !self.pending.back().is_some_and(has_room) {
+                self.pending.push_back(Pending::new());
+            }
+            self.pending.len() - 1
+        });
+        self.pending[at].insert(key, entry);
+        self.ticket(at)
+    }
+
+    /// The name of a write by its place among those that are pending.
+    fn ticket(&self, at: usize) -> Ticket {
+        Ticket(self.next_write + u64::try_from(at).unwrap_or(u64::MAX))
+    }
+
+    /// The write to be made now. What has moved into it has left others empty: they are done with it.
+    fn next_pending(&mut self) -> Pending {
+        let next = self.pending.pop_front().unwrap_or_default();
+        self.next_write += 1;
+        while self.pending.front().is_some_and(Pending::is_empty) {
+            self.pending.pop_front();
+            self.next_write += 1;
+        }
+        next
+    }
+
+    /// Makes a write that has failed once more, under its name, with what has come to wait of the
+    /// same places: two writes that tell of one place would go out in the wrong order later.
+    fn enqueue_again(&mut self, failed: Pending) {
+        let mut again = Pending::new();
+        for write in &mut self.pending {
+            again.extend(write.extract_if(.., |key, _| tells_of(&failed, &key.place)));
+        }
+        for (key, entry) in failed {
+            again.entry(key).or_insert(entry);
+        }
+        self.pending.push_front(again);
+        self.next_write = self.next_write.saturating_sub(1);
+    }
+
+    fn is_pending(&self, key: &StateKey) -> bool {
+        self.pending.iter().any(|write| write.contains_key(key))
     }
 
     /// Writes what was read once more, unless something newer is to be written in its place anyway.
     fn put_again(&mut self, key: StateKey, known: Entry) {
-        let is_due = self.pending.contains_key(&key) || self.behind.contains_key(&key);
+        let is_due = self.is_pending(&key) || self.behind.contains_key(&key);
         // What is acknowledged and has not been read lies behind all that has.
         let mut unread = self.unsettled.iter();
         if is_due || unread.any(|write| write.written.contains_key(&key)) {
@@ -205,18 +257,17 @@ impl State {
         }
         // What is under way may be in the topic already, before what has hidden it.
         let newest = self.writing.get(&key).cloned();
-        self.pending.insert(key, newest.unwrap_or(Some(known)));
+        self.enqueue(key, newest.unwrap_or(Some(known)));
     }
 
     /// Deletes once everything put so far is acknowledged.
     fn delete_behind(&mut self, key: StateKey) {
-        if !self.pending.is_empty() {
-            self.behind.insert(key, Ticket(self.next_write));
-        } else if !self.writing.is_empty() {
-            let under_way = self.next_write.saturating_sub(1);
-            self.behind.insert(key, Ticket(under_way));
+        if self.pending.is_empty() && self.writing.is_empty() {
+            self.enqueue(key, None);
         } else {
-            self.pending.insert(key, None);
+            // The last one that is to be made or under way.
+            let Ticket(after_it) = self.ticket(self.pending.len());
+            self.behind.insert(key, Ticket(after_it.saturating_sub(1)));
         }
     }
 
@@ -257,8 +308,10 @@ impl State {
     /// Deletes what has waited for a write that is acknowledged now.
     fn release(&mut self, written: Ticket) {
         let due = self.behind.extract_if(.., |_, ticket| *ticket <= written);
-        for (key, _) in due {
-            self.pending.entry(key).or_insert(None);
+        for (key, _) in due.collect::<Vec<_>>() {
+            if !self.is_pending(&key) {
+                self.enqueue(key, None);
+            }
         }
     }
 
@@ -332,11 +385,7 @@ impl State {
     }
 
     fn of(&self, place: &Place) -> impl Iterator<Item = &(i64, Entry)> {
-        let first = StateKey {
-            place: place.clone(),
-            kind: Kind::FIRST,
-        };
-        let records = self.image.range(first..);
+        let records = self.image.range(first_key(place)..);
         let place = place.clone();
         records
             .take_while(move |(key, _)| key.place == place)
@@ -447,6 +496,19 @@ impl State {
     }
 }
 
+fn first_key(place: &Place) -> StateKey {
+    StateKey {
+        place: place.clone(),
+        kind: Kind::FIRST,
+    }
+}
+
+/// Whether a write says something of a place.
+fn tells_of(write: &Pending, place: &Place) -> bool {
+    let next = write.range(first_key(place)..).next();
+    next.is_some_and(|(key, _)| key.place == *place)
+}
+
 /// What grows from one record of a key to the next: the generation of the owner that wrote it, and
 /// how far that one had come.
 fn age(entry: &Entry) -> Option<(u64, u64)> {
@@ -489,8 +551,7 @@ impl Flow {
             });
         }
         if state.may_write() && !state.write_failures.is_waiting(now) {
-            state.writing = std::mem::take(&mut state.pending);
-            state.next_write += 1;
+            state.writing = state.next_pending();
             actions.push(Action::WriteState {
                 topic,
                 partition_count,
@@ -555,9 +616,7 @@ impl Flow {
         let is_void = std::mem::take(&mut state.is_write_void);
         match result {
             Ok(_) if is_void => {
-                for (key, entry) in written {
-                    state.pending.entry(key).or_insert(entry);
-                }
+                state.enqueue_again(written);
             }
             Ok(last_offsets) => {
                 state.write_failures.succeed();
@@ -572,10 +631,7 @@ impl Flow {
                 state.release(Ticket(number));
             }
             Err(failure) => {
-                // The next write takes them along, unless something newer has taken their place.
-                for (key, entry) in written {
-                    state.pending.entry(key).or_insert(entry);
-                }
+                state.enqueue_again(written);
                 self.state_failed(now, "writing its state", failure, actions);
             }
         }

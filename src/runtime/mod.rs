@@ -320,6 +320,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         quiesce: flow.quiesce,
         anchor_interval: flow.anchors.interval,
         anchor_bytes: flow.anchors.bytes,
+        state_write_records_max: flow::limits::STATE_RECORDS_AT_ONCE,
         start_at: match flow.start_at {
             StartAt::Earliest => flow::StartAt::Earliest,
             StartAt::Latest => flow::StartAt::Latest,

@@ -68,7 +68,7 @@ fn of_racing_claims_the_first_in_the_log_counts_and_of_later_numbers_the_newest(
         ),
     ];
     for (case, entries, expected) in cases {
-        let mut state = State::new(HERE);
+        let mut state = State::new(HERE, 100);
         read(&mut state, &entries);
         let claim = state.claim(&at()).unwrap();
         assert_eq!(claim.producer_id, expected, "{case}");
@@ -96,7 +96,7 @@ fn the_owner_is_the_highest_generation_and_of_equal_ones_the_last() {
         ),
     ];
     for (case, entries, expected) in cases {
-        let mut state = State::new(HERE);
+        let mut state = State::new(HERE, 100);
         read(&mut state, &entries);
         assert_eq!(state.owner(&at()).unwrap().instance, expected, "{case}");
     }
@@ -104,10 +104,9 @@ fn the_owner_is_the_highest_generation_and_of_equal_ones_the_last() {
 
 #[test]
 fn a_write_is_settled_once_everything_up_to_it_has_been_read() {
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     let ticket = state.put(&at(), owner(1, HERE));
-    state.writing = std::mem::take(&mut state.pending);
-    state.next_write += 1;
+    begin_write(&mut state);
     let later = state.put(&at(), owner(1, HERE));
     assert!(later > ticket && !state.has_settled(ticket));
     let acknowledged = crate::flow::tests::epoch();
@@ -131,8 +130,7 @@ fn a_write_is_settled_once_everything_up_to_it_has_been_read() {
 
 /// Begins the write that is due; its keys.
 fn begin_write(state: &mut State) -> Vec<StateKey> {
-    state.writing = std::mem::take(&mut state.pending);
-    state.next_write += 1;
+    state.writing = state.next_pending();
     state.writing.keys().cloned().collect()
 }
 
@@ -143,7 +141,7 @@ fn end_write(state: &mut State) {
 
 #[test]
 fn what_waits_behind_a_write_goes_out_once_that_is_acknowledged() {
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     let chunk = |chunk| ChunkKey {
         version: MapVersion::default(),
         chunk,
@@ -158,7 +156,8 @@ fn what_waits_behind_a_write_goes_out_once_that_is_acknowledged() {
     state.delete_map(&at(), BTreeSet::from([chunk(3)]), &anchor);
     assert_eq!(begin_write(&mut state), std::slice::from_ref(&ahead));
     // It fails, and is made again with what came later.
-    state.pending = std::mem::take(&mut state.writing);
+    let failed = std::mem::take(&mut state.writing);
+    state.enqueue_again(failed);
     state.delete_map(&at(), BTreeSet::from([chunk(4)]), &anchor);
     assert_eq!(begin_write(&mut state), [ahead]);
     assert!(!state.is_settled());
@@ -193,20 +192,23 @@ fn what_is_newer_is_not_hidden_by_what_comes_late_nor_replaced_when_that_is_mend
         (2, Entry::Anchor(anchor(1))),
     ];
     let key = Entry::Anchor(anchor(1)).key(&at());
-    let waits = |entries: &Pending| match entries.get(&key) {
-        Some(Some(Entry::Anchor(anchor))) => Some(anchor.counter),
-        _ => None,
+    let waits = |writes: &VecDeque<Pending>| {
+        let mut entries = writes.iter().filter_map(|write| write.get(&key));
+        match entries.next() {
+            Some(Some(Entry::Anchor(anchor))) => Some(anchor.counter),
+            _ => None,
+        }
     };
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     read(&mut state, &late);
     assert_eq!(state.anchors(&at()).next().unwrap().counter, 3);
     assert_eq!(waits(&state.pending), Some(3));
     let newer = Entry::Anchor(anchor(5));
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     state.put(&at(), newer.clone());
     read(&mut state, &late);
     assert_eq!(waits(&state.pending), Some(5), "it is due anyway");
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     state.put(&at(), newer);
     begin_write(&mut state);
     read(&mut state, &late);
@@ -237,7 +239,7 @@ fn an_anchor_and_the_map_below_it_are_written_at_once_and_in_this_order() {
     };
     let mut map = ExactMap::new(TopicIds::default(), 1, point(0));
     map.acknowledged(0, 5, 0, 5);
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     let ticket = state.put_anchor(&at(), anchor(), map.changes());
     let written = begin_write(&mut state);
     let kinds: Vec<Kind> = written.into_iter().map(|key| key.kind).collect();
@@ -262,7 +264,7 @@ fn anchor() -> Anchor {
 
 #[test]
 fn a_topic_that_took_the_place_of_another_knows_nothing() {
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     let (first, second) = (Uuid([5; 16]), Uuid([6; 16]));
     assert_eq!(state.topic_seen(Some((first, 1))), TopicSight::Same);
     read(&mut state, &[(0, claim(0, 11))]);
@@ -275,11 +277,11 @@ fn a_topic_that_took_the_place_of_another_knows_nothing() {
 
 #[test]
 fn an_older_generation_takes_nothing_over() {
-    let mut state = State::new(HERE);
+    let mut state = State::new(HERE, 100);
     read(&mut state, &[(0, owner(3, THERE))]);
     let successor = |generation| state.successor(&at(), generation).is_some();
     assert!(successor(2) && successor(3) && !successor(4));
-    let other = State::new(THERE);
+    let other = State::new(THERE, 100);
     assert!(other.successor(&at(), 0).is_none());
 }
 
@@ -298,7 +300,7 @@ fn an_anchor_of_a_former_owner_does_not_hide_the_lineage_of_the_present_one() {
     };
     let cases = [("owned here", HERE, 1), ("owned elsewhere", THERE, 0)];
     for (case, instance, written_again) in cases {
-        let mut state = State::new(HERE);
+        let mut state = State::new(HERE, 100);
         let late = [
             (0, owner(2, instance)),
             (1, anchor(2, 1)),
@@ -309,4 +311,63 @@ fn an_anchor_of_a_former_owner_does_not_hide_the_lineage_of_the_present_one() {
         assert_eq!(epochs, [1], "{case}");
         assert_eq!(state.pending.len(), written_again, "{case}");
     }
+}
+
+/// A write takes so many records and no more; what is to be said of a place goes out together, and
+/// what has failed goes out before the rest.
+#[test]
+fn writes_are_bounded_and_a_place_is_never_split() {
+    let place = |partition| Place {
+        topic: "t".into(),
+        partition,
+    };
+    let key = |partition| owner(1, HERE).key(&place(partition));
+    let mut state = State::new(HERE, 2);
+    let tickets: Vec<Ticket> = (0..5)
+        .map(|it| state.put(&place(it), owner(1, HERE)))
+        .collect();
+    let numbers = [0, 0, 1, 1, 2].map(Ticket);
+    assert_eq!(tickets, numbers);
+    // It waits already: its anchor goes with it, and counts as that write.
+    assert_eq!(state.put(&place(1), Entry::Anchor(anchor())), Ticket(0));
+    assert_eq!(begin_write(&mut state).len(), 3);
+    // What is put now comes last, unless the write before fails.
+    assert_eq!(state.put(&place(0), owner(2, HERE)), Ticket(2));
+    let failed = std::mem::take(&mut state.writing);
+    state.enqueue_again(failed);
+    assert_eq!(begin_write(&mut state).len(), 3);
+    let first = state.writing.get(&key(0)).cloned().flatten();
+    assert_eq!(first, Some(owner(2, HERE)));
+    end_write(&mut state);
+    assert_eq!(begin_write(&mut state), [key(2), key(3)]);
+    end_write(&mut state);
+    assert_eq!(begin_write(&mut state), [key(4)]);
+    end_write(&mut state);
+    assert!(state.is_settled());
+}
+
+/// Who waits for a write that has lost all its records to an earlier one waits for that one.
+#[test]
+fn a_write_that_was_emptied_counts_as_made() {
+    let place = |partition| Place {
+        topic: "t".into(),
+        partition,
+    };
+    let mut state = State::new(HERE, 1);
+    state.put(&place(0), owner(1, HERE));
+    begin_write(&mut state);
+    state.put(&place(1), owner(1, HERE));
+    let ticket = state.put(&place(0), owner(2, HERE));
+    let failed = std::mem::take(&mut state.writing);
+    state.enqueue_again(failed);
+    for number in 0..2 {
+        assert!(state.next_write <= ticket.0);
+        assert_eq!(
+            begin_write(&mut state),
+            [owner(1, HERE).key(&place(number))]
+        );
+        end_write(&mut state);
+    }
+    assert!(state.next_write > ticket.0, "nothing is left of it");
+    assert!(state.pending.is_empty());
 }

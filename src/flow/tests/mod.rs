@@ -95,6 +95,7 @@ pub(super) fn options() -> FlowOptions {
         quiesce: Duration::from_secs(5),
         anchor_interval: Duration::from_secs(5),
         anchor_bytes: 8 << 20,
+        state_write_records_max: 100,
         start_at: StartAt::Earliest,
         discovery_interval: Duration::from_secs(5),
         positions_interval: Duration::from_secs(1),

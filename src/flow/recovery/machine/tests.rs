@@ -88,7 +88,7 @@ fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) ->
         place: place.clone(),
         entry: Entry::Anchor(anchor()),
     });
-    let mut state = State::new(options.instance);
+    let mut state = State::new(options.instance, options.state_write_records_max);
     let read = StateRead {
         records: vec![StateLogRecord {
             partition: 0,
