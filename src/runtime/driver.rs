@@ -311,11 +311,11 @@ impl Driver {
             }
             Action::AskOffsetsForTimes {
                 request,
+                side,
                 node,
                 partitions,
             } => {
-                let cluster = self.ends.target.clone();
-                let asked = self.named(Side::Target, partitions);
+                let (cluster, asked) = (self.ends.side(side).clone(), self.named(side, partitions));
                 self.answer(async move {
                     let result = admin::offsets_for_times(&cluster, node, &asked).await;
                     Some(Event::OffsetsForTimes { request, result })

@@ -44,7 +44,6 @@ use crate::{
     config::{
         AclsConfig, Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, GroupsConfig,
         HeartbeatConfig, Isolation, Limits, Location, OffsetSyncsConfig, OnGap, OnRecreated,
-        StartAt,
     },
     flow::{
         self, FlowOptions, FlowStatus, TransactionOptions, acls::AclOptions, groups::GroupOptions,
@@ -319,10 +318,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         quiesce: flow.quiesce,
         anchor_interval: flow.anchors.interval,
         anchor_bytes: flow.anchors.bytes,
-        start_at: match flow.start_at {
-            StartAt::Earliest => flow::StartAt::Earliest,
-            StartAt::Latest => flow::StartAt::Latest,
-        },
+        starts: flow.starts.clone(),
         discovery_interval: flow.discovery_interval.unwrap_or(NEVER),
         positions_interval: flow.positions_interval,
         drain_timeout: limits

@@ -95,6 +95,10 @@ async fn beside(ends: &Ends, action: Action, timeout: Duration) -> Option<Event>
             side,
             result: groups::offsets(ends.side(side), &groups).await,
         },
+        Action::AskCommitted { group } => Event::Committed {
+            result: groups::committed(&ends.source, &group).await,
+            group,
+        },
         Action::CommitGroupOffsets(commits) => {
             Event::GroupOffsetsCommitted(groups::commit(target, commits).await)
         }

@@ -522,12 +522,13 @@ fn question(client: Client, flow: &Flow, action: Action) -> Operation {
         }
         Action::AskOffsetsForTimes {
             request,
+            side,
             node,
             partitions,
         } => {
-            let asked = named(flow, Side::Target, partitions);
+            let asked = named(flow, side, partitions);
             Box::pin(async move {
-                let route = Client::node(Side::Target, node);
+                let route = Client::node(side, node);
                 let answer = client.ask(route, offsets::for_times(&asked)).await;
                 let result = answer
                     .and_then(|answer| offsets::listed(&answer.decode()?, &Names::of(&asked)));

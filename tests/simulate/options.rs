@@ -3,10 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kmirror::{
-    flow::{
-        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, StartAt, TransactionOptions,
-    },
-    policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
+    flow::{Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, TransactionOptions},
+    policy::{NameFilter, PropertyFilter, ReplicationPolicy, StartRules, TopicFilter},
 };
 use kmirror_protocol::wire::Uuid;
 
@@ -116,7 +114,7 @@ impl Knobs {
             quiesce: self.quiesce,
             anchor_interval: self.anchor_interval,
             anchor_bytes: self.anchor_bytes,
-            start_at: StartAt::Earliest,
+            starts: StartRules::default(),
             discovery_interval: self.discovery_interval,
             positions_interval: self.positions_interval,
             drain_timeout: Duration::from_secs(9),

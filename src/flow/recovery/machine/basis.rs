@@ -184,12 +184,57 @@ impl Recovery {
             };
             return self.adopt(around, source, target, halt);
         }
-        // A partition that appears in a topic already copied is new: nothing of it may be skipped.
-        let source_offset = match around.options.start_at {
-            StartAt::Latest if !around.is_growth => source.end_offset,
-            StartAt::Earliest | StartAt::Latest => source.start_offset,
+        self.begin_at(around, Search::new(around.start_at.clone(), source))
+    }
+
+    /// Opens the first lineage where a new partition begins, unless a question comes first.
+    fn begin_at(&mut self, around: &mut Surroundings<'_>, search: Search) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
         };
-        self.open_at(around, source_offset, target, NewBecause::First, None)
+        match search.begin() {
+            Begin::Ask => {
+                self.go_to(Stage::Begin(Box::new(search)));
+                Ok(true)
+            }
+            Begin::At(start) => {
+                let missing = start.deleted_from.map(|from_offset| {
+                    let missing = Missing {
+                        from_offset,
+                        to_offset: start.source_offset,
+                        cause: GapCause::Deleted,
+                    };
+                    (missing, around.source_topic_id)
+                });
+                self.notices.extend(search.notice(start));
+                let because = NewBecause::First;
+                self.open_at(around, start.source_offset, target, because, missing)
+            }
+            Begin::Beyond(reason) if self.source_looks >= limits::EVIDENCE_ATTEMPTS => {
+                Err(End::Halt(reason))
+            }
+            Begin::Beyond(_) => {
+                // The log may have grown since it was looked at.
+                self.source_looks += 1;
+                self.backoff.fail(around.now, around.seed);
+                self.go_to(Stage::Source);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes the answer to what the beginning of a new partition takes more than the log's range.
+    pub(super) fn start_found(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        found: Option<i64>,
+    ) -> Step {
+        let Stage::Begin(search) = &self.stage else {
+            return Ok(false);
+        };
+        let mut search = (**search).clone();
+        search.answered(found);
+        self.begin_at(around, search)
     }
 
     /// What to do about a remote partition that no state explains, as the operator has said.

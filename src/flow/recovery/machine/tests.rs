@@ -15,6 +15,7 @@ use crate::{
         tests::{epoch, options},
     },
     offsets::state::{Place, StateRecord, encode},
+    policy::StartAt,
 };
 
 const RANGE: LogRange = LogRange {
@@ -58,13 +59,19 @@ fn stage_of(question: Question) -> Stage {
         candidates: vec![anchor()],
         check: Some(check),
     };
+    let begin = |wanted| Stage::Begin(Box::new(Search::new(wanted, RANGE)));
     match question {
         Question::ProducerId => Stage::Claiming,
         Question::Policy | Question::Range(Side::Source) => Stage::Source,
         Question::Range(Side::Target) | Question::Producers => Stage::Target,
         Question::EpochEnd(Side::Source, epoch) => anchors(Check::SourceEpoch(epoch)),
         Question::EpochEnd(Side::Target, epoch) => anchors(Check::TargetEpoch(epoch)),
-        Question::Time(timestamp) => Stage::HintTime {
+        Question::Time(Side::Source, millis) => begin(StartAt::Timestamp(millis)),
+        Question::Committed => begin(StartAt::Group {
+            group: Arc::from("g"),
+            otherwise: Box::default(),
+        }),
+        Question::Time(Side::Target, timestamp) => Stage::HintTime {
             stored_offset: 3,
             source_offset: 2,
             timestamp,
@@ -118,7 +125,7 @@ fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) ->
         own_generation: None,
         known_target_offset: 0,
         stored_offset: None,
-        is_growth: false,
+        start_at: &StartAt::Earliest,
         map: None,
     };
     change(&mut recovery, &mut around)
@@ -421,7 +428,9 @@ fn every_failure_of_every_question_has_its_remedy() {
             target,
             Follows::Answered,
         ),
-        (Question::Time(5), target, target),
+        (Question::Time(Side::Target, 5), target, target),
+        (Question::Time(Side::Source, 5), source, source),
+        (Question::Committed, source, source),
         (Question::Window(Side::Source, 2), source, source),
         (Question::Window(Side::Target, 2), target, target),
     ];
