@@ -27,6 +27,7 @@ mod numbers;
 mod pause;
 mod questions;
 pub mod report;
+pub mod stored;
 pub mod topic_reader;
 pub mod topic_writer;
 mod transactions;

@@ -258,6 +258,34 @@ impl Recovery {
         self.open_at(around, source_offset, target, NewBecause::First, None)
     }
 
+    /// Goes on where an operator has said, behind whatever the target has by now.
+    pub(super) fn go_on_at_reset(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        reset: &Reset,
+        source: LogRange,
+        target: LogRange,
+    ) -> Step {
+        let wanted = reset.source_offset;
+        if wanted > source.end_offset {
+            if self.source_looks >= limits::EVIDENCE_ATTEMPTS {
+                return Err(End::Halt(HaltReason::SourceTruncated {
+                    next_offset: wanted,
+                    log_end_offset: source.end_offset,
+                }));
+            }
+            // A new leader of the source may not know yet how far its log is committed.
+            self.source_looks += 1;
+            self.backoff.fail(around.now, around.seed);
+            self.go_to(Stage::Source);
+            return Ok(true);
+        }
+        let missing = decide::deleted(wanted, source, false);
+        let missing = missing.map(|missing| (missing, around.source_topic_id));
+        let source_offset = wanted.max(source.start_offset);
+        self.open_at(around, source_offset, target, NewBecause::Reset, missing)
+    }
+
     /// The topic was created again: what is there now comes after what the old one had.
     pub(super) fn append_recreated(
         &mut self,

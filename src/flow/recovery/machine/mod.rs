@@ -41,7 +41,7 @@ use super::{
 };
 use crate::offsets::{
     exact_map::{ExactMap, Point},
-    state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity},
+    state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity, Reset},
 };
 
 /// What a recovery wants to know.

@@ -84,19 +84,10 @@ fn stage_of(question: Question) -> Stage {
     }
 }
 
-/// A recovery whose partition has one anchor, and what it may look at.
-fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T) -> T {
-    let (now, options) = (epoch(), options());
-    let place = Place {
-        topic: Arc::from("t"),
-        partition: 0,
-    };
-    let stored = encode(&StateRecord {
-        place: place.clone(),
-        entry: Entry::Anchor(anchor()),
-    });
-    let mut state = State::new(options.instance);
-    let read = StateRead {
+/// One record of the state topic.
+fn read_of(place: Place, entry: Entry) -> StateRead {
+    let stored = encode(&StateRecord { place, entry });
+    StateRead {
         records: vec![StateLogRecord {
             partition: 0,
             offset: 0,
@@ -104,7 +95,18 @@ fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) ->
             value: stored.value,
         }],
         next_offsets: BTreeMap::from([(0, 1)]),
+    }
+}
+
+/// A recovery whose partition has one anchor, and what it may look at.
+fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T) -> T {
+    let (now, options) = (epoch(), options());
+    let place = Place {
+        topic: Arc::from("t"),
+        partition: 0,
     };
+    let mut state = State::new(options.instance);
+    let read = read_of(place.clone(), Entry::Anchor(anchor()));
     assert_eq!(state.take(now, read), []);
     let mut recovery = Recovery::new(RecoveryCause::Started, None);
     recovery.facts.may_compact = Some(false);
@@ -405,6 +407,56 @@ fn an_anchor_behind_a_gap_is_checked_against_what_the_source_has_of_its_leader()
     };
     assert_eq!(is_believed(3), (true, false));
     assert_eq!(is_believed(2), (false, true));
+}
+
+/// What becomes of a partition with a reset of this generation to offset 5, when the source's log
+/// starts and ends there: where copying begins, and what counts as missing.
+fn after_reset(
+    generation: u64,
+    (start_offset, end_offset): (i64, i64),
+) -> Option<(i64, Option<Missing>)> {
+    with_recovery(|recovery, around| {
+        let reset = Entry::Reset(Reset {
+            generation,
+            source_offset: 5,
+            source_topic_id: Uuid::ZERO,
+            since_ms: 0,
+        });
+        around
+            .state
+            .take(around.now, read_of(around.place.clone(), reset));
+        recovery.facts.source = Some(LogRange {
+            start_offset,
+            end_offset,
+        });
+        recovery.facts.producers = Some(None);
+        recovery.stage = Stage::Target;
+        let step = recovery.target_known(around);
+        assert!(matches!(step, Ok(true)));
+        match &recovery.stage {
+            Stage::Last(opening) => {
+                assert_eq!(opening.because, NewBecause::Reset);
+                assert_eq!(opening.position.target_offset, 9);
+                let missing = opening.missing.map(|(missing, _)| missing);
+                Some((opening.position.source_offset, missing))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn a_reset_begins_a_lineage_behind_what_the_target_has() {
+    assert_eq!(after_reset(1, (0, 9)), Some((5, None)));
+    assert_eq!(after_reset(4, (0, 5)), Some((5, None)));
+    let missing = Missing {
+        from_offset: 5,
+        to_offset: 7,
+        cause: GapCause::Deleted,
+    };
+    assert_eq!(after_reset(1, (7, 9)), Some((7, Some(missing))));
+    assert_eq!(after_reset(1, (0, 4)), None, "the log is looked at again");
+    assert_eq!(after_reset(0, (0, 9)), None, "an owner has begun there");
 }
 
 #[test]
