@@ -2,6 +2,8 @@
 //!
 //! Results go to standard output, logs and errors to standard error. Exit codes follow sysexits.
 
+mod offsets;
+
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{
@@ -83,6 +85,11 @@ enum Command {
         /// Print every setting that holds, and where it stands in the file; connect to nothing.
         #[arg(long)]
         effective: bool,
+    },
+    /// Show or set the positions that are stored on the target.
+    Offsets {
+        #[command(subcommand)]
+        command: offsets::OffsetsCommand,
     },
     /// Watch the engine copy between two in-memory clusters, then see both compared.
     Demo {
@@ -171,6 +178,7 @@ pub async fn main() -> ExitCode {
             ..
         } => effective(&file),
         Command::Check { file, offline, .. } => check(&file, offline).await,
+        Command::Offsets { command } => offsets::run(&command).await,
         Command::Demo { seconds } => demo(seconds).await,
         Command::Sandbox(args) => sandbox(&args).await,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     AclsConfig, Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig,
     GroupsConfig, HeartbeatConfig, Isolation, Location, OffsetSyncsConfig, OffsetsTopic, OnGap,
-    OnRecreated, StartAt, Transactions,
+    OnRecreated, Transactions,
     error::{Place, Report},
     layers::{Layer, is_well_typed, list_items},
     properties::Entry,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::policy::{
     self, DEFAULT_SEPARATOR, Hop, NameFilter, PatternError, PolicyKind, PropertyFilter,
-    ReplicationPolicy, TopicFilter,
+    ReplicationPolicy, StartAt, StartRules, TopicFilter, TopicStart, start,
 };
 
 const POSITIONS_INTERVAL: &str = "kmirror.positions.interval.ms";
@@ -26,13 +26,14 @@ const IDENTITY_POLICIES: [&str; 2] = [
 
 /// Kafka's settings for the same thing: each holds where ours, or the new name, is absent.
 #[rustfmt::skip]
-const STAND_INS: [(&str, &str, Scope); 7] = [
+const STAND_INS: [(&str, &str, Scope); 8] = [
     ("topics.exclude", "topics.blacklist", Scope::Flow),
     ("config.properties.exclude", "config.properties.blacklist", Scope::Flow),
     ("groups.exclude", "groups.blacklist", Scope::Flow),
     ("kmirror.fetch.max.bytes", "fetch.max.bytes", Scope::Consumer),
     ("kmirror.partition.fetch.max.bytes", "max.partition.fetch.bytes", Scope::Consumer),
     (POSITIONS_INTERVAL, "offset.flush.interval.ms", Scope::Worker),
+    ("kmirror.start", "auto.offset.reset", Scope::Consumer),
     ("kmirror.state.topic.replication.factor", "offset.storage.replication.factor", Scope::WorkerShared),
 ];
 
@@ -141,7 +142,7 @@ impl<'a> Layers<'a> {
             },
             replication_factor: unless_negative(factor),
             offsets_topic,
-            start_at: self.start_at(report),
+            starts: self.starts(report),
             isolation: self.isolation(report),
             fetch,
             discovery_interval: discovers.then_some(discovery),
@@ -399,13 +400,50 @@ impl<'a> Layers<'a> {
         })
     }
 
-    fn start_at(&self, report: &mut Report<'_>) -> StartAt {
-        let value = self.value("auto.offset.reset", Scope::Consumer, report);
-        if value.eq_ignore_ascii_case("latest") {
-            StartAt::Latest
-        } else {
-            StartAt::Earliest
+    /// Where partitions begin: `auto.offset.reset` unless ours says otherwise, and where a group that
+    /// is named has committed nothing.
+    fn starts(&self, report: &mut Report<'_>) -> StartRules {
+        let reset = self.value("auto.offset.reset", Scope::Consumer, report);
+        let reset = StartAt::parse(reset, &StartAt::Earliest).unwrap_or_default();
+        let own = self.set_value("kmirror.start", Scope::Flow, report);
+        let own = own.and_then(|value| StartAt::parse(value, &reset).ok());
+        let default = own.unwrap_or(reset);
+        StartRules {
+            topics: self.topic_starts(&default, report),
+            default,
         }
+    }
+
+    fn topic_starts(&self, default: &StartAt, report: &mut Report<'_>) -> Vec<TopicStart> {
+        let found = self.found("kmirror.start.topics", Scope::Flow);
+        let Some((entry, _)) = found else {
+            return Vec::new();
+        };
+        let mut rules = Vec::new();
+        for (index, (at, item)) in list_items(&entry.value).into_iter().enumerate() {
+            let rule = start::split_rule(item).map_err(str::to_owned);
+            let rule = rule.and_then(|(pattern, partition, value)| {
+                let problem = |error: PatternError| match entry.references() {
+                    [] => format!("the topics are not understood: {error}"),
+                    _ => String::from("the topics are not understood"),
+                };
+                Ok(TopicStart {
+                    topics: NameFilter::new(&[pattern]).map_err(problem)?,
+                    partition,
+                    at: StartAt::parse(value, default)?,
+                })
+            });
+            match rule {
+                Ok(rule) => rules.push(rule),
+                Err(problem) => {
+                    let shown = entry.shown_item(index, item);
+                    let hint = "write TOPIC=START or TOPIC:PARTITION=START between commas";
+                    let place = Place::inside(entry, at);
+                    report.error(place, format!("{shown}: {problem}"), hint);
+                }
+            }
+        }
+        rules
     }
 
     fn isolation(&self, report: &mut Report<'_>) -> Isolation {

@@ -26,7 +26,7 @@ pub use effective::{Effective, Origin, Section, Shown};
 pub use error::{ConfigError, Finding, Mistakes, Notice};
 use providers::{Nowhere, System};
 
-use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
+use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, StartRules, TopicFilter};
 
 /// What to replicate between which clusters.
 #[derive(Debug, Clone)]
@@ -108,8 +108,8 @@ pub struct FlowConfig {
     pub topic_configs_interval: Option<Duration>,
     /// How ACLs follow the source's; `None` not at all.
     pub acls: Option<AclsConfig>,
-    /// Where a partition without a stored position starts.
-    pub start_at: StartAt,
+    /// Where partitions start of which nothing is stored.
+    pub starts: StartRules,
     /// Whether records of open and aborted transactions are read.
     pub isolation: Isolation,
     /// How much is fetched at once.
@@ -281,15 +281,6 @@ pub enum Location {
     Source,
     /// On the cluster that is written.
     Target,
-}
-
-/// `auto.offset.reset` of the source consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// At the first record there is.
-    Earliest,
-    /// After the last record there is.
-    Latest,
 }
 
 /// `isolation.level` of the source consumer.

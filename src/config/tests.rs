@@ -1,7 +1,7 @@
 mod provided;
 
 use super::*;
-use crate::policy::{Decision, PolicyKind, SkipReason};
+use crate::policy::{Decision, PolicyKind, SkipReason, StartAt};
 
 type Outcome = Result<(Config, Vec<Notice>), Mistakes>;
 
@@ -122,7 +122,7 @@ fn absent_settings_have_the_defaults_of_the_table() {
     assert_eq!(flow.policy, ReplicationPolicy::prefixing());
     assert_eq!(flow.replication_factor, Some(2));
     assert_eq!(flow.use_defaults_from, DefaultsFrom::Target);
-    assert_eq!(flow.start_at, StartAt::Earliest);
+    assert_eq!(flow.starts.default, StartAt::Earliest);
     assert_eq!(flow.isolation, Isolation::ReadCommitted);
     assert_eq!(flow.discovery_interval, Some(Duration::from_secs(3)));
     assert_eq!(flow.positions_interval, Duration::from_secs(1));
@@ -221,12 +221,55 @@ fn our_settings_win_over_the_ones_they_replace() {
         None
     );
     assert_eq!(
-        flow("a.consumer.auto.offset.reset = latest").start_at,
+        flow("a.consumer.auto.offset.reset = latest").starts.default,
         StartAt::Latest
     );
     assert_eq!(
         flow("use.defaults.from = source").use_defaults_from,
         DefaultsFrom::Source
+    );
+}
+
+#[test]
+fn where_partitions_begin_is_set_for_all_and_for_topics() {
+    let text = "a.consumer.auto.offset.reset = latest\n\
+                kmirror.start = group:g\n\
+                a->b.kmirror.start.topics = orders:1=offset:7, orders=earliest, p\\\\..*=group:h";
+    let starts = flow(text).starts;
+    let group = |group: &str, otherwise| StartAt::Group {
+        group: std::sync::Arc::from(group),
+        otherwise: Box::new(otherwise),
+    };
+    let by_default = group("g", StartAt::Latest);
+    assert_eq!(starts.of("other", 0), &by_default);
+    assert_eq!(starts.of("orders", 1), &StartAt::Offset(7));
+    assert_eq!(starts.of("orders", 2), &StartAt::Earliest);
+    assert_eq!(starts.of("p.x", 2), &group("h", by_default));
+    assert_eq!(
+        errors(with("kmirror.start = newest")),
+        [
+            "mm2.properties:5: kmirror.start: \"newest\" must be earliest, latest, \
+             timestamp:2026-03-01T06:00:00Z, offset:N or group:NAME"
+        ]
+    );
+    let hint = "write TOPIC=START or TOPIC:PARTITION=START between commas";
+    for (item, problem) in [
+        ("t", "has no '='"),
+        (
+            "t=offset:x",
+            "must be offset:N with a whole number that is not negative",
+        ),
+        ("t=group:", "names no group: write group:NAME"),
+    ] {
+        let line = format!("kmirror.start.topics = a=latest, {item}");
+        let expected =
+            format!("mm2.properties:5: kmirror.start.topics: {item:?}: {problem}; {hint}");
+        assert_eq!(errors(with(&line)), [expected]);
+    }
+    let bad_pattern = errors(with("kmirror.start.topics = t(=latest"));
+    assert!(
+        bad_pattern[0].contains("the topics are not understood: item 1, character"),
+        "{bad_pattern:?}"
     );
 }
 

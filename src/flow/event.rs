@@ -64,6 +64,13 @@ pub enum Event {
         /// Per partition, or one failure for all.
         result: PerPartition<Option<i64>>,
     },
+    /// What a group has committed on the source, for partitions that begin there.
+    Committed {
+        /// The group.
+        group: Arc<str>,
+        /// All that it has committed.
+        result: Result<Vec<CommittedOffset>, Failure>,
+    },
     /// Records that are compared, not copied.
     WindowFetched {
         /// The request that asked.
@@ -311,10 +318,17 @@ pub enum Action {
         /// The partitions, all led by it.
         partitions: Vec<EpochQuestion>,
     },
-    /// Ask a target broker for the first offset whose timestamp is not below one.
+    /// Ask for what a group has committed on the source.
+    AskCommitted {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// Ask a broker for the first offset whose timestamp is not below one.
     AskOffsetsForTimes {
         /// Ties the answer to this.
         request: RequestId,
+        /// Which cluster.
+        side: Side,
         /// The broker.
         node: i32,
         /// Partitions, all led by it, with milliseconds since 1970.
@@ -460,6 +474,10 @@ impl Action {
 
     fn request_failed(&self, failure: &Failure) -> Option<Event> {
         Some(match self {
+            Self::AskCommitted { group } => Event::Committed {
+                group: Arc::clone(group),
+                result: Err(failure.clone()),
+            },
             Self::AskAcls { side, .. } => Event::Acls {
                 side: *side,
                 result: Err(failure.clone()),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use kmirror_protocol::wire::Uuid;
 
 use super::{rebuild::RebuildError, retry::Failure};
-use crate::offsets::state::{GapCause, Owner};
+use crate::{
+    offsets::state::{GapCause, Owner},
+    policy::StartAt,
+};
 
 /// The cause of a halt. Nothing is skipped while a partition is halted; the others go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,15 @@ pub enum HaltReason {
     SourceTruncated {
         /// The first offset not yet copied.
         next_offset: i64,
+        /// Where the source's log ends.
+        log_end_offset: i64,
+    },
+    /// A new partition was to begin beyond the end of the source's log.
+    StartBeyondEnd {
+        /// Where it was to begin, as it is configured.
+        wanted: StartAt,
+        /// The offset that this stands for.
+        start_offset: i64,
         /// Where the source's log ends.
         log_end_offset: i64,
     },
@@ -129,6 +141,7 @@ impl HaltReason {
             | Self::BatchTooLarge { .. }
             | Self::TopicMissing
             | Self::RemoteTopicMissing
+            | Self::StartBeyondEnd { .. }
             | Self::Unreadable { .. }
             | Self::NotRebuilt { .. }
             | Self::TargetRefusesProof(_) => true,
@@ -175,6 +188,7 @@ impl HaltReason {
             Self::SourceRefuses(_)
             | Self::TopicMissing
             | Self::SourceTruncated { .. }
+            | Self::StartBeyondEnd { .. }
             | Self::Unreadable { .. }
             | Self::NotRebuilt { .. }
             | Self::FetchLimit { .. } => false,
@@ -210,14 +224,7 @@ impl std::fmt::Display for HaltReason {
             Self::RemoteTopicMissing => {
                 f.write_str("the remote topic is missing on the target; it is not created again")
             }
-            Self::SourceTruncated {
-                next_offset,
-                log_end_offset,
-            } => write!(
-                f,
-                "the source's log ends at offset {log_end_offset}, below the position \
-                 {next_offset}: it was truncated, or the topic was created again"
-            ),
+            Self::SourceTruncated { .. } | Self::StartBeyondEnd { .. } => self.fmt_beyond(f),
             Self::TargetDiverged(failure) => write!(
                 f,
                 "the target answers {failure} to a batch that continues what it acknowledged: \
@@ -248,6 +255,32 @@ impl std::fmt::Display for HaltReason {
 }
 
 impl HaltReason {
+    /// The reasons that name an offset beyond the end of the source's log.
+    fn fmt_beyond(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SourceTruncated {
+                next_offset,
+                log_end_offset,
+            } => write!(
+                f,
+                "the source's log ends at offset {log_end_offset}, below the position \
+                 {next_offset}: it was truncated, or the topic was created again"
+            ),
+            Self::StartBeyondEnd {
+                wanted,
+                start_offset,
+                log_end_offset,
+            } => write!(
+                f,
+                "it was to begin at offset {start_offset} ({wanted}), but the source's log ends at \
+                 {log_end_offset}: what comes there later is not what was meant, and nothing is \
+                 copied; set another start for this partition in kmirror.start.topics, or wait for \
+                 the log to grow so far"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The reasons that come of proving a position, and of sharing it with other processes.
     fn fmt_unproven(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

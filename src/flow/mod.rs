@@ -12,6 +12,7 @@
 //! * [`discovery`] compares both clusters and says what to create and what to copy.
 //! * [`partition`] is the machine of one partition; [`batch`] decides about one batch.
 //! * `transfer` puts what partitions want into requests, one broker at a time, within the budget.
+//! * [`starts`] finds where a new partition begins.
 //! * `positions` keeps what has been copied in MM2's own format.
 //! * [`guarantee`] says how sure it is that each record comes once, and what is weaker than asked.
 //! * [`transaction`] commits both together, where that is how the flow delivers.
@@ -45,6 +46,7 @@ pub mod published;
 mod rebuild;
 pub mod recovery;
 pub mod retry;
+pub mod starts;
 mod state;
 pub mod status;
 pub mod topic_configs;
@@ -70,6 +72,7 @@ use self::{
     partition::Partition,
     positions::Positions,
     recovery::{Questions, Recovery, RecoveryCause},
+    starts::Starts,
     state::{State, Ticket},
     topic_configs::TopicConfigs,
     transaction::commit::Transactions,
@@ -85,7 +88,7 @@ pub use self::{
         PerPartition, PerTopicConfig, PublishedKind, StateLogRecord, StateRead,
     },
     guarantee::{Footing, Guarantee, Refusal, Weakness},
-    partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice, StartAt},
+    partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice},
     rebuild::RebuildError,
     retry::Failure,
     status::{Counters, FlowStatus, PartitionStatus},
@@ -96,7 +99,7 @@ pub use self::{
     translation::Translated,
 };
 use crate::offsets::state::Anchor;
-use crate::policy::{PropertyFilter, ReplicationPolicy, TopicFilter};
+use crate::policy::{PropertyFilter, ReplicationPolicy, StartRules, TopicFilter};
 
 /// One of a flow's two clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,8 +198,8 @@ pub struct FlowOptions {
     pub anchor_bytes: u64,
     /// Records after which a write to the state topic is full.
     pub state_write_records_max: usize,
-    /// Where partitions without a stored position start.
-    pub start_at: StartAt,
+    /// Where partitions start of which nothing is known.
+    pub starts: StartRules,
     /// How often both clusters are asked for their topics.
     pub discovery_interval: Duration,
     /// How often changed positions are stored.
@@ -235,6 +238,7 @@ pub struct Flow {
     started_topics: BTreeSet<Arc<str>>,
     transfer: Transfer,
     positions: Positions,
+    starts: Starts,
     /// `None` where they are not published.
     offset_syncs: Option<OffsetSyncs>,
     /// `None` where remote topics stay as they were created.
@@ -291,8 +295,6 @@ struct Slot {
     carrying: Option<(Ticket, Anchor)>,
     /// The target's leader when the position was proven.
     proven_under: Option<Leader>,
-    /// Whether the partition appeared in a topic that was copied already.
-    is_growth: bool,
 }
 
 impl Flow {
@@ -306,6 +308,7 @@ impl Flow {
             started_topics: BTreeSet::new(),
             transfer: Transfer::default(),
             positions: Positions::new(now + options.positions_interval),
+            starts: Starts::default(),
             offset_syncs: options
                 .offset_syncs
                 .as_ref()
@@ -382,18 +385,14 @@ impl Flow {
                 self.transaction_answered(now, request, result, actions);
             }
             Event::Paused(pause) => self.paused(now, pause, actions),
-            Event::LogRanges { request, result } => {
-                if self.is_asked_for_recovery(request) {
-                    let event = Event::LogRanges { request, result };
-                    self.recovery_answered(now, event, actions);
-                } else {
-                    self.log_ranges(now, request, result, actions);
-                }
+            Event::Committed { group, result } => {
+                self.group_position(now, &group, result, actions);
             }
-            event @ (Event::Producers { .. }
-            | Event::EpochEnds { .. }
+            event @ (Event::LogRanges { .. }
             | Event::OffsetsForTimes { .. }
-            | Event::WindowFetched { .. }) => self.recovery_answered(now, event, actions),
+            | Event::Producers { .. }
+            | Event::EpochEnds { .. }
+            | Event::WindowFetched { .. }) => self.question_answered(now, event, actions),
             Event::ProducerId { partition, result } => match self.options.delivery {
                 Delivery::ExactlyOnce => {
                     self.producer_id_for_recovery(now, partition, result, actions);
@@ -405,6 +404,19 @@ impl Flow {
             Event::Fetched { request, result } => self.fetched(now, request, result, actions),
             Event::Produced { request, result } => self.produced(now, request, result, actions),
             Event::Stop => self.stop(now, actions),
+        }
+    }
+
+    /// Hands an answer about partitions to who asked: a recovery, or a partition that needs none.
+    fn question_answered(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::LogRanges { request, result } if !self.is_asked_for_recovery(request) => {
+                self.log_ranges(now, request, result, actions);
+            }
+            Event::OffsetsForTimes { request, result } if !self.is_asked_for_recovery(request) => {
+                self.start_times(now, request, result, actions);
+            }
+            event => self.recovery_answered(now, event, actions),
         }
     }
 

@@ -27,8 +27,8 @@ use crate::offsets::{
     exact_map::{Changes, ChunkKey, MapChunk},
     source_offsets::StoredRecord,
     state::{
-        Anchor, Claim, Entry, Gap, Kind, Owner, Place, StateKey, StateRecord, Unusable, decode,
-        encode, encode_deletion,
+        Anchor, Claim, Entry, Gap, Kind, Owner, Place, Reset, StateKey, StateRecord, Unusable,
+        decode, encode, encode_deletion,
     },
 };
 
@@ -179,10 +179,10 @@ impl State {
         !std::mem::replace(&mut self.has_few_replicas, are_few) && are_few
     }
 
-    /// Starts reading anew. Gaps are known nowhere else: they are written again.
+    /// Starts reading anew. Gaps and resets are known nowhere else: they are written again.
     fn forget(&mut self) {
         for (key, (_, entry)) in std::mem::take(&mut self.image) {
-            if matches!(entry, Entry::Gap(_)) {
+            if matches!(entry, Entry::Gap(_) | Entry::Reset(_)) {
                 self.put(&key.place, entry);
             }
         }
@@ -275,7 +275,7 @@ impl State {
     /// acknowledged. A former owner may have come further than that in the meantime: recovery
     /// would start from its anchor, so its map stays for the next owner to delete.
     fn delete_map(&mut self, place: &Place, obsolete: BTreeSet<ChunkKey>, anchor: &Anchor) {
-        let others = self.anchors(place).filter(|other| {
+        let others = self.standing_anchors(place).filter(|other| {
             other.generation != anchor.generation && other.source_offset > anchor.source_offset
         });
         let ahead: BTreeSet<u64> = others.map(|other| other.generation).collect();
@@ -363,6 +363,26 @@ impl State {
         })
     }
 
+    /// Those of them that no reset has made void.
+    pub(super) fn standing_anchors(&self, place: &Place) -> impl Iterator<Item = &Anchor> {
+        let reset = self.reset(place);
+        let anchors = self.anchors(place);
+        anchors.filter(move |anchor| reset.is_none_or(|reset| !reset.voids(anchor)))
+    }
+
+    fn reset(&self, place: &Place) -> Option<&Reset> {
+        match self.get(place, Kind::Reset)? {
+            (_, Entry::Reset(reset)) => Some(reset),
+            _ => None,
+        }
+    }
+
+    /// The reset with which copying of a partition begins: no owner has begun there yet.
+    pub(super) fn pending_reset(&self, place: &Place) -> Option<&Reset> {
+        let has_begun = self.standing_anchors(place).next().is_some();
+        self.reset(place).filter(|_| !has_begun)
+    }
+
     /// The chunks of the maps of a partition, of all versions.
     pub(super) fn map_chunks(&self, place: &Place) -> impl Iterator<Item = &MapChunk> {
         self.of(place).filter_map(|(_, entry)| match entry {
@@ -430,7 +450,7 @@ impl State {
         // one has opened meanwhile: an epoch must not be taken twice (B3). Nor may one that was
         // made again for want of an answer, and arrives after what followed it.
         if let Some((_, known)) = self.image.get(&key)
-            && age(&entry) < age(known)
+            && entry.age() < known.age()
         {
             let known = known.clone();
             if self.owns(&key.place) {
@@ -507,20 +527,6 @@ fn first_key(place: &Place) -> StateKey {
 fn tells_of(write: &Pending, place: &Place) -> bool {
     let next = write.range(first_key(place)..).next();
     next.is_some_and(|(key, _)| key.place == *place)
-}
-
-/// What grows from one record of a key to the next: the generation of the owner that wrote it, and
-/// how far that one had come.
-fn age(entry: &Entry) -> Option<(u64, u64)> {
-    match entry {
-        Entry::Owner(owner) => Some((owner.generation, 0)),
-        Entry::Anchor(anchor) => Some((anchor.generation, anchor.counter)),
-        Entry::Map(chunk) => {
-            let reached = u64::try_from(chunk.end().source_offset).unwrap_or(0);
-            Some((chunk.version.generation, reached))
-        }
-        Entry::Claim(_) | Entry::Gap(_) => None,
-    }
 }
 
 impl Flow {

@@ -77,6 +77,7 @@ impl Counters {
                 self.producers_forgotten += u64::from(cause.is_forgotten());
             }
             PartitionNotice::Gap { .. }
+            | PartitionNotice::Begins { .. }
             | PartitionNotice::StoredElsewhere { .. }
             | PartitionNotice::Halted(_)
             | PartitionNotice::Resumed => {}

@@ -35,17 +35,26 @@ pub fn encode(
     next_offset: i64,
 ) -> Option<StoredRecord> {
     let last_offset = next_offset.checked_sub(1).filter(|last| *last >= 0)?;
+    let value = format!(r#"{{"offset":{last_offset}}}"#);
+    Some(StoredRecord {
+        value: Some(value.into_bytes()),
+        ..encode_deletion(source_alias, topic, partition)
+    })
+}
+
+/// Writes that one source partition has no position.
+#[must_use]
+pub fn encode_deletion(source_alias: &str, topic: &str, partition: i32) -> StoredRecord {
     let key = format!(
         r#"["{SOURCE_CONNECTOR}",{{"cluster":{},"partition":{partition},"topic":{}}}]"#,
         Value::from(source_alias),
         Value::from(topic),
     );
-    let value = format!(r#"{{"offset":{last_offset}}}"#);
-    Some(StoredRecord {
+    StoredRecord {
         key: key.into_bytes(),
-        value: Some(value.into_bytes()),
+        value: None,
         ordered_by: None,
-    })
+    }
 }
 
 /// The positions of `source_alias` among `records`, oldest record first: (topic, partition) to

@@ -11,11 +11,13 @@
 pub mod acls;
 pub mod filter;
 mod java_regex;
+pub mod start;
 pub mod topics;
 
 pub use acls::{Acl, AclPlan, AclRules};
 pub use filter::{MatchError, NameFilter, PropertyFilter};
 pub use java_regex::PatternError;
+pub use start::{StartAt, StartRules, TopicStart};
 pub use topics::{Decision, Hop, SkipReason, TopicFilter};
 
 /// The name of every heartbeats topic at its origin; no separator ever changes it.

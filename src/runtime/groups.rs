@@ -81,6 +81,20 @@ pub(super) async fn offsets(
     answers
 }
 
+/// What one group has committed.
+///
+/// # Errors
+///
+/// [`Failure`] of its coordinator, or of the question who that is.
+pub(super) async fn committed(
+    cluster: &impl Client,
+    group: &Arc<str>,
+) -> Result<Vec<CommittedOffset>, Failure> {
+    let answers = offsets(cluster, std::slice::from_ref(group)).await;
+    let words = || Failure::Malformed(format!("no answer about group {group}"));
+    answers.into_iter().next().ok_or_else(words)?.1
+}
+
 /// What groups of one coordinator have committed: several at a time, where it knows how.
 async fn offsets_of(
     cluster: &impl Client,

@@ -28,6 +28,7 @@ mod numbers;
 mod pause;
 pub mod questions;
 pub mod report;
+pub mod stored;
 pub mod topic_reader;
 pub mod topic_writer;
 mod transactions;
@@ -45,7 +46,6 @@ use crate::{
     config::{
         AclsConfig, Adopt, ClusterConfig, Config, DefaultsFrom, Delivery, FlowConfig, GroupsConfig,
         HeartbeatConfig, Isolation, Limits, Location, OffsetSyncsConfig, OnGap, OnRecreated,
-        StartAt,
     },
     flow::{
         self, FlowOptions, FlowStatus, TransactionOptions, acls::AclOptions, groups::GroupOptions,
@@ -321,10 +321,7 @@ fn flow_options(flow: &FlowConfig, limits: &Limits) -> FlowOptions {
         anchor_interval: flow.anchors.interval,
         anchor_bytes: flow.anchors.bytes,
         state_write_records_max: flow::limits::STATE_RECORDS_AT_ONCE,
-        start_at: match flow.start_at {
-            StartAt::Earliest => flow::StartAt::Earliest,
-            StartAt::Latest => flow::StartAt::Latest,
-        },
+        starts: flow.starts.clone(),
         discovery_interval: flow.discovery_interval.unwrap_or(NEVER),
         positions_interval: flow.positions_interval,
         drain_timeout: limits

@@ -65,9 +65,9 @@ impl Question {
     /// What an action of this flow asks.
     #[must_use]
     pub fn of(flow: &Flow, action: Action) -> Self {
-        let target = |request, node| Leader {
+        let leader = |request, side, node| Leader {
             request,
-            side: Side::Target,
+            side,
             node,
         };
         Self(match action {
@@ -76,14 +76,10 @@ impl Question {
                 side,
                 node,
                 partitions,
-            } => {
-                let leader = Leader {
-                    request,
-                    side,
-                    node,
-                };
-                Asked::LogRanges(leader, Named::of(flow, side, partitions))
-            }
+            } => Asked::LogRanges(
+                leader(request, side, node),
+                Named::of(flow, side, partitions),
+            ),
             Action::AskProducers {
                 request,
                 node,
@@ -91,7 +87,7 @@ impl Question {
             } => {
                 let partitions = partitions.into_iter().map(|id| (id, ()));
                 let named = Named::of(flow, Side::Target, partitions);
-                Asked::Producers(target(request, node), named)
+                Asked::Producers(leader(request, Side::Target, node), named)
             }
             Action::AskEpochEnds {
                 request,
@@ -99,22 +95,21 @@ impl Question {
                 node,
                 partitions,
             } => {
-                let leader = Leader {
-                    request,
-                    side,
-                    node,
-                };
                 let partitions = partitions.into_iter().map(|one| (one.id, one));
-                Asked::EpochEnds(leader, Named::of(flow, side, partitions))
+                Asked::EpochEnds(
+                    leader(request, side, node),
+                    Named::of(flow, side, partitions),
+                )
             }
             Action::AskOffsetsForTimes {
                 request,
+                side,
                 node,
                 partitions,
-            } => {
-                let named = Named::of(flow, Side::Target, partitions);
-                Asked::OffsetsForTimes(target(request, node), named)
-            }
+            } => Asked::OffsetsForTimes(
+                leader(request, side, node),
+                Named::of(flow, side, partitions),
+            ),
             other => Asked::Whole(other),
         })
     }
@@ -225,6 +220,10 @@ async fn beside<C: Client>(ends: &Ends<C>, action: Action, timeout: Duration) ->
         Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
             side,
             result: Ok(groups::offsets(ends.side(side), &groups).await),
+        },
+        Action::AskCommitted { group } => Event::Committed {
+            result: groups::committed(&ends.source, &group).await,
+            group,
         },
         Action::CommitGroupOffsets(commits) => {
             Event::GroupOffsetsCommitted(groups::commit(target, commits).await)

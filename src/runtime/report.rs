@@ -458,8 +458,36 @@ fn partition(flow: &str, partition: &str, notice: &PartitionNotice) {
              write to this remote partition too, or the batch is there twice; proving what is there \
              before anything else is written"
         ),
+        PartitionNotice::Begins {
+            wanted,
+            instead,
+            source_offset,
+            source,
+        } => {
+            let instead = match instead {
+                Some(instead) => format!(" has committed nothing for it, so {instead} holds"),
+                None => String::new(),
+            };
+            info!(
+                flow,
+                partition,
+                "begins at source offset {source_offset} ({wanted}{instead}); offsets {} to \
+                 {source_offset} are not copied, {} in all, and the source's log ends at {}",
+                source.start_offset,
+                counted_offsets(source_offset - source.start_offset),
+                source.end_offset
+            );
+        }
         of_lineage => lineage(flow, partition, of_lineage),
     }
+}
+
+/// A number of offsets, of which compaction and transactions may have taken records.
+fn counted_offsets(count: i64) -> String {
+    format!(
+        "up to {}",
+        counted(usize::try_from(count).unwrap_or(0), "record")
+    )
 }
 
 /// Logs under which lineage a partition goes on.

@@ -2,6 +2,7 @@
 
 mod check;
 mod http;
+mod offsets;
 mod program;
 mod sandbox;
 mod scale;

@@ -24,6 +24,8 @@ fn help_is_what_was_agreed() {
         &["--help"][..],
         &["run", "--help"],
         &["check", "--help"],
+        &["offsets", "list", "--help"],
+        &["offsets", "reset", "--help"],
         &["demo", "--help"],
         &["sandbox", "--help"],
     ] {

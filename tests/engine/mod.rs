@@ -4,5 +4,6 @@ mod acls;
 mod faults;
 mod idempotence;
 mod questions;
+mod starts;
 mod topics;
 mod transactional;

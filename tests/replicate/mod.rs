@@ -8,6 +8,7 @@ mod failover;
 mod groups;
 mod halts;
 mod logs;
+mod offsets;
 mod policies;
 mod records;
 mod restart;

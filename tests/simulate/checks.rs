@@ -254,7 +254,7 @@ impl Checks {
             }
             // I4: an anchor says no more than is true.
             Entry::Anchor(anchor) => self.position(now, view, &place, anchor.source_offset),
-            Entry::Claim(_) | Entry::Gap(_) | Entry::Map(_) => {}
+            Entry::Claim(_) | Entry::Gap(_) | Entry::Map(_) | Entry::Reset(_) => {}
         }
     }
 

@@ -161,7 +161,7 @@ fn successors_map(
         match entry {
             Entry::Anchor(anchor) => known.push(anchor),
             Entry::Map(chunk) => chunks.push(chunk),
-            Entry::Claim(_) | Entry::Owner(_) | Entry::Gap(_) => {}
+            Entry::Claim(_) | Entry::Owner(_) | Entry::Gap(_) | Entry::Reset(_) => {}
         }
     }
     let remote = remote(&place.0);

@@ -4,11 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use kmirror::{
     flow::{
-        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, StartAt,
-        TransactionOptions, groups::GroupOptions, offset_syncs::SyncsTopic,
-        published::PublishedTopic,
+        Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, TransactionOptions,
+        groups::GroupOptions, offset_syncs::SyncsTopic, published::PublishedTopic,
     },
-    policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter},
+    policy::{NameFilter, PropertyFilter, ReplicationPolicy, StartRules, TopicFilter},
 };
 use kmirror_protocol::wire::Uuid;
 
@@ -125,7 +124,7 @@ impl Knobs {
             anchor_interval: self.anchor_interval,
             anchor_bytes: self.anchor_bytes,
             state_write_records_max: self.state_write_records_max,
-            start_at: StartAt::Earliest,
+            starts: StartRules::default(),
             discovery_interval: self.discovery_interval,
             positions_interval: self.positions_interval,
             drain_timeout: Duration::from_secs(9),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::StartAt;
+
 /// What values a setting takes. Numbers are decimal; blanks around a value do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -29,6 +31,10 @@ pub enum Kind {
     Patterns,
     /// `host:port` between commas.
     Servers,
+    /// Where a new partition begins.
+    Start,
+    /// `TOPIC=START` between commas.
+    Starts,
     /// One of these, in exactly this case.
     OneOf(&'static [&'static str]),
     /// One of these, in any case.
@@ -44,7 +50,8 @@ impl Kind {
         let value = value.trim();
         let is_right = match self {
             Self::Text | Self::Secret | Self::Class => true,
-            Self::List | Self::Patterns | Self::Servers => true,
+            Self::List | Self::Patterns | Self::Servers | Self::Starts => true,
+            Self::Start => return StartAt::parse(value, &StartAt::Earliest).err(),
             Self::Bool => is_bool(value),
             Self::Number(min, max)
             | Self::Millis(min, max)
@@ -79,6 +86,8 @@ impl fmt::Display for Kind {
             Self::List => f.write_str("list"),
             Self::Patterns => f.write_str("list of regular expressions"),
             Self::Servers => f.write_str("list of host:port"),
+            Self::Start => f.write_str(StartAt::FORMS),
+            Self::Starts => f.write_str("list of TOPIC=START or TOPIC:PARTITION=START"),
             Self::OneOf(values) | Self::OneOfAnyCase(values) => f.write_str(&values.join(" or ")),
         }
     }

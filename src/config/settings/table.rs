@@ -3,7 +3,7 @@
 use super::{
     Kind::{
         self, Bool, Bytes, Class, Fraction, List, Millis, Number, OneOf, OneOfAnyCase, Patterns,
-        Seconds, Secret, Servers, Text,
+        Seconds, Secret, Servers, Start, Starts, Text,
     },
     Scope::{self, *},
     Status::{self, *},
@@ -70,6 +70,8 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.discovery.interval.ms", Millis(100, INT_MAX), "3000", "How often new topics are looked for"),
             ("kmirror.positions.interval.ms", Millis(10, INT_MAX), "1000", "How often positions are stored"),
             ("kmirror.delivery", OneOf(&["exactly-once", "at-least-once", "transactional"]), "exactly-once", "How often a record may be on the target; `exactly-once` needs no transactions; `transactional` counts for readers of committed records, and does not notice what the target loses"),
+            ("kmirror.start", Start, "", "Where a new partition begins; without it auto.offset.reset holds, and where a group has committed nothing"),
+            ("kmirror.start.topics", Starts, "", "The same for single topics, named by regular expressions, and partitions; the first that matches holds, and where a group has committed nothing kmirror.start"),
             ("kmirror.transactional.id", Text, "", "Of `transactional` delivery; without it kmirror-A-B; the process that was started last has it"),
             ("kmirror.transaction.timeout.ms", Millis(1000, INT_MAX), "60000", "After how long the target aborts what a process has left open; no more than its transaction.max.timeout.ms"),
             ("kmirror.on-gap", OneOf(&["continue", "halt"]), "continue", "What a partition does whose source has deleted or lost records that were not copied"),

@@ -346,6 +346,7 @@ fn every_setting_that_has_an_effect_is_shown_with_its_place() {
             ("clusters", _) => "a, b".to_owned(),
             ("bootstrap.servers", _) => "a:1".to_owned(),
             ("enabled", _) => "true".to_owned(),
+            ("kmirror.start.topics", _) => "t=latest".to_owned(),
             (_, "") => "1000".to_owned(),
             (_, default) => default.replace(r"\\", r"\"),
         };
@@ -416,8 +417,8 @@ fn the_defaults_shown_are_those_that_hold() {
     let defaults = same.effective.sections.iter().flat_map(|it| &it.settings);
     let defaults = defaults.filter(|it| it.origin.is_none()).count();
     assert_eq!(
-        defaults, 1,
-        "only config.providers has none\n{}",
+        defaults, 2,
+        "only config.providers and kmirror.start.topics have none\n{}",
         same.effective
     );
 }

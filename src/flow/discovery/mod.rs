@@ -20,7 +20,7 @@ use super::{
     TopicPartition, ends::End, limits, partition::Partition, retry::Backoff, state::TopicSight,
     transaction::commit::Transactions,
 };
-use crate::policy::{Decision, SkipReason};
+use crate::policy::{Decision, SkipReason, StartAt};
 
 /// What a flow knows of both clusters, and what it has asked them.
 #[derive(Debug)]
@@ -383,11 +383,11 @@ impl Flow {
         };
         let id = PartitionId(number);
         // A partition that appears in a topic already copied is new: nothing of it may be skipped.
-        let is_growth = self.started_topics.contains(&source.topic);
-        let start_at = if is_growth {
-            super::StartAt::Earliest
+        let start_at = if self.started_topics.contains(&source.topic) {
+            StartAt::Earliest
         } else {
-            self.options.start_at
+            let starts = &self.options.starts;
+            starts.of(&source.topic, source.partition).clone()
         };
         let partition = Partition::new(
             id,
@@ -413,7 +413,6 @@ impl Flow {
             recovery: None,
             carrying: None,
             proven_under: None,
-            is_growth,
         });
         self.by_source.insert(source, id);
         self.with_partition(now, id, actions, |partition| {

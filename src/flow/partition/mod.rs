@@ -36,21 +36,15 @@ use super::{
     limits,
     recovery::{RecoveryCause, Start, decide::NewBecause},
     retry::Backoff,
+    starts::Search,
 };
-use crate::offsets::{
-    exact_map::ExactMap,
-    state::{GapCause, Lineage},
+use crate::{
+    offsets::{
+        exact_map::ExactMap,
+        state::{GapCause, Lineage},
+    },
+    policy::StartAt,
 };
-
-/// Where copying of a partition starts when no position is stored for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartAt {
-    /// At the oldest record that the source still has.
-    #[default]
-    Earliest,
-    /// After the newest record that the source has when the partition is first seen.
-    Latest,
-}
 
 /// What one partition's part of a Fetch answer holds.
 #[derive(Clone, Debug)]
@@ -124,6 +118,18 @@ pub enum PartitionNotice {
         to_offset: i64,
         /// Why.
         cause: GapCause,
+    },
+    /// Copying of a new partition begins, and not with the oldest record or not where it was asked
+    /// for.
+    Begins {
+        /// Where it was to begin.
+        wanted: StartAt,
+        /// What held in its place, because the group has committed nothing.
+        instead: Option<StartAt>,
+        /// The first offset that is copied.
+        source_offset: i64,
+        /// What the source had at that time.
+        source: LogRange,
     },
     /// The target stored a batch at another place than the one expected (R7): others write there
     /// too, or the batch is there twice. The position is proven before anything else is sent.
@@ -263,6 +269,11 @@ pub struct Partition {
     recovery_cause: Option<RecoveryCause>,
     needs_log_range: bool,
     is_finding_log_range: bool,
+    /// What finds the start of a new partition once the log's range is known, and whether its
+    /// question has been asked.
+    search: Option<(Search, bool)>,
+    /// How often the start was found beyond the end of the log.
+    start_looks: u32,
     producer: Option<Producer>,
     is_asking_for_producer: bool,
     /// The target has forgotten the producer id: a new one is needed once every answer is in.
@@ -335,6 +346,8 @@ impl Partition {
             recovery_cause: None,
             needs_log_range: stored_offset.is_none(),
             is_finding_log_range: false,
+            search: None,
+            start_looks: 0,
             producer: None,
             is_asking_for_producer: false,
             is_producer_lost: false,
@@ -352,6 +365,12 @@ impl Partition {
             newest: None,
             counters: Counters::default(),
         }
+    }
+
+    /// Where it starts when nothing is known of it.
+    #[must_use]
+    pub(in crate::flow) const fn start_at(&self) -> &StartAt {
+        &self.start_at
     }
 
     /// Everything below is on the target; `None` while copying has not found its start.

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued, StartAt};
+use super::{FetchedRecords, LogRange, Partition, PartitionNotice, Queued};
 use crate::flow::{
     halt::HaltReason,
     intake, limits,
     recovery::RecoveryCause,
     retry::{Failure, Remedy},
+    starts::{Begin, Search, StartQuestion},
 };
 
 use crate::offsets::state::GapCause;
@@ -44,14 +45,8 @@ impl Partition {
         };
         self.needs_log_range = false;
         let Some(next_offset) = self.fetch_offset else {
-            let start = match self.start_at {
-                StartAt::Earliest => range.start_offset,
-                StartAt::Latest => range.end_offset,
-            };
-            self.fetch_offset = Some(start);
-            self.copied_offset = Some(start);
-            self.committed_offset = Some(start);
-            return None;
+            let search = Search::new(self.start_at.clone(), range);
+            return self.begin(now, search);
         };
         if next_offset > range.end_offset {
             return self.halt(
@@ -74,6 +69,77 @@ impl Partition {
             to_offset: range.start_offset,
             cause: GapCause::Deleted,
         })
+    }
+
+    /// Starts a new partition, unless a question comes first.
+    fn begin(&mut self, now: Instant, search: Search) -> Option<PartitionNotice> {
+        match search.begin() {
+            Begin::Ask => {
+                self.search = Some((search, false));
+                None
+            }
+            Begin::At(start) => {
+                self.search = None;
+                self.fetch_offset = Some(start.source_offset);
+                self.copied_offset = Some(start.source_offset);
+                self.committed_offset = Some(start.source_offset);
+                self.fetch_backoff.succeed();
+                match start.deleted_from {
+                    Some(from_offset) => Some(PartitionNotice::Gap {
+                        from_offset,
+                        to_offset: start.source_offset,
+                        cause: GapCause::Deleted,
+                    }),
+                    None => search.notice(start),
+                }
+            }
+            Begin::Beyond(reason) => {
+                self.search = None;
+                self.needs_log_range = true;
+                self.start_looks += 1;
+                if self.start_looks > limits::EVIDENCE_ATTEMPTS {
+                    return self.halt(now, reason);
+                }
+                // The log may have grown since it was looked at.
+                self.fetch_backoff.fail(now, self.seed());
+                None
+            }
+        }
+    }
+
+    /// What must be asked now to find the start of a new partition.
+    #[must_use]
+    pub fn wants_start(&self, now: Instant) -> Option<StartQuestion> {
+        let (search, is_asked) = self.search.as_ref()?;
+        let may_ask = self.is_active() && !is_asked && !self.fetch_backoff.is_waiting(now);
+        search.question().filter(|_| may_ask)
+    }
+
+    /// Notes that this has been asked.
+    pub fn start_asked(&mut self) {
+        if let Some((_, is_asked)) = &mut self.search {
+            *is_asked = true;
+        }
+    }
+
+    /// Takes the answer: an offset, if there is one.
+    pub fn start_found(
+        &mut self,
+        now: Instant,
+        result: Result<Option<i64>, Failure>,
+    ) -> Option<PartitionNotice> {
+        // What was asked within a transaction that has been given up since is asked again.
+        let (mut search, _) = self.search.take_if(|(_, is_asked)| *is_asked)?;
+        match result {
+            Ok(found) => {
+                search.answered(found);
+                self.begin(now, search)
+            }
+            Err(failure) => {
+                self.search = Some((search, false));
+                self.source_failed(now, failure)
+            }
+        }
     }
 
     /// The offset and the byte limit of the next Fetch, when one should be sent now.

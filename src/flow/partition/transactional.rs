@@ -108,6 +108,7 @@ impl Partition {
         self.copied_offset = offset;
         self.committed_offset = offset;
         self.needs_log_range = offset.is_none();
+        self.search = None;
         self.producer = Some(Producer::new(producer));
     }
 

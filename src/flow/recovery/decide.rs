@@ -100,6 +100,8 @@ pub enum NewBecause {
     SourceLed,
     /// Source records are gone, so that what follows is other than what may be on its way (B3).
     Gap,
+    /// An operator has set the position.
+    Reset,
     /// The batches before had no sequence numbers, or the target does not take them any more.
     Unsequenced,
 }
@@ -116,6 +118,7 @@ impl NewBecause {
             Self::Contradiction => "contradiction",
             Self::SourceLed => "source-led",
             Self::Gap => "gap",
+            Self::Reset => "reset",
             Self::Unsequenced => "unsequenced",
         }
     }
@@ -131,6 +134,7 @@ impl std::fmt::Display for NewBecause {
             Self::Contradiction => "the target's memory of the producer contradicts its log",
             Self::SourceLed => "the source has a new leader",
             Self::Gap => "source records are gone",
+            Self::Reset => "the position was reset",
             Self::Unsequenced => "the target takes or took no sequence numbers",
         })
     }

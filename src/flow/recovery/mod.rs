@@ -28,9 +28,12 @@ use std::time::Instant;
 use kmirror_protocol::{ErrorCode, wire::Uuid};
 
 use super::{Failure, FlowOptions, Footing, state::State};
-use crate::offsets::{
-    exact_map::ExactMap,
-    state::{Anchor, Place},
+use crate::{
+    offsets::{
+        exact_map::ExactMap,
+        state::{Anchor, Place},
+    },
+    policy::StartAt,
 };
 
 pub(in crate::flow) use self::{
@@ -169,8 +172,8 @@ pub(super) struct Surroundings<'a> {
     pub known_target_offset: i64,
     /// The next offset by MM2's positions.
     pub stored_offset: Option<i64>,
-    /// Whether the partition appeared in a topic that was copied already.
-    pub is_growth: bool,
+    /// Where the partition begins when nothing is known of it.
+    pub start_at: &'a StartAt,
     /// Where what this process has copied is on the target, if it has copied anything.
     pub map: Option<&'a ExactMap>,
 }

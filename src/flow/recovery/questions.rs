@@ -33,15 +33,17 @@ enum Kind {
     Range(Side),
     Producers,
     EpochEnd(Side),
-    Time,
+    Time(Side),
     Window(Side),
 }
 
 impl Kind {
     const fn side(self) -> Side {
         match self {
-            Self::Range(side) | Self::EpochEnd(side) | Self::Window(side) => side,
-            Self::Producers | Self::Time => Side::Target,
+            Self::Range(side) | Self::EpochEnd(side) | Self::Time(side) | Self::Window(side) => {
+                side
+            }
+            Self::Producers => Side::Target,
         }
     }
 }
@@ -144,7 +146,7 @@ impl Flow {
             target_epoch: epoch(&slot.target),
             own_generation: partition.generation(),
             known_target_offset: partition.known_target_offset(),
-            is_growth: slot.is_growth,
+            start_at: partition.start_at(),
             map: partition.map(),
         };
         Some(change(recovery, &mut around))
@@ -250,6 +252,13 @@ impl Flow {
             actions.push(Action::AskProducerId(id));
             return;
         }
+        if question == Question::Committed {
+            match recovery.start_group() {
+                Some(group) => self.ask_committed(group, id, Some(stint), actions),
+                None => self.unasked(id, question),
+            }
+            return;
+        }
         let topic = Arc::clone(&slot.partition.source.topic);
         let asking = self.questions.policies.entry(Arc::clone(&topic));
         let is_new = matches!(asking, std::collections::btree_map::Entry::Vacant(_));
@@ -318,13 +327,14 @@ impl Flow {
                     })
                     .collect(),
             },
-            Kind::Time => Action::AskOffsetsForTimes {
+            Kind::Time(side) => Action::AskOffsetsForTimes {
                 request,
+                side,
                 node,
                 partitions: questions
                     .iter()
                     .filter_map(|(id, question)| match question {
-                        Question::Time(timestamp) => Some((*id, *timestamp)),
+                        Question::Time(_, timestamp) => Some((*id, *timestamp)),
                         _ => None,
                     })
                     .collect(),
@@ -387,7 +397,10 @@ impl Flow {
         result: Result<Answer, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let side = kind_of(question).map_or(Side::Target, Kind::side);
+        let side = match question {
+            Question::Policy | Question::Committed => Side::Source,
+            _ => kind_of(question).map_or(Side::Target, Kind::side),
+        };
         self.note_failure(now, side, result.as_ref().err());
         let progress = self.with_recovery(now, id, |recovery, around| {
             if recovery.stint() == stint {
@@ -471,6 +484,19 @@ impl Flow {
         self.answer_recovery(now, id, (Question::ProducerId, stint), result, actions);
     }
 
+    /// Takes what a group has committed for a partition whose recovery asked for it.
+    pub(in crate::flow) fn recovery_committed(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        stint: u32,
+        result: Result<Option<i64>, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let result = result.map(Answer::Committed);
+        self.answer_recovery(now, id, (Question::Committed, stint), result, actions);
+    }
+
     /// Takes the configuration of source topics that recoveries asked for.
     pub(in crate::flow) fn policies_answered(
         &mut self,
@@ -546,11 +572,11 @@ pub(in crate::flow) fn place(partition: &TopicPartition) -> Place {
 /// The kind of request that carries a question; `None` when it goes to no leader.
 const fn kind_of(question: Question) -> Option<Kind> {
     Some(match question {
-        Question::ProducerId | Question::Policy => return None,
+        Question::ProducerId | Question::Policy | Question::Committed => return None,
         Question::Range(side) => Kind::Range(side),
         Question::Producers => Kind::Producers,
         Question::EpochEnd(side, _) => Kind::EpochEnd(side),
-        Question::Time(_) => Kind::Time,
+        Question::Time(side, _) => Kind::Time(side),
         Question::Window(side, _) => Kind::Window(side),
     })
 }

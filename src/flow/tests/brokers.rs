@@ -18,14 +18,16 @@ impl World {
     /// What the cluster answers; `None` when a Fetch finds nothing and may wait.
     pub(super) fn serve(&mut self, action: &Action, must_answer: bool) -> Option<Event> {
         let is_down = match action {
-            Action::Fetch { node, .. } | Action::AskLogRanges { node, .. } => {
+            Action::Fetch { node, .. }
+            | Action::AskLogRanges { node, .. }
+            | Action::AskOffsetsForTimes { node, .. } => {
                 self.faults.down.contains(&(Side::Source, *node))
             }
             Action::Produce { node, .. } => self.faults.down.contains(&(Side::Target, *node)),
             Action::AskMetadata(side) => self.faults.deaf.contains(side),
-            Action::AskConfigs(_) | Action::AskGroups(Side::Source) => {
-                self.faults.deaf.contains(&Side::Source)
-            }
+            Action::AskConfigs(_)
+            | Action::AskCommitted { .. }
+            | Action::AskGroups(Side::Source) => self.faults.deaf.contains(&Side::Source),
             _ => self.faults.deaf.contains(&Side::Target),
         };
         if is_down {
@@ -61,8 +63,34 @@ impl World {
                     result: Ok(result.collect()),
                 }
             }
+            Action::AskOffsetsForTimes {
+                request,
+                node,
+                partitions,
+                ..
+            } => {
+                let found = partitions
+                    .iter()
+                    .map(|(id, millis)| (*id, self.offset_for_time(*node, *id, *millis)));
+                Event::OffsetsForTimes {
+                    request: *request,
+                    result: Ok(found.collect()),
+                }
+            }
             other => self.serve_admin(other),
         })
+    }
+
+    /// Records here are as old as their offset, in milliseconds.
+    fn offset_for_time(
+        &mut self,
+        node: i32,
+        id: PartitionId,
+        millis: i64,
+    ) -> Result<Option<i64>, Failure> {
+        let range = self.log_range(node, id)?;
+        let found = millis.max(range.start_offset);
+        Ok(Some(found).filter(|offset| *offset < range.end_offset))
     }
 
     fn serve_admin(&mut self, action: &Action) -> Event {
@@ -160,6 +188,10 @@ impl World {
             Action::LoadCheckpoints { .. } => {
                 Event::CheckpointsLoaded(Ok(self.target.checkpoints.clone()))
             }
+            Action::AskCommitted { group } => Event::Committed {
+                group: Arc::clone(group),
+                result: self.group_offsets(Side::Source, group),
+            },
             Action::AskGroups(side) => Event::Groups {
                 side: *side,
                 result: Ok(self.groups(*side)),

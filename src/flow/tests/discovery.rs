@@ -6,7 +6,8 @@ use kmirror_protocol::{ErrorCode, records::Compression};
 
 use super::{options, values, world::World};
 use crate::{
-    flow::{Event, FlowOptions, Notice, Side, StartAt, limits},
+    flow::{Event, FlowOptions, Notice, Side, limits},
+    policy::StartAt,
     policy::{NameFilter, ReplicationPolicy},
 };
 
@@ -78,7 +79,7 @@ fn a_topic_that_appears_late_on_the_target_is_waited_for_even_without_discovery(
 #[test]
 fn new_topics_and_partitions_are_found_and_nothing_of_them_is_skipped() {
     let mut world = World::with_topic(2);
-    world.options.start_at = StartAt::Latest;
+    world.options.starts.default = StartAt::Latest;
     write(&mut world, "t", 0, 3);
     world.checks.starts.insert((String::from("t"), 0), 3);
     world.restart();

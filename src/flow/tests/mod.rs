@@ -14,6 +14,7 @@ mod old_formats;
 mod partition;
 mod positions;
 mod random;
+mod starts;
 mod stop;
 mod topic_configs;
 mod transactional;
@@ -28,10 +29,10 @@ use std::{
 use kmirror_protocol::wire::Uuid;
 
 use super::{
-    Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, StartAt, SyncsTopic,
+    Adopt, Delivery, FlowOptions, OffsetsTopic, OnGap, OnRecreated, Side, SyncsTopic,
     TransactionOptions, published::PublishedTopic,
 };
-use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, TopicFilter};
+use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, StartRules, TopicFilter};
 
 /// Some instant to start from; only differences matter.
 #[expect(
@@ -96,7 +97,7 @@ pub(super) fn options() -> FlowOptions {
         anchor_interval: Duration::from_secs(5),
         anchor_bytes: 8 << 20,
         state_write_records_max: 100,
-        start_at: StartAt::Earliest,
+        starts: StartRules::default(),
         discovery_interval: Duration::from_secs(5),
         positions_interval: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(9),

@@ -12,8 +12,7 @@ use kmirror_protocol::{
 use super::{brokers::refused, cluster::Log, epoch, values};
 use crate::{
     flow::{
-        Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, StartAt,
-        TopicPartition,
+        Failure, FetchedRecords, LogRange, Outgoing, PartitionId, PartitionNotice, TopicPartition,
         guarantee::Footing,
         halt::HaltReason,
         limits,
@@ -24,6 +23,7 @@ use crate::{
         exact_map::Changes,
         state::{Anchor, GapCause, Lineage},
     },
+    policy::StartAt,
 };
 
 /// A partition that goes on at 0, with a producer id, and what the source has for it.
@@ -333,7 +333,18 @@ fn the_start_is_where_the_log_says_and_a_lost_position_is_explained() {
     };
     let cases = [
         (None, StartAt::Earliest, range(5, 9), Some(5), None),
-        (None, StartAt::Latest, range(5, 9), Some(9), None),
+        (
+            None,
+            StartAt::Latest,
+            range(5, 9),
+            Some(9),
+            Some(PartitionNotice::Begins {
+                wanted: StartAt::Latest,
+                instead: None,
+                source_offset: 9,
+                source: range(5, 9),
+            }),
+        ),
         (Some(7), StartAt::Latest, range(5, 9), Some(7), None),
         (Some(9), StartAt::Earliest, range(5, 9), Some(9), None),
         (

@@ -245,6 +245,7 @@ fn check_halts(world: &World) {
             PartitionNotice::Halted(reason) => reason.may_pass(),
             PartitionNotice::Resumed => true,
             PartitionNotice::Gap { .. }
+            | PartitionNotice::Begins { .. }
             | PartitionNotice::StoredElsewhere { .. }
             | PartitionNotice::LineageContinued { .. }
             | PartitionNotice::LineageOpened { .. } => false,

@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     flow::{
-        Action, ClusterView, Delivery, Event, Failure, Flow, StartAt, TransactionAnswer,
+        Action, ClusterView, Delivery, Event, Failure, Flow, TransactionAnswer,
         TransactionQuestion, halt::HaltReason, limits,
     },
     offsets::state::Lineage,
+    policy::StartAt,
 };
 
 fn producer(epoch: i16) -> Lineage {

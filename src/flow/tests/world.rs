@@ -373,6 +373,8 @@ fn kind(action: &Action) -> &'static str {
         Action::AskAcls { .. } => "acls",
         Action::ChangeAcls { .. } => "change acls",
         Action::AskGroups(_) => "groups",
+        Action::AskCommitted { .. } => "committed",
+        Action::AskOffsetsForTimes { .. } => "offsets for times",
         Action::AskGroupOffsets { .. } => "group offsets",
         Action::CommitGroupOffsets(_) => "commit group offsets",
         Action::AskLogRanges { .. } => "log ranges",
@@ -383,7 +385,6 @@ fn kind(action: &Action) -> &'static str {
         | Action::WriteState { .. }
         | Action::AskProducers { .. }
         | Action::AskEpochEnds { .. }
-        | Action::AskOffsetsForTimes { .. }
         | Action::FetchWindow { .. }
         | Action::AskTransaction { .. }
         | Action::InspectTopics { .. } => unreachable!("at-least-once delivery proves nothing"),

@@ -16,7 +16,8 @@ use std::{
 use self::fetch::Fetcher;
 use super::{
     Action, Failure, FetchedRecords, Flow, LogRange, Notice, Outgoing, Partition, PartitionId,
-    PerPartition, RequestId, Side, limits, retry::Remedy, transaction::commit::Transactions,
+    PerPartition, RequestId, Side, limits, retry::Remedy, starts::StartQuestion,
+    transaction::commit::Transactions,
 };
 
 /// Requests under way, and the bytes they may bring.
@@ -76,6 +77,10 @@ enum UnderWay {
         node: i32,
         partitions: Vec<PartitionId>,
     },
+    StartTimes {
+        node: i32,
+        partitions: Vec<PartitionId>,
+    },
     Produce {
         node: i32,
         /// With the base sequence and the stint of each.
@@ -102,6 +107,7 @@ impl Flow {
         let touched = std::mem::take(&mut self.touched);
         self.ask_producer_ids(now, &touched, actions);
         self.ask_log_ranges(now, &touched, actions);
+        self.ask_starts(now, &touched, actions);
         self.produce(now, &touched, actions);
         self.fetch(now, &touched, actions);
     }
@@ -153,6 +159,45 @@ impl Flow {
                 side: Side::Source,
                 node,
                 partitions: partitions.into_iter().map(|id| (id, -1)).collect(),
+            });
+        }
+    }
+
+    /// Asks what the starts of new partitions take more than the range of their logs.
+    fn ask_starts(
+        &mut self,
+        now: Instant,
+        touched: &BTreeSet<PartitionId>,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut by_node: BTreeMap<i32, Vec<(PartitionId, i64)>> = BTreeMap::new();
+        for id in touched {
+            let Some(slot) = self.slot_mut(*id) else {
+                continue;
+            };
+            let leader = slot.source.leader;
+            match (slot.partition.wants_start(now), leader) {
+                (Some(StartQuestion::Time(millis)), Some(leader)) => {
+                    slot.partition.start_asked();
+                    by_node.entry(leader.node).or_default().push((*id, millis));
+                }
+                (Some(StartQuestion::Committed(group)), _) => {
+                    slot.partition.start_asked();
+                    self.ask_committed(group, *id, None, actions);
+                }
+                (Some(StartQuestion::Time(_)), None) | (None, _) => {}
+            }
+        }
+        for (node, partitions) in by_node {
+            let what = UnderWay::StartTimes {
+                node,
+                partitions: partitions.iter().map(|(id, _)| *id).collect(),
+            };
+            actions.push(Action::AskOffsetsForTimes {
+                request: self.transfer.request(what),
+                side: Side::Source,
+                node,
+                partitions,
             });
         }
     }
@@ -270,6 +315,27 @@ impl Flow {
             self.note_failure(now, Side::Source, result.as_ref().err());
             self.with_partition(now, id, actions, |partition| {
                 partition.log_range_found(now, result)
+            });
+        }
+    }
+
+    /// Takes the offsets at which new partitions begin.
+    pub(super) fn start_times(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        result: PerPartition<Option<i64>>,
+        actions: &mut Vec<Action>,
+    ) {
+        let under_way = self.transfer.under_way.remove(&request);
+        let Some(UnderWay::StartTimes { node, partitions }) = under_way else {
+            return;
+        };
+        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
+        for (id, result) in each_answered(&partitions, result) {
+            self.note_failure(now, Side::Source, result.as_ref().err());
+            self.with_partition(now, id, actions, |partition| {
+                partition.start_found(now, result)
             });
         }
     }

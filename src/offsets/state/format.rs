@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     ANCHOR_SLOTS, Anchor, Claim, Entry, Gap, GapCause, Kind, Lineage, Owner, Place, RecordIdentity,
-    StateKey, StateRecord, Unusable, VERSION,
+    Reset, StateKey, StateRecord, Unusable, VERSION,
     json::{Members, ensure, parse},
 };
 use crate::offsets::{
@@ -74,6 +74,7 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
     let kind = match key.kind {
         Kind::Claim { .. } => "claim",
         Kind::Owner => "owner",
+        Kind::Reset => "reset",
         Kind::Anchor { .. } => "anchor",
         Kind::Gap { .. } => "gap",
         Kind::Map(_) => "map",
@@ -83,7 +84,7 @@ fn encode_key(key: &StateKey) -> Vec<u8> {
         format!(r#"{{"v":{VERSION},"kind":"{kind}","topic":{topic},"partition":{partition}"#);
     let written = match key.kind {
         Kind::Claim { producer_id } => write!(text, r#","producerId":{producer_id}"#),
-        Kind::Owner => Ok(()),
+        Kind::Owner | Kind::Reset => Ok(()),
         Kind::Anchor { slot } => write!(text, r#","slot":{slot}"#),
         Kind::Gap { from_offset } => write!(text, r#","fromOffset":{from_offset}"#),
         Kind::Map(ChunkKey { version, chunk }) => write!(
@@ -103,6 +104,7 @@ fn decode_key(members: Members<'_>) -> Result<StateKey, Unusable> {
             producer_id: members.number("producerId", 0)?,
         },
         "owner" => Kind::Owner,
+        "reset" => Kind::Reset,
         "anchor" => Kind::Anchor {
             slot: members.number("slot", 0)?,
         },
@@ -121,7 +123,7 @@ fn decode_key(members: Members<'_>) -> Result<StateKey, Unusable> {
     ensure(match kind {
         Kind::Anchor { slot } => slot < ANCHOR_SLOTS,
         Kind::Map(key) => key.chunk < CHUNKS_MAX,
-        Kind::Claim { .. } | Kind::Owner | Kind::Gap { .. } => true,
+        Kind::Claim { .. } | Kind::Owner | Kind::Reset | Kind::Gap { .. } => true,
     })?;
     let place = Place {
         topic: Arc::from(members.text("topic")?),
@@ -136,6 +138,10 @@ fn encode_entry(entry: &Entry) -> String {
         Entry::Owner(owner) => format!(
             r#"{{"v":{VERSION},"generation":{},"instance":"{}","sinceMs":{}}}"#,
             owner.generation, owner.instance, owner.since_ms
+        ),
+        Entry::Reset(reset) => format!(
+            r#"{{"v":{VERSION},"generation":{},"sourceOffset":{},"sourceTopicId":"{}","sinceMs":{}}}"#,
+            reset.generation, reset.source_offset, reset.source_topic_id, reset.since_ms
         ),
         Entry::Anchor(anchor) => encode_anchor(anchor),
         Entry::Gap(gap) => format!(
@@ -158,6 +164,12 @@ fn decode_entry(kind: Kind, members: Members<'_>) -> Result<Entry, Unusable> {
         Kind::Owner => Entry::Owner(Owner {
             generation: members.count("generation")?,
             instance: members.id("instance")?,
+            since_ms: members.number("sinceMs", i64::MIN)?,
+        }),
+        Kind::Reset => Entry::Reset(Reset {
+            generation: members.count("generation")?,
+            source_offset: members.number("sourceOffset", 0)?,
+            source_topic_id: members.id("sourceTopicId")?,
             since_ms: members.number("sinceMs", i64::MIN)?,
         }),
         Kind::Anchor { slot } => {
@@ -330,11 +342,17 @@ fn cause_name(cause: GapCause) -> &'static str {
         GapCause::Deleted => "deleted",
         GapCause::Truncated => "truncated",
         GapCause::Recreated => "recreated",
+        GapCause::Skipped => "skipped",
     }
 }
 
 fn cause_of(name: &str) -> Result<GapCause, Unusable> {
-    let causes = [GapCause::Deleted, GapCause::Truncated, GapCause::Recreated];
+    let causes = [
+        GapCause::Deleted,
+        GapCause::Truncated,
+        GapCause::Recreated,
+        GapCause::Skipped,
+    ];
     let named = causes.into_iter().find(|cause| cause_name(*cause) == name);
     named.ok_or(Unusable::Foreign)
 }

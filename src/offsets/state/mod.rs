@@ -10,6 +10,7 @@
 //! | `owner` | partition | which process writes it, since when; the last in the log counts |
 //! | `anchor` | partition and slot (8) | a point up to which source and target are known to agree |
 //! | `gap` | partition and first offset | source offsets that will never be on the target, and why |
+//! | `reset` | partition | where an operator has said that copying goes on; anchors of that generation and older ones are void |
 //! | `map` | partition, owner and chunk (16) | where source offsets are on the target, exactly |
 //!
 //! All of it is bounded per partition: a map has at most 60 KiB (a few hundred bytes while offsets
@@ -72,6 +73,8 @@ pub enum Entry {
     Anchor(Anchor),
     /// Source offsets that are not copied.
     Gap(Gap),
+    /// Where an operator has said that copying goes on.
+    Reset(Reset),
     /// A piece of the map from source to target offsets.
     Map(MapChunk),
 }
@@ -234,6 +237,29 @@ impl Gap {
     }
 }
 
+/// Where an operator has said that copying goes on, stored while nobody copies. It claims nothing
+/// about the target: the next owner opens a new lineage there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// One more than that of the owner before. Anchors of no higher generation are void, and until
+    /// there is one of a higher, copying begins at `source_offset`.
+    pub generation: u64,
+    /// The next source offset to copy.
+    pub source_offset: i64,
+    /// The id of the source topic; zero when the source has no topic ids.
+    pub source_topic_id: Uuid,
+    /// When it was written, in milliseconds since 1970; for people only.
+    pub since_ms: i64,
+}
+
+impl Reset {
+    /// Whether it makes an anchor void.
+    #[must_use]
+    pub const fn voids(&self, anchor: &Anchor) -> bool {
+        anchor.generation <= self.generation
+    }
+}
+
 /// Why source records were not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapCause {
@@ -243,6 +269,8 @@ pub enum GapCause {
     Truncated,
     /// The topic was deleted and created again.
     Recreated,
+    /// An operator has set the position behind them.
+    Skipped,
 }
 
 impl std::fmt::Display for GapCause {
@@ -251,6 +279,7 @@ impl std::fmt::Display for GapCause {
             Self::Deleted => "deleted by the source before they were copied",
             Self::Truncated => "lost by the source",
             Self::Recreated => "the topic was created again",
+            Self::Skipped => "skipped by a reset of the position",
         })
     }
 }
@@ -275,6 +304,8 @@ pub enum Kind {
     },
     /// The owner.
     Owner,
+    /// A reset.
+    Reset,
     /// A chunk of a map.
     Map(ChunkKey),
     /// An anchor.
@@ -305,6 +336,22 @@ impl StateRecord {
 }
 
 impl Entry {
+    /// What grows from one record of a key to the next: the generation of the owner that wrote it,
+    /// and how far that one had come.
+    #[must_use]
+    pub fn age(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Owner(owner) => Some((owner.generation, 0)),
+            Self::Reset(reset) => Some((reset.generation, 0)),
+            Self::Anchor(anchor) => Some((anchor.generation, anchor.counter)),
+            Self::Map(chunk) => {
+                let reached = u64::try_from(chunk.end().source_offset).unwrap_or(0);
+                Some((chunk.version.generation, reached))
+            }
+            Self::Claim(_) | Self::Gap(_) => None,
+        }
+    }
+
     /// The key of what it says about a partition.
     #[must_use]
     pub fn key(&self, place: &Place) -> StateKey {
@@ -313,6 +360,7 @@ impl Entry {
                 producer_id: claim.producer_id,
             },
             Self::Owner(_) => Kind::Owner,
+            Self::Reset(_) => Kind::Reset,
             Self::Anchor(anchor) => Kind::Anchor {
                 slot: anchor.slot(),
             },

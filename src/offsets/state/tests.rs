@@ -505,6 +505,7 @@ prop_compose! {
             Just(GapCause::Deleted),
             Just(GapCause::Truncated),
             Just(GapCause::Recreated),
+            Just(GapCause::Skipped),
         ],
         id: [u8; 16],
         noticed_ms: i64,
@@ -568,9 +569,19 @@ fn entries() -> impl Strategy<Value = Entry> {
             since_ms,
         })
     });
+    let resets = any::<(u64, [u8; 16], i64)>();
+    let resets = (resets, 0..=i64::MAX).prop_map(|((generation, id, since_ms), source_offset)| {
+        Entry::Reset(Reset {
+            generation,
+            source_offset,
+            source_topic_id: Uuid(id),
+            since_ms,
+        })
+    });
     prop_oneof![
         claims,
         owners,
+        resets,
         anchors().prop_map(Entry::Anchor),
         gaps().prop_map(Entry::Gap),
         chunks().prop_map(Entry::Map),

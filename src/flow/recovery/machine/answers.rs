@@ -56,7 +56,11 @@ impl Recovery {
             (Question::EpochEnd(side, epoch), Answer::EpochEnd(end)) => {
                 self.epoch_checked(around, side, epoch, end)
             }
-            (Question::Time(_), Answer::Time(offset)) => self.hint_found(around, offset),
+            (Question::Time(Side::Target, _), Answer::Time(offset)) => {
+                self.hint_found(around, offset)
+            }
+            (Question::Time(Side::Source, _), Answer::Time(offset))
+            | (Question::Committed, Answer::Committed(offset)) => self.start_found(around, offset),
             (Question::Window(side, offset), Answer::Window(fetched)) => {
                 self.window(around, side, offset, fetched)
             }
@@ -321,6 +325,8 @@ impl Recovery {
                 Question::Policy
                 | Question::Range(Side::Source)
                 | Question::EpochEnd(Side::Source, _)
+                | Question::Time(Side::Source, _)
+                | Question::Committed
                 | Question::Window(Side::Source, _) => HaltReason::SourceRefuses(failure),
                 _ => HaltReason::TargetRefusesProof(failure),
             }));
@@ -331,6 +337,7 @@ impl Recovery {
                 self.stint = self.stint.wrapping_add(1);
                 self.open.clear();
             }
+            Stage::Begin(_) => self.go_to(Stage::Source),
             _ if matches!(question, Question::Window(Side::Source, _)) => {
                 self.go_to(Stage::Source);
             }

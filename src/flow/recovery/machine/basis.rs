@@ -184,12 +184,57 @@ impl Recovery {
             };
             return self.adopt(around, source, target, halt);
         }
-        // A partition that appears in a topic already copied is new: nothing of it may be skipped.
-        let source_offset = match around.options.start_at {
-            StartAt::Latest if !around.is_growth => source.end_offset,
-            StartAt::Earliest | StartAt::Latest => source.start_offset,
+        self.begin_at(around, Search::new(around.start_at.clone(), source))
+    }
+
+    /// Opens the first lineage where a new partition begins, unless a question comes first.
+    fn begin_at(&mut self, around: &mut Surroundings<'_>, search: Search) -> Step {
+        let Some(target) = self.facts.target else {
+            return Ok(false);
         };
-        self.open_at(around, source_offset, target, NewBecause::First, None)
+        match search.begin() {
+            Begin::Ask => {
+                self.go_to(Stage::Begin(Box::new(search)));
+                Ok(true)
+            }
+            Begin::At(start) => {
+                let missing = start.deleted_from.map(|from_offset| {
+                    let missing = Missing {
+                        from_offset,
+                        to_offset: start.source_offset,
+                        cause: GapCause::Deleted,
+                    };
+                    (missing, around.source_topic_id)
+                });
+                self.notices.extend(search.notice(start));
+                let because = NewBecause::First;
+                self.open_at(around, start.source_offset, target, because, missing)
+            }
+            Begin::Beyond(reason) if self.source_looks >= limits::EVIDENCE_ATTEMPTS => {
+                Err(End::Halt(reason))
+            }
+            Begin::Beyond(_) => {
+                // The log may have grown since it was looked at.
+                self.source_looks += 1;
+                self.backoff.fail(around.now, around.seed);
+                self.go_to(Stage::Source);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes the answer to what the beginning of a new partition takes more than the log's range.
+    pub(super) fn start_found(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        found: Option<i64>,
+    ) -> Step {
+        let Stage::Begin(search) = &self.stage else {
+            return Ok(false);
+        };
+        let mut search = (**search).clone();
+        search.answered(found);
+        self.begin_at(around, search)
     }
 
     /// What to do about a remote partition that no state explains, as the operator has said.
@@ -211,6 +256,34 @@ impl Recovery {
             Adopt::Latest => source.end_offset,
         };
         self.open_at(around, source_offset, target, NewBecause::First, None)
+    }
+
+    /// Goes on where an operator has said, behind whatever the target has by now.
+    pub(super) fn go_on_at_reset(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        reset: &Reset,
+        source: LogRange,
+        target: LogRange,
+    ) -> Step {
+        let wanted = reset.source_offset;
+        if wanted > source.end_offset {
+            if self.source_looks >= limits::EVIDENCE_ATTEMPTS {
+                return Err(End::Halt(HaltReason::SourceTruncated {
+                    next_offset: wanted,
+                    log_end_offset: source.end_offset,
+                }));
+            }
+            // A new leader of the source may not know yet how far its log is committed.
+            self.source_looks += 1;
+            self.backoff.fail(around.now, around.seed);
+            self.go_to(Stage::Source);
+            return Ok(true);
+        }
+        let missing = decide::deleted(wanted, source, false);
+        let missing = missing.map(|missing| (missing, around.source_topic_id));
+        let source_offset = wanted.max(source.start_offset);
+        self.open_at(around, source_offset, target, NewBecause::Reset, missing)
     }
 
     /// The topic was created again: what is there now comes after what the old one had.

@@ -83,7 +83,7 @@ impl Recovery {
             return Ok(false);
         };
         let topic_ids = (around.source_topic_id, around.target_topic_id);
-        let anchors = around.state.anchors(&around.place);
+        let anchors = around.state.standing_anchors(&around.place);
         let candidates = anchors::candidates(anchors, topic_ids, source, target);
         self.try_anchors(around, candidates, target);
         Ok(true)

@@ -9,7 +9,9 @@ impl Recovery {
             return Ok(false);
         };
         let newest = anchors::newest(around.state.anchors(&around.place));
+        let reset = Self::reset(around)?;
         if let Some(newest) = newest
+            && reset.is_none()
             && Self::is_recreated(newest, around)
             && around.options.on_recreated == OnRecreated::Halt
         {
@@ -17,7 +19,8 @@ impl Recovery {
         }
         // Without sequence numbers, too, nothing but time keeps late batches out (B13).
         let is_unfenced = newest.is_some_and(|newest| !newest.lineage.is_sequenced());
-        if (may_compact && newest.is_some()) || is_unfenced {
+        // Whoever wrote before a reset had no reason to expect another owner.
+        if (may_compact && newest.is_some()) || is_unfenced || reset.is_some() {
             let until = around.now + around.options.quiesce;
             self.go_to(Stage::Quiet(until));
         } else {
@@ -43,6 +46,9 @@ impl Recovery {
         let (Some(source), Some(target)) = (self.facts.source, self.facts.target) else {
             return Ok(false);
         };
+        if let Some(reset) = Self::reset(around)?.cloned() {
+            return self.go_on_at_reset(around, &reset, source, target);
+        }
         let newest = anchors::newest(around.state.anchors(&around.place)).cloned();
         let Some(newest) = newest else {
             return match around.stored_offset {
@@ -59,7 +65,7 @@ impl Recovery {
             return self.adopt(around, source, target, halt);
         }
         let topic_ids = (around.source_topic_id, around.target_topic_id);
-        let anchors = around.state.anchors(&around.place);
+        let anchors = around.state.standing_anchors(&around.place);
         let candidates = anchors::candidates(anchors, topic_ids, source, target);
         self.has_source_diverged =
             !anchors::has_source_epoch(&newest) && newest.source_offset > source.end_offset;
@@ -69,6 +75,22 @@ impl Recovery {
         }
         self.try_anchors(around, candidates, target);
         Ok(true)
+    }
+
+    /// The reset with which copying begins. That of a former topic of the same name says nothing of
+    /// this one.
+    fn reset<'a>(around: &'a Surroundings<'_>) -> Result<Option<&'a Reset>, End> {
+        let Some(reset) = around.state.pending_reset(&around.place) else {
+            return Ok(None);
+        };
+        let (then, now) = (reset.source_topic_id, around.source_topic_id);
+        if then.is_zero() || now.is_zero() || then == now {
+            return Ok(Some(reset));
+        }
+        match around.options.on_recreated {
+            OnRecreated::Halt => Err(End::Halt(HaltReason::TopicRecreated)),
+            OnRecreated::Append => Ok(None),
+        }
     }
 
     fn newest_anchor(around: &Surroundings<'_>) -> Option<(u64, u64)> {

@@ -11,7 +11,7 @@ mod mapping;
 mod opening;
 mod own;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use kmirror_protocol::{
@@ -23,7 +23,7 @@ use self::mapping::Mapping;
 use super::{
     super::{
         ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, Footing, LogRange,
-        PartitionNotice, Refusal, Side, StartAt,
+        PartitionNotice, Refusal, Side,
         delivery::{Adopt, OnGap, OnRecreated},
         halt::HaltReason,
         intake, limits,
@@ -32,6 +32,7 @@ use super::{
             tail_proves,
         },
         retry::{Backoff, Remedy},
+        starts::{Begin, Search, StartQuestion},
         state::Ticket,
     },
     Progress, RecoveryCause, Start, Surroundings,
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::offsets::{
     exact_map::{ExactMap, Point},
-    state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity},
+    state::{Anchor, Claim, Entry, Gap, GapCause, Lineage, Owner, RecordIdentity, Reset},
 };
 
 /// What a recovery wants to know.
@@ -56,8 +57,10 @@ pub(in crate::flow) enum Question {
     Producers,
     /// Up to where a log agrees with an epoch.
     EpochEnd(Side, i32),
-    /// The first target offset with that timestamp or a later one.
-    Time(i64),
+    /// The first offset with that timestamp or a later one.
+    Time(Side, i64),
+    /// What the group that the partition begins at has committed for it.
+    Committed,
     /// Records from an offset on.
     Window(Side, i64),
 }
@@ -80,6 +83,8 @@ pub(in crate::flow) enum Answer {
     EpochEnd(EpochEnd),
     /// The first offset with that timestamp or a later one, if there is one.
     Time(Option<i64>),
+    /// What the group has committed, if it has.
+    Committed(Option<i64>),
     /// Records.
     Window(FetchedRecords),
 }
@@ -137,6 +142,8 @@ enum Stage {
         candidates: Vec<Anchor>,
         check: Option<Check>,
     },
+    /// Nothing is known of the partition: where it begins.
+    Begin(Box<Search>),
     /// A position of MM2's: which record comes before it.
     Hint {
         stored_offset: i64,
@@ -288,6 +295,18 @@ impl Recovery {
     #[must_use]
     pub(in crate::flow) const fn stint(&self) -> u32 {
         self.stint
+    }
+
+    /// Which group's position it wants to know.
+    #[must_use]
+    pub(in crate::flow) fn start_group(&self) -> Option<Arc<str>> {
+        let Stage::Begin(search) = &self.stage else {
+            return None;
+        };
+        match search.question()? {
+            StartQuestion::Committed(group) => Some(group),
+            StartQuestion::Time(_) => None,
+        }
     }
 
     /// When it wants to be looked at again.
@@ -451,7 +470,12 @@ impl Recovery {
             Stage::Hint { asked_offset, .. } => {
                 vec![Question::Window(Side::Source, *asked_offset)]
             }
-            Stage::HintTime { timestamp, .. } => vec![Question::Time(*timestamp)],
+            Stage::HintTime { timestamp, .. } => vec![Question::Time(Side::Target, *timestamp)],
+            Stage::Begin(search) => match search.question() {
+                Some(StartQuestion::Time(millis)) => vec![Question::Time(Side::Source, millis)],
+                Some(StartQuestion::Committed(_)) => vec![Question::Committed],
+                None => Vec::new(),
+            },
             Stage::Proof { proof, .. } => match proof.wants() {
                 Wants::Source { offset } => vec![Question::Window(Side::Source, offset)],
                 Wants::Target { offset } => vec![Question::Window(Side::Target, offset)],

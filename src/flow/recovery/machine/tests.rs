@@ -15,6 +15,7 @@ use crate::{
         tests::{epoch, options},
     },
     offsets::state::{Place, StateRecord, encode},
+    policy::StartAt,
 };
 
 const RANGE: LogRange = LogRange {
@@ -58,13 +59,19 @@ fn stage_of(question: Question) -> Stage {
         candidates: vec![anchor()],
         check: Some(check),
     };
+    let begin = |wanted| Stage::Begin(Box::new(Search::new(wanted, RANGE)));
     match question {
         Question::ProducerId => Stage::Claiming,
         Question::Policy | Question::Range(Side::Source) => Stage::Source,
         Question::Range(Side::Target) | Question::Producers => Stage::Target,
         Question::EpochEnd(Side::Source, epoch) => anchors(Check::SourceEpoch(epoch)),
         Question::EpochEnd(Side::Target, epoch) => anchors(Check::TargetEpoch(epoch)),
-        Question::Time(timestamp) => Stage::HintTime {
+        Question::Time(Side::Source, millis) => begin(StartAt::Timestamp(millis)),
+        Question::Committed => begin(StartAt::Group {
+            group: Arc::from("g"),
+            otherwise: Box::default(),
+        }),
+        Question::Time(Side::Target, timestamp) => Stage::HintTime {
             stored_offset: 3,
             source_offset: 2,
             timestamp,
@@ -77,19 +84,10 @@ fn stage_of(question: Question) -> Stage {
     }
 }
 
-/// A recovery whose partition has one anchor, and what it may look at.
-fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T) -> T {
-    let (now, options) = (epoch(), options());
-    let place = Place {
-        topic: Arc::from("t"),
-        partition: 0,
-    };
-    let stored = encode(&StateRecord {
-        place: place.clone(),
-        entry: Entry::Anchor(anchor()),
-    });
-    let mut state = State::new(options.instance, options.state_write_records_max);
-    let read = StateRead {
+/// One record of the state topic.
+fn read_of(place: Place, entry: Entry) -> StateRead {
+    let stored = encode(&StateRecord { place, entry });
+    StateRead {
         records: vec![StateLogRecord {
             partition: 0,
             offset: 0,
@@ -97,7 +95,18 @@ fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) ->
             value: stored.value,
         }],
         next_offsets: BTreeMap::from([(0, 1)]),
+    }
+}
+
+/// A recovery whose partition has one anchor, and what it may look at.
+fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) -> T) -> T {
+    let (now, options) = (epoch(), options());
+    let place = Place {
+        topic: Arc::from("t"),
+        partition: 0,
     };
+    let mut state = State::new(options.instance, options.state_write_records_max);
+    let read = read_of(place.clone(), Entry::Anchor(anchor()));
     assert_eq!(state.take(now, read), []);
     let mut recovery = Recovery::new(RecoveryCause::Started, None);
     recovery.facts.may_compact = Some(false);
@@ -118,7 +127,7 @@ fn with_recovery<T>(change: impl FnOnce(&mut Recovery, &mut Surroundings<'_>) ->
         own_generation: None,
         known_target_offset: 0,
         stored_offset: None,
-        is_growth: false,
+        start_at: &StartAt::Earliest,
         map: None,
     };
     change(&mut recovery, &mut around)
@@ -400,6 +409,56 @@ fn an_anchor_behind_a_gap_is_checked_against_what_the_source_has_of_its_leader()
     assert_eq!(is_believed(2), (false, true));
 }
 
+/// What becomes of a partition with a reset of this generation to offset 5, when the source's log
+/// starts and ends there: where copying begins, and what counts as missing.
+fn after_reset(
+    generation: u64,
+    (start_offset, end_offset): (i64, i64),
+) -> Option<(i64, Option<Missing>)> {
+    with_recovery(|recovery, around| {
+        let reset = Entry::Reset(Reset {
+            generation,
+            source_offset: 5,
+            source_topic_id: Uuid::ZERO,
+            since_ms: 0,
+        });
+        around
+            .state
+            .take(around.now, read_of(around.place.clone(), reset));
+        recovery.facts.source = Some(LogRange {
+            start_offset,
+            end_offset,
+        });
+        recovery.facts.producers = Some(None);
+        recovery.stage = Stage::Target;
+        let step = recovery.target_known(around);
+        assert!(matches!(step, Ok(true)));
+        match &recovery.stage {
+            Stage::Last(opening) => {
+                assert_eq!(opening.because, NewBecause::Reset);
+                assert_eq!(opening.position.target_offset, 9);
+                let missing = opening.missing.map(|(missing, _)| missing);
+                Some((opening.position.source_offset, missing))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn a_reset_begins_a_lineage_behind_what_the_target_has() {
+    assert_eq!(after_reset(1, (0, 9)), Some((5, None)));
+    assert_eq!(after_reset(4, (0, 5)), Some((5, None)));
+    let missing = Missing {
+        from_offset: 5,
+        to_offset: 7,
+        cause: GapCause::Deleted,
+    };
+    assert_eq!(after_reset(1, (7, 9)), Some((7, Some(missing))));
+    assert_eq!(after_reset(1, (0, 4)), None, "the log is looked at again");
+    assert_eq!(after_reset(0, (0, 9)), None, "an owner has begun there");
+}
+
 #[test]
 fn every_failure_of_every_question_has_its_remedy() {
     let source = Follows::SourceRefuses;
@@ -421,7 +480,9 @@ fn every_failure_of_every_question_has_its_remedy() {
             target,
             Follows::Answered,
         ),
-        (Question::Time(5), target, target),
+        (Question::Time(Side::Target, 5), target, target),
+        (Question::Time(Side::Source, 5), source, source),
+        (Question::Committed, source, source),
         (Question::Window(Side::Source, 2), source, source),
         (Question::Window(Side::Target, 2), target, target),
     ];
