@@ -11,7 +11,9 @@ mod logs;
 mod policies;
 mod records;
 mod restart;
+mod side_by_side;
 mod takeover;
+mod takeover_under_load;
 mod topics;
 mod transactional;
 
