@@ -11,6 +11,7 @@ mod logs;
 mod policies;
 mod records;
 mod restart;
+mod scenarios;
 mod side_by_side;
 mod takeover;
 mod takeover_under_load;
