@@ -17,6 +17,7 @@ mod takeover;
 mod takeover_under_load;
 mod topics;
 mod transactional;
+mod weaknesses;
 
 use crate::support::{
     java_client::{Content, Isolation, JavaRecord},
