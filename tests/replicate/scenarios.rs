@@ -189,9 +189,13 @@ fn under_the_identity_policy_a_topic_that_is_there_already_follows_the_source() 
     kmirror.wait_until("the group", |_| {
         (committed(&pair.target, "kept-group", "kept") == [10, 100]).then_some(())
     });
-    kmirror.wait_until("the heartbeats of the source", |_| {
-        (Topic::new(&pair.target, "A.heartbeats").count() > 0).then_some(())
-    });
+    for copied in ["A.heartbeats", "A.checkpoints.internal"] {
+        kmirror.wait_until(copied, |_| {
+            (Topic::new(&pair.target, copied).count() > 0).then_some(())
+        });
+    }
+    let syncs = Topic::new(&pair.source, "mm2-offset-syncs.B.internal");
+    kmirror.wait_until("offset syncs", |_| (syncs.count() > 0).then_some(()));
     stop(kmirror);
     let names = [
         "A.checkpoints.internal",
@@ -261,6 +265,11 @@ fn the_separator_is_in_the_names_that_mm2_gives() {
         let heartbeats = format!("{}_heartbeats", aliases.0);
         kmirror.wait_until("the heartbeats of the source", |_| {
             (Topic::new(&pair.target, &heartbeats).count() > 0).then_some(())
+        });
+        let synced = Topic::new(&pair.source, syncs);
+        kmirror.wait_until("offset syncs", |_| (synced.count() > 0).then_some(()));
+        kmirror.wait_until("the checkpoints", |_| {
+            (Topic::new(&pair.target, checkpoints).count() > 0).then_some(())
         });
         stop(kmirror);
         let mut own = vec![

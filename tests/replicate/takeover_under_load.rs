@@ -262,11 +262,23 @@ fn mirror_maker_works(case: &Case, stage: &str) -> (MirrorMaker, BTreeMap<i32, T
 /// Lets MirrorMaker 2 work and crash when it has copied more than it has noted.
 fn mirror_maker_crashes(case: &Case, stage: &str) {
     let (mirror_maker, _) = mirror_maker_works(case, stage);
-    wait_until("copies that are not noted", || {
+    let is_ahead = || {
         let noted = case.noted();
         let copied = case.copied();
         let copied: usize = copied.values().map(|numbers| once(numbers).len()).sum();
-        (noted > 0 && copied > noted + COPIED_UNNOTED).then_some(())
+        noted > 0 && copied > noted + COPIED_UNNOTED
+    };
+    wait_until("copies that are not noted", || {
+        if !is_ahead() {
+            return None;
+        }
+        // What has been true may have been noted since.
+        mirror_maker.freeze();
+        let is_still_ahead = is_ahead();
+        if !is_still_ahead {
+            mirror_maker.thaw();
+        }
+        is_still_ahead.then_some(())
     });
     mirror_maker.kill9();
 }

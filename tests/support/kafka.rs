@@ -447,6 +447,18 @@ impl MirrorMaker {
     pub(crate) fn kill9(self) {
         drop(self);
     }
+
+    /// Freezes it (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        self.jvm.signal(Signal::STOP);
+        let is_frozen = || self.jvm.is_frozen().then_some(());
+        wait_for(START_MAX, is_frozen).expect("a stopped process stops");
+    }
+
+    /// Lets it go on after a [`Self::freeze`] (SIGCONT).
+    pub(crate) fn thaw(&self) {
+        self.jvm.signal(Signal::CONT);
+    }
 }
 
 /// A member of a consumer group, in a process of its own; see [`Kafka::join`].
