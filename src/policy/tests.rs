@@ -169,7 +169,7 @@ fn every_topic_is_wanted_or_left_out_for_a_reason() {
     use Decision::{Skipped, Wanted};
     let policy = ReplicationPolicy::prefixing();
     let filter = filter(
-        &["orders.*", "b\\..*", "mm2.*"],
+        &["orders.*", "b\\..*", "mm2.*", "kmirror.*"],
         &[".*\\.tmp", "orders2"],
         true,
     );
@@ -180,6 +180,8 @@ fn every_topic_is_wanted_or_left_out_for_a_reason() {
         ("other.tmp", Skipped(SkipReason::NotIncluded)),
         ("my-orders", Skipped(SkipReason::NotIncluded)),
         ("mm2-offsets.c.internal", Skipped(SkipReason::Internal)),
+        ("kmirror-state.c.internal", Skipped(SkipReason::Internal)),
+        ("kmirror-state.orders", Wanted),
         ("b.orders", Skipped(SkipReason::Cycle)),
         ("heartbeats", Wanted),
         ("c.heartbeats", Wanted),

@@ -46,7 +46,7 @@ pub enum SkipReason {
     NotIncluded,
     /// An item of `topics.exclude` matches.
     Excluded,
-    /// It belongs to Kafka or to MirrorMaker.
+    /// It belongs to Kafka, to MirrorMaker or to kmirror.
     Internal,
     /// It already came from the target, perhaps through other clusters.
     Cycle,
@@ -61,7 +61,7 @@ impl SkipReason {
         match self {
             Self::NotIncluded => "not in topics",
             Self::Excluded => "in topics.exclude",
-            Self::Internal => "internal to Kafka or MirrorMaker",
+            Self::Internal => "internal to Kafka, MirrorMaker or kmirror",
             Self::Cycle => "came from the target cluster",
             Self::Loop => "would come back under the same name, round and round",
         }
@@ -96,7 +96,7 @@ impl TopicFilter {
         target_alias: &str,
         topic: &str,
     ) -> Result<Decision, MatchError> {
-        if policy.is_internal_topic(topic) {
+        if policy.is_internal_topic(topic) || is_state_topic(topic) {
             return Ok(Decision::Skipped(SkipReason::Internal));
         }
         if policy.is_cycle(topic, target_alias) {
@@ -137,4 +137,10 @@ impl TopicFilter {
         }
         reached.contains(&source)
     }
+}
+
+/// Whether kmirror keeps its state there, for a flow in the other direction: of no use to anybody else.
+/// `offsets::state::topic_name` makes the name.
+fn is_state_topic(topic: &str) -> bool {
+    topic.starts_with("kmirror-state.") && topic.ends_with(".internal")
 }

@@ -189,7 +189,6 @@ fn active_active_consumers_move_to_the_region_that_is_left_and_back() {
     wait_for_records(&mut kmirror, &pair.target, "A.orders", 50);
     assert_eq!(billing.on(&pair.source, r"(B\.)?orders", None), 100);
     wait_for_group(&mut kmirror, &pair.target, "A.orders", 50);
-
     // Region A is gone. Of `orders` on B the group has no place there: it begins at its start.
     pair.source.kill9(NODE);
     produce(&pair.target, "orders", &names("outage", 30));
@@ -199,6 +198,15 @@ fn active_active_consumers_move_to_the_region_that_is_left_and_back() {
     pair.source.restart(NODE);
     wait_for_records(&mut kmirror, &pair.source, "B.orders", 80);
     wait_for_group(&mut kmirror, &pair.source, "B.orders", 80);
+    // Each is upstream of the other, and has heard of it.
+    for (cluster, other) in [(&pair.source, "B"), (&pair.target, "A")] {
+        kmirror.wait_until("heartbeats of the other side", |_| {
+            let seen = cluster.java().mirror(other, "billing");
+            let copied = [format!("{other}.heartbeats"), String::from("heartbeats")];
+            let is_there = seen.upstream == [other] && seen.heartbeats == copied;
+            (is_there && seen.hops == 1).then_some(())
+        });
+    }
     assert_eq!(billing.on(&pair.source, r"(B\.)?orders", None), 0);
     produce(&pair.source, "orders", &names("after", 20));
     assert_eq!(billing.on(&pair.source, r"(B\.)?orders", None), 20);

@@ -12,9 +12,13 @@ mod offsets;
 mod policies;
 mod records;
 mod restart;
+mod scenarios;
+mod side_by_side;
 mod takeover;
+mod takeover_under_load;
 mod topics;
 mod transactional;
+mod weaknesses;
 
 use crate::support::{
     java_client::{Content, Isolation, JavaRecord},

@@ -122,9 +122,9 @@ fn two_clusters_that_copy_each_other_do_not_copy_copies_back() {
     let (one, other) = (pair.source.java(), pair.target.java());
     create(&one, &["mutual"]);
     create(&other, &["mutual"]);
-    let more = "A->B.topics = .*mutual\n\
+    let more = "A->B.topics = .*mutual, kmirror-state.*\n\
                 B->A.enabled = true\n\
-                B->A.topics = .*mutual";
+                B->A.topics = .*mutual, kmirror-state.*";
     let mut kmirror = Kmirror::run(&properties(pair, "", more));
     for round in 0..3 {
         if round > 0 {
@@ -165,4 +165,7 @@ fn two_clusters_that_copy_each_other_do_not_copy_copies_back() {
     };
     assert_eq!(topics_with(&other, "mutual"), expected("A"));
     assert_eq!(topics_with(&one, "mutual"), expected("B"));
+    // What kmirror keeps on one side is of no use on the other.
+    assert_eq!(topics_with(&other, "A.kmirror-state"), [""; 0]);
+    assert_eq!(topics_with(&one, "B.kmirror-state"), [""; 0]);
 }

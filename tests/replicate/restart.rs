@@ -110,7 +110,7 @@ pub(super) fn kill_under_load(
 }
 
 /// Appends numbered records to a topic of the source in the background.
-struct Numbers {
+pub(super) struct Numbers {
     is_stopped: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -118,13 +118,22 @@ struct Numbers {
 impl Numbers {
     /// Creates the topic and begins.
     fn append_to(pair: &'static Pair, topic: &'static str) -> Self {
+        Self::append_in_chunks(pair, topic, CHUNK)
+    }
+
+    /// The same, with so many records at once.
+    pub(super) fn append_in_chunks(
+        pair: &'static Pair,
+        topic: &'static str,
+        records_at_once: u64,
+    ) -> Self {
         let java = pair.source.java();
         java.create_topic(topic, i32::try_from(PARTITIONS).unwrap(), 1, &[]);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&is_stopped);
         let thread = thread::spawn(move || {
             for chunk in 0.. {
-                let numbers = chunk * CHUNK..(chunk + 1) * CHUNK;
+                let numbers = chunk * records_at_once..(chunk + 1) * records_at_once;
                 let records: Vec<NewRecord> = numbers.map(record).collect();
                 java.produce(topic, &records, ProduceOptions::default());
                 if stop.load(Ordering::Relaxed) {
@@ -136,7 +145,7 @@ impl Numbers {
     }
 
     /// Ends after the records under way.
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }

@@ -18,17 +18,17 @@ fn mirror_maker_and_kmirror_take_over_from_each_other_without_gap_or_duplicate()
         Topic::new(&pair.source, "takeover"),
         Topic::new(&pair.target, "M.takeover"),
     );
-    let properties = mirror_maker_properties(pair);
+    let properties = mirror_maker_properties(pair, ("M", "N"), "takeover");
 
-    append(&source, 1);
+    append(&source, "takeover", 1);
     mirror(&properties, topic, copy);
     let by_mirror_maker = positions(&pair.target.java());
     assert_eq!(last_values(&by_mirror_maker), expected_values(topic));
 
-    append(&source, 2);
+    append(&source, "takeover", 2);
     let mut kmirror = Kmirror::run(&properties);
     assert_copied(&mut kmirror, topic, copy);
-    append(&source, 3);
+    append(&source, "takeover", 3);
     assert_copied(&mut kmirror, topic, copy);
     stop(kmirror);
     let by_both = positions(&pair.target.java());
@@ -39,19 +39,19 @@ fn mirror_maker_and_kmirror_take_over_from_each_other_without_gap_or_duplicate()
         "the same keys in the same partitions"
     );
 
-    append(&source, 4);
+    append(&source, "takeover", 4);
     mirror(&properties, topic, copy);
     assert_same_contents(topic, copy);
 }
 
 /// One file for both programs.
-fn mirror_maker_properties(pair: &Pair) -> String {
+fn mirror_maker_properties(pair: &Pair, (source, target): (&str, &str), topic: &str) -> String {
     format!(
-        "clusters = M, N\n\
-         M.bootstrap.servers = {}\n\
-         N.bootstrap.servers = {}\n\
-         M->N.enabled = true\n\
-         M->N.topics = takeover\n\
+        "clusters = {source}, {target}\n\
+         {source}.bootstrap.servers = {}\n\
+         {target}.bootstrap.servers = {}\n\
+         {source}->{target}.enabled = true\n\
+         {source}->{target}.topics = {topic}\n\
          replication.factor = 1\n\
          checkpoints.topic.replication.factor = 1\n\
          heartbeats.topic.replication.factor = 1\n\
@@ -64,7 +64,42 @@ fn mirror_maker_properties(pair: &Pair) -> String {
     )
 }
 
-fn append(source: &JavaClient, seed: u64) {
+/// MM2 with exactly-once source support: its positions are committed with its copies, and can be
+/// believed. They have to be, because kmirror proves nothing by the records of transactions.
+#[test]
+fn a_mirror_maker_that_writes_in_transactions_is_taken_over_and_takes_back() {
+    let Some(pair) = pair() else { return };
+    let source = pair.source.java();
+    source.create_topic("takeover.exactly", 4, 1, &[]);
+    let (topic, copy) = (
+        Topic::new(&pair.source, "takeover.exactly"),
+        Topic::new(&pair.target, "E.takeover.exactly"),
+    );
+    let properties = mirror_maker_properties(pair, ("E", "F"), topic.name)
+        + "F.exactly.once.source.support = enabled\n\
+           E.consumer.isolation.level = read_committed\n\
+           emit.heartbeats.enabled = false\n\
+           dedicated.mode.enable.internal.rest = true\n\
+           listeners = http://127.0.0.1:0\n\
+           kmirror.http.listen = \n";
+    let proving = "exactly-once\nkmirror.adopt = stored";
+    for (seed, delivery) in [(1, proving), (3, "transactional"), (5, proving)] {
+        append(&source, topic.name, seed);
+        mirror(&properties, topic, copy);
+        assert_same_contents(topic, copy);
+        append(&source, topic.name, seed + 1);
+        if seed == 5 {
+            // What it says of the first time is older than all that was written in transactions since.
+            pair.target.java().delete_topic("kmirror-state.E.internal");
+        }
+        let file = format!("{properties}kmirror.delivery = {delivery}\n");
+        let mut kmirror = Kmirror::run(&file);
+        assert_copied(&mut kmirror, topic, copy);
+        stop(kmirror);
+    }
+}
+
+fn append(source: &JavaClient, topic: &str, seed: u64) {
     let load = Load {
         seed,
         partitions: 4,
@@ -73,7 +108,7 @@ fn append(source: &JavaClient, seed: u64) {
         odd: false,
         keyed: false,
     };
-    source.generate("takeover", load, ProduceOptions::default());
+    source.generate(topic, load, ProduceOptions::default());
 }
 
 /// Lets MirrorMaker 2 copy what there is.

@@ -36,6 +36,7 @@ const PORTS: RangeInclusive<u16> = 12_000..=31_999;
 
 const BROKER_HEAP_MIB: u32 = 384;
 const MIRROR_MAKER_HEAP_MIB: u32 = 512;
+const MEMBER_HEAP_MIB: u32 = 128;
 
 /// What differs from cluster to cluster.
 pub(crate) struct KafkaOptions<'a> {
@@ -161,6 +162,30 @@ impl Kafka {
     /// Apache Kafka's own clients, connected to this cluster.
     pub(crate) fn java(&self) -> JavaClient {
         JavaClient::new(self.installation, self.bootstrap())
+    }
+
+    /// An application: a member of `group` that reads the topics of a pattern from their beginning, and commits as
+    /// it goes, until it is dropped.
+    pub(crate) fn join(&self, group: &str, pattern: &str) -> Member {
+        let bootstrap = self.bootstrap();
+        let arguments = [
+            ["--bootstrap-server", &bootstrap],
+            ["--group", group],
+            ["--include", pattern],
+            ["--command-property", "auto.commit.interval.ms=200"],
+        ];
+        let arguments = arguments.as_flattened().iter().chain(&["--from-beginning"]);
+        let options = JvmOptions {
+            class: "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            arguments: arguments.map(ToString::to_string).collect(),
+            heap_mib: MEMBER_HEAP_MIB,
+            log_level: "WARN",
+            log: self.installation.run_dir("members").join(group),
+            piped: false,
+        };
+        Member {
+            _jvm: Jvm::start(self.installation, options),
+        }
     }
 
     /// Ends a node at once, as a crash would (SIGKILL).
@@ -417,4 +442,26 @@ impl MirrorMaker {
     pub(crate) fn stop(mut self) {
         self.jvm.stop();
     }
+
+    /// Ends it at once, as a crash would (SIGKILL).
+    pub(crate) fn kill9(self) {
+        drop(self);
+    }
+
+    /// Freezes it (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        self.jvm.signal(Signal::STOP);
+        let is_frozen = || self.jvm.is_frozen().then_some(());
+        wait_for(START_MAX, is_frozen).expect("a stopped process stops");
+    }
+
+    /// Lets it go on after a [`Self::freeze`] (SIGCONT).
+    pub(crate) fn thaw(&self) {
+        self.jvm.signal(Signal::CONT);
+    }
+}
+
+/// A member of a consumer group, in a process of its own; see [`Kafka::join`].
+pub(crate) struct Member {
+    _jvm: Jvm,
 }
