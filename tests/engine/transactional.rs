@@ -67,3 +67,43 @@ async fn the_process_that_was_started_last_has_the_id_and_the_other_says_so() {
     let written = contents(&pair.source, "t").await;
     assert_eq!(contents(&pair.target, "A.t").await, written);
 }
+
+/// Copies that were made in transactions prove nothing: the default delivery, which has been there
+/// before them, neither copies them again nor believes the position without a word of the operator.
+#[tokio::test]
+async fn the_default_delivery_copies_nothing_again_that_came_in_transactions() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    for (round, delivery) in (0..).zip(["", TRANSACTIONAL]) {
+        let engine = pair.engine(delivery);
+        pair.source
+            .produce(("t", 0), LOAD, round * ROUND, ROUND)
+            .await;
+        status_when(&engine, |status| status.counters.records == ROUND).await;
+        stop(engine).await;
+    }
+    pair.source.produce(("t", 0), LOAD, 2 * ROUND, ROUND).await;
+    let before = contents(&pair.target, "A.t").await;
+
+    let engine = pair.engine("");
+    let asking = status_when(&engine, |status| !status.halted.is_empty()).await;
+    let words = asking.halted[0].halted.clone().unwrap();
+    assert!(words.contains("the stored position is 80"), "{words}");
+    assert!(words.contains("only up to 40"), "{words}");
+    stop(engine).await;
+    assert_eq!(contents(&pair.target, "A.t").await, before);
+
+    let engine = pair.engine("kmirror.adopt = stored");
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+    let written = contents(&pair.source, "t").await;
+    assert_eq!(contents(&pair.target, "A.t").await, written);
+
+    // Its own copies prove the position from here on.
+    pair.source.produce(("t", 0), LOAD, 3 * ROUND, ROUND).await;
+    let engine = pair.engine("");
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+    let written = contents(&pair.source, "t").await;
+    assert_eq!(contents(&pair.target, "A.t").await, written);
+}

@@ -154,6 +154,7 @@ pub struct Proof {
     runs: Vec<Run>,
     wants: Wants,
     others: Others,
+    transactional_records: u64,
 }
 
 /// Records that are nobody's of this flow, for the operator.
@@ -198,6 +199,7 @@ impl Proof {
             runs: Vec::new(),
             wants: Wants::Nothing,
             others: Others::default(),
+            transactional_records: 0,
             start,
         };
         if start.is_target_cut {
@@ -221,6 +223,12 @@ impl Proof {
     #[must_use]
     pub const fn others_records(&self) -> u64 {
         self.others.records
+    }
+
+    /// How many records of transactions the window had, whatever became of them.
+    #[must_use]
+    pub const fn transactional_records(&self) -> u64 {
+        self.transactional_records
     }
 
     /// What must be fetched next.
@@ -470,6 +478,10 @@ impl Proof {
         let batch = self.target.current.take()?;
         let writer = self.tally.writer(&batch.header);
         self.tally.unmatched(writer, batch.left());
+        if writer == Writer::Transactional && !batch.header.attributes.is_control() {
+            let left = u64::from(batch.left());
+            self.transactional_records = self.transactional_records.saturating_add(left);
+        }
         Some(writer)
     }
 

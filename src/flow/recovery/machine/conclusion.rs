@@ -139,6 +139,7 @@ impl Recovery {
         };
         let basis = basis.clone();
         self.foreign_records = proof.others_records();
+        let has_transactions = proof.transactional_records() > 0;
         if proven.is_source_short && self.source_looks < limits::EVIDENCE_ATTEMPTS {
             // A new leader of the source may not know yet how far its log is committed.
             self.source_looks += 1;
@@ -146,7 +147,13 @@ impl Recovery {
             self.go_to(Stage::Source);
             return Ok(true);
         }
-        if let Basis::Hint { stored_offset, .. } = basis
+        let believed = match &basis {
+            Basis::Hint { stored_offset, .. } => Some(*stored_offset),
+            // Copies made in transactions prove nothing, but the position was committed with them.
+            Basis::Anchor(_) if has_transactions => around.stored_offset,
+            Basis::Anchor(_) | Basis::Beginning => None,
+        };
+        if let Some(stored_offset) = believed
             && proven.source_offset < stored_offset
         {
             let halt = HaltReason::Unproven {
