@@ -128,18 +128,24 @@ impl World {
         let Some(stand) = self.groups.by_place.get(&(group.to_owned(), place.clone())) else {
             return Some(format!("{group} has read nothing of {place:?}"));
         };
-        let bound = Truth::of(self, &place, None).bound(stand.furthest);
+        let bound = self.copies(&place)?.bound(stand.furthest);
         (offset > bound).then(|| {
             let read = stand.furthest;
             format!("{group} has read {place:?} up to {read}, which is {bound}, not {offset}")
         })
     }
 
+    /// What has been copied; where nobody leads there is nothing to look at.
+    fn copies(&self, place: &Place) -> Option<Truth> {
+        let leader = self.target.cluster.leader(&remote(&place.0), place.1);
+        leader.map(|_| Truth::of(self, place, None))
+    }
+
     /// Why somebody who translates by a sync as MM2 does would miss something: a position at it goes
     /// to it, one behind it behind it (`OffsetSyncStore.translateDownstream`).
     fn untrue(&self, sync: &OffsetSync) -> Option<String> {
         let place: Place = (sync.topic.clone(), sync.partition);
-        let truth = Truth::of(self, &place, None);
+        let truth = self.copies(&place)?;
         let (at, behind) = (sync.upstream_offset, sync.upstream_offset + 1);
         let is_beyond = sync.downstream_offset > truth.bound(at)
             || sync.downstream_offset + 1 > truth.bound(behind);

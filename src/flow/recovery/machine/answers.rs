@@ -169,7 +169,10 @@ impl Recovery {
         };
         let is_true = holds(anchor);
         let next = anchors::target_check(anchor, target);
-        self.has_source_diverged |= !is_true;
+        if !is_true {
+            self.refuted.insert((anchor.generation, anchor.counter));
+            self.has_source_diverged = true;
+        }
         self.checked(around, is_true, next)
     }
 

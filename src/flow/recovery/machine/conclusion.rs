@@ -82,9 +82,7 @@ impl Recovery {
         let Some(source) = self.facts.source else {
             return Ok(false);
         };
-        let topic_ids = (around.source_topic_id, around.target_topic_id);
-        let anchors = around.state.standing_anchors(&around.place);
-        let candidates = anchors::candidates(anchors, topic_ids, source, target);
+        let candidates = self.candidates(around, source, target);
         self.try_anchors(around, candidates, target);
         Ok(true)
     }
@@ -147,19 +145,7 @@ impl Recovery {
             self.go_to(Stage::Source);
             return Ok(true);
         }
-        let believed = match &basis {
-            Basis::Hint { stored_offset, .. } => Some(*stored_offset),
-            // Copies made in transactions prove nothing, but the position was committed with them.
-            Basis::Anchor(_) if has_transactions => around.stored_offset,
-            Basis::Anchor(_) | Basis::Beginning => None,
-        };
-        if let Some(stored_offset) = believed
-            && proven.source_offset < stored_offset
-        {
-            let halt = HaltReason::Unproven {
-                stored_offset,
-                proven_offset: proven.source_offset,
-            };
+        if let Some(halt) = Self::unproven(around, &basis, &proven, has_transactions) {
             return self.adopt(around, source, target, halt);
         }
         let missing = self.missing(around, &basis, &proven, source);
@@ -206,6 +192,26 @@ impl Recovery {
             }
             Verdict::New(because) => self.open_proven(around, position, because, None),
         }
+    }
+
+    /// What a stored position says of the target and no proof has found there.
+    fn unproven(
+        around: &Surroundings<'_>,
+        basis: &Basis,
+        proven: &Proven,
+        has_transactions: bool,
+    ) -> Option<HaltReason> {
+        let stored_offset = match basis {
+            Basis::Hint { stored_offset, .. } => Some(*stored_offset),
+            // Copies made in transactions prove nothing, but the position was committed with them.
+            Basis::Anchor(_) if has_transactions => around.stored_offset,
+            Basis::Anchor(_) | Basis::Beginning => None,
+        };
+        let stored_offset = stored_offset.filter(|stored| proven.source_offset < *stored)?;
+        Some(HaltReason::Unproven {
+            stored_offset,
+            proven_offset: proven.source_offset,
+        })
     }
 
     pub(super) fn position(&self, basis: &Basis, proven: &Proven, target: LogRange) -> Position {

@@ -64,17 +64,31 @@ impl Recovery {
             let halt = HaltReason::RemoteTopicRecreated;
             return self.adopt(around, source, target, halt);
         }
-        let topic_ids = (around.source_topic_id, around.target_topic_id);
-        let anchors = around.state.standing_anchors(&around.place);
-        let candidates = anchors::candidates(anchors, topic_ids, source, target);
-        self.has_source_diverged =
-            !anchors::has_source_epoch(&newest) && newest.source_offset > source.end_offset;
+        let candidates = self.candidates(around, source, target);
+        self.has_source_diverged = !self.refuted.is_empty()
+            || (!anchors::has_source_epoch(&newest) && newest.source_offset > source.end_offset);
         if let Some(stage) = self.cheap_path(around, &newest, candidates.first(), source, target) {
             self.go_to(stage);
             return Ok(true);
         }
         self.try_anchors(around, candidates, target);
         Ok(true)
+    }
+
+    /// The anchors that may be true, the one that spares most first.
+    pub(super) fn candidates(
+        &self,
+        around: &Surroundings<'_>,
+        source: LogRange,
+        target: LogRange,
+    ) -> Vec<Anchor> {
+        let topic_ids = (around.source_topic_id, around.target_topic_id);
+        let anchors = around.state.standing_anchors(&around.place);
+        let mut candidates = anchors::candidates(anchors, topic_ids, source, target);
+        let is_refuted =
+            |anchor: &Anchor| (self.refuted).contains(&(anchor.generation, anchor.counter));
+        candidates.retain(|anchor| !is_refuted(anchor));
+        candidates
     }
 
     /// The reset with which copying begins. That of a former topic of the same name says nothing of

@@ -217,6 +217,9 @@ pub(in crate::flow) struct Recovery {
     mapping: Mapping,
     /// The newest anchor was not true of the source any more.
     has_source_diverged: bool,
+    /// Anchors that the source has refuted, by generation and counter. Looked at again, it may have
+    /// deleted what told so: of epochs that begin below its log's start it knows nothing.
+    refuted: BTreeSet<(u64, u64)>,
     /// The lineage must not carry what comes next (B3).
     is_lineage_over: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
@@ -251,6 +254,7 @@ impl Recovery {
             notices: Vec::new(),
             mapping,
             has_source_diverged: false,
+            refuted: BTreeSet::new(),
             bytes_factor: 1,
             asks_alone: false,
         }

@@ -409,6 +409,41 @@ fn an_anchor_behind_a_gap_is_checked_against_what_the_source_has_of_its_leader()
     assert_eq!(is_believed(2), (false, true));
 }
 
+/// The source has lost what an anchor tells of, and then deletes all that could show it: what came in
+/// the place of the copied records is missing, and known to be.
+#[test]
+fn an_anchor_that_was_refuted_once_is_not_believed_later() {
+    with_recovery(|recovery, around| {
+        recovery.facts.source = Some(RANGE);
+        recovery.facts.target = Some(RANGE);
+        recovery.facts.may_compact = Some(false);
+        recovery.facts.producers = Some(None);
+        assert!(recovery.target_known(around).is_ok());
+        let question = Question::EpochEnd(Side::Source, 0);
+        assert_eq!(recovery.wanted(), [question]);
+        let end = EpochEnd {
+            epoch: 0,
+            end_offset: 0,
+        };
+        let _ = recovery.answered(around, question, Ok(Answer::EpochEnd(end)));
+        assert!(recovery.has_source_diverged);
+        recovery.has_source_diverged = false;
+        assert!(recovery.target_known(around).is_ok());
+        assert!(recovery.has_source_diverged);
+        assert!(
+            matches!(
+                &recovery.stage,
+                Stage::Proof {
+                    basis: Basis::Beginning,
+                    ..
+                }
+            ),
+            "{:?}",
+            recovery.stage
+        );
+    });
+}
+
 /// What becomes of a partition with a reset of this generation to offset 5, when the source's log
 /// starts and ends there: where copying begins, and what counts as missing.
 fn after_reset(
