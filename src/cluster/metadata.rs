@@ -243,7 +243,12 @@ impl Metadata {
         before: Option<Arc<Topic>>,
     ) {
         if topic.error_code.is_ok() {
-            let topic = Arc::new(merged(name, topic, before.as_ref()));
+            let topic = merged(name, topic, before.as_ref());
+            // What has not changed is held once, however many views there are.
+            let topic = match before {
+                Some(before) if *before == topic => before,
+                _ => Arc::new(topic),
+            };
             self.topic_errors.remove(name);
             self.topics.insert(Arc::clone(&topic.name), topic);
             return;

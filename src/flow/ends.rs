@@ -86,7 +86,7 @@ impl End {
 }
 
 fn leader(topic: &TopicView, partition: i32) -> Option<Leader> {
-    let view = topic.partitions.get(&partition)?;
+    let view = topic.partitions.get(partition)?;
     Some(Leader {
         node: view.leader?,
         epoch: view.leader_epoch,

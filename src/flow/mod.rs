@@ -81,7 +81,8 @@ use self::{
 pub use self::{
     delivery::{Adopt, Delivery, OnGap, OnRecreated},
     discovery::{
-        ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
+        ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, PartitionViews,
+        TopicConfig, TopicView,
     },
     event::{
         Action, ActiveProducer, EpochEnd, EpochQuestion, Event, FetchPartition, Notice,

@@ -168,14 +168,14 @@ fn wanted(flow: &FlowConfig, source: &ClusterView, ledger: &Ledger) -> Vec<Parti
         if decision != Ok(Decision::Wanted) {
             continue;
         }
-        for number in view.partitions.keys() {
+        for number in view.partitions.numbers() {
             let place = Place {
                 topic: Arc::clone(topic),
-                partition: *number,
+                partition: number,
             };
             partitions.push(PartitionFacts {
                 stored: ledger.stored(&place),
-                position: ledger.positions.get(&(topic.to_string(), *number)).copied(),
+                position: ledger.positions.get(&(topic.to_string(), number)).copied(),
                 place,
                 source_topic_id: view.topic_id,
                 remote_topic: flow.policy.remote_topic(&flow.source, topic),
@@ -215,7 +215,7 @@ fn by_leader<T>(
             continue;
         };
         let partition = facts.place.partition;
-        let leader = view.partitions.get(&partition).and_then(|it| it.leader);
+        let leader = view.partitions.get(partition).and_then(|it| it.leader);
         let (Some(node), Ok(id)) = (leader, u32::try_from(index)) else {
             continue;
         };

@@ -171,8 +171,9 @@ impl Trust {
             let Some(source) = source_of(name) else {
                 continue;
             };
-            for (number, partition) in &topic.partitions {
-                let place = (source.to_owned(), *number);
+            let partitions = &topic.partitions;
+            for (number, partition) in partitions.numbers().zip(partitions.views()) {
+                let place = (source.to_owned(), number);
                 let copied_offset = copied_offset(flow, &place);
                 let known = self.known.entry((id, place)).or_insert_with(Known::new);
                 if partition.leader.is_some() && partition.leader_epoch > known.leader_epoch {

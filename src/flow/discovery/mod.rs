@@ -13,7 +13,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use self::creation::Missing;
 
 pub use self::view::{
-    ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, TopicConfig, TopicView,
+    ClusterView, ConfigEntry, ConfigOrigin, NewTopic, PartitionView, PartitionViews, TopicConfig,
+    TopicView,
 };
 use super::{
     Action, Failure, Flow, Notice, OffsetsTopic, PartitionId, RecoveryCause, Side, Slot,
@@ -340,12 +341,12 @@ impl Flow {
             else {
                 continue;
             };
-            let numbers = source.partitions.keys();
+            let numbers = source.partitions.numbers();
             let new = numbers
-                .filter(|number| target.partitions.contains_key(number))
+                .filter(|number| target.partitions.get(*number).is_some())
                 .map(|number| TopicPartition {
                     topic: Arc::clone(topic),
-                    partition: *number,
+                    partition: number,
                 })
                 .filter(|partition| !self.by_source.contains_key(partition))
                 .map(|partition| {

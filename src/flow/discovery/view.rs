@@ -22,8 +22,55 @@ pub struct ClusterView {
 pub struct TopicView {
     /// Its id; zero when the cluster has no topic ids.
     pub topic_id: Uuid,
-    /// Its partitions by number.
-    pub partitions: BTreeMap<i32, PartitionView>,
+    /// Its partitions.
+    pub partitions: PartitionViews,
+}
+
+/// Partitions by their numbers. Most topics have few, and of each cluster all topics are held: a
+/// map would take several times the room.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionViews(Vec<(i32, PartitionView)>);
+
+impl PartitionViews {
+    /// The partition of a number.
+    #[must_use]
+    pub fn get(&self, number: i32) -> Option<&PartitionView> {
+        let at = self.0.binary_search_by_key(&number, |(number, _)| *number);
+        self.0.get(at.ok()?).map(|(_, view)| view)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their numbers, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> {
+        self.0.iter().map(|(number, _)| *number)
+    }
+
+    /// All of them, by their numbers.
+    pub fn views(&self) -> impl Iterator<Item = &PartitionView> {
+        self.0.iter().map(|(_, view)| view)
+    }
+}
+
+impl FromIterator<(i32, PartitionView)> for PartitionViews {
+    /// Of a number that is named twice the first counts.
+    fn from_iter<T: IntoIterator<Item = (i32, PartitionView)>>(views: T) -> Self {
+        let mut views: Vec<(i32, PartitionView)> = views.into_iter().collect();
+        views.sort_by_key(|(number, _)| *number);
+        views.dedup_by_key(|(number, _)| *number);
+        views.shrink_to_fit();
+        Self(views)
+    }
 }
 
 impl TopicView {
@@ -31,7 +78,7 @@ impl TopicView {
     /// get lost: fewer than its brokers, and than [`limits::STATE_REPLICAS`].
     #[must_use]
     pub fn too_few_replicas(&self, broker_count: usize) -> Option<usize> {
-        let counts = self.partitions.values().map(|it| it.replica_count);
+        let counts = self.partitions.views().map(|it| it.replica_count);
         let wanted = limits::STATE_REPLICAS.min(broker_count);
         counts.min().filter(|replicas| *replicas < wanted)
     }

@@ -4,7 +4,6 @@
 //! does without, or the partition halts and says why. Nothing is forgotten, nothing panics.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -55,7 +54,7 @@ fn view(id: &str, topics: &[&str]) -> ClusterView {
     let topics = topics.iter().map(|name| {
         let topic = TopicView {
             topic_id: Uuid::ZERO,
-            partitions: BTreeMap::from([(0, partition)]),
+            partitions: [(0, partition)].into_iter().collect(),
         };
         (Arc::from(*name), topic)
     });

@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(view.broker_count, 1);
         let topic = &view.topics["t"];
         assert_eq!(topic.topic_id, Uuid([3; 16]));
-        let partitions = topic.partitions.values();
+        let partitions = topic.partitions.views();
         let found = partitions.map(|it| (it.leader, it.leader_epoch, it.replica_count));
         assert!(found.eq([(Some(1), 4, 3), (None, 4, 1)]));
     }
