@@ -55,6 +55,8 @@ fn properties_follow_the_source_and_what_is_excluded_stays() {
     kmirror.wait_for_log("copying 1 partition of configured");
     assert_eq!(follows("1000"), Some(()), "as created");
     target.alter_config("A.configured", &both("2000"));
+    // A broker may show a change later than its controller has taken it.
+    kmirror.wait_for_log("retention.bytes = 1000 (was 2000)");
     kmirror.wait_until("what was set by hand to go", |_| follows("1000"));
     source.alter_config("configured", &[("retention.bytes", None)]);
     kmirror.wait_until("the target's default", |_| {
@@ -64,8 +66,7 @@ fn properties_follow_the_source_and_what_is_excluded_stays() {
     });
     let excluded = retention(&target, "delete.retention.ms");
     assert_eq!(excluded.as_deref(), Some("2000"));
-    let log = stop(kmirror);
-    assert!(log.contains("retention.bytes = 1000 (was 2000)"), "{log}");
+    stop(kmirror);
 }
 
 #[test]
