@@ -81,10 +81,6 @@ fn ends(config: &Config, flow: &FlowConfig) -> Option<(Cluster, Cluster)> {
     Some((end(&flow.source)?, end(&flow.target)?))
 }
 
-fn name(flow: &FlowConfig) -> String {
-    format!("{}->{}", flow.source, flow.target)
-}
-
 const fn delivery_name(delivery: Delivery) -> &'static str {
     match delivery {
         Delivery::ExactlyOnce => "exactly-once",
@@ -110,7 +106,7 @@ async fn list(file: &FileArgs, as_json: bool) -> u8 {
                 flows.push(flow_json(flow, &facts));
             }
             Err(failure) => {
-                eprintln!("kmirror: flow {}: {failure}", name(flow));
+                eprintln!("kmirror: flow {}: {failure}", flow.name());
                 code = EXIT_RETRY;
             }
         }
@@ -158,7 +154,7 @@ fn table(flow: &FlowConfig, facts: &FlowFacts) -> String {
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
         .collect();
-    let mut text = format!("flow {} ({})\n", name(flow), delivery_name(flow.delivery));
+    let mut text = format!("flow {} ({})\n", flow.name(), delivery_name(flow.delivery));
     for row in &rows {
         let cells = row.iter().zip(&widths).enumerate();
         let cells = cells.map(|(column, (cell, width))| match column {
@@ -243,7 +239,7 @@ fn flow_json(flow: &FlowConfig, facts: &FlowFacts) -> Value {
         })
     };
     json!({
-        "flow": name(flow),
+        "flow": flow.name(),
         "delivery": delivery_name(flow.delivery),
         "partitions": facts.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
@@ -262,10 +258,10 @@ async fn reset(args: &ResetArgs) -> u8 {
     };
     let mut named = config.flows.iter().filter(|flow| {
         let wanted = args.flow.as_ref();
-        wanted.is_none_or(|wanted| *wanted == name(flow))
+        wanted.is_none_or(|wanted| *wanted == flow.name())
     });
     let (Some(flow), None) = (named.next(), named.next()) else {
-        let known: Vec<String> = config.flows.iter().map(name).collect();
+        let known: Vec<String> = config.flows.iter().map(FlowConfig::name).collect();
         let problem = format!("--flow must name one of {}", known.join(", "));
         return refuse(EXIT_USAGE, &problem);
     };
@@ -284,7 +280,7 @@ async fn reset(args: &ResetArgs) -> u8 {
         Ok(planned) => planned,
         Err(failure) => return refuse(EXIT_RETRY, &failure.to_string()),
     };
-    println!("flow {} ({})", name(flow), delivery_name(flow.delivery));
+    println!("flow {} ({})", flow.name(), delivery_name(flow.delivery));
     let Some(moves) = print_plan(&planned, &partitions) else {
         return refuse(EXIT_USAGE, "not every partition can be reset so");
     };

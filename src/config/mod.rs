@@ -138,6 +138,14 @@ pub struct FlowConfig {
     pub anchors: AnchorSpacing,
 }
 
+impl FlowConfig {
+    /// How logs and messages call it: `source->target`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}->{}", self.source, self.target)
+    }
+}
+
 /// Heartbeats from `source` to `target`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatConfig {

@@ -33,6 +33,18 @@ pub enum StartQuestion {
     Committed(Arc<str>),
 }
 
+impl StartQuestion {
+    /// What a beginning takes more than the range of the log.
+    #[must_use]
+    pub fn of(wanted: &StartAt) -> Option<Self> {
+        match wanted {
+            StartAt::Timestamp(millis) => Some(Self::Time(*millis)),
+            StartAt::Group { group, .. } => Some(Self::Committed(Arc::clone(group))),
+            StartAt::Earliest | StartAt::Latest | StartAt::Offset(_) => None,
+        }
+    }
+}
+
 /// What is known of a beginning.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -79,14 +91,8 @@ impl Search {
     /// What is to be asked, if anything is.
     #[must_use]
     pub fn question(&self) -> Option<StartQuestion> {
-        if self.found.is_some() {
-            return None;
-        }
-        match &self.now {
-            StartAt::Timestamp(millis) => Some(StartQuestion::Time(*millis)),
-            StartAt::Group { group, .. } => Some(StartQuestion::Committed(Arc::clone(group))),
-            StartAt::Earliest | StartAt::Latest | StartAt::Offset(_) => None,
-        }
+        let is_open = self.found.is_none();
+        is_open.then(|| StartQuestion::of(&self.now)).flatten()
     }
 
     /// Takes the answer: an offset, if there is one. Another question may follow.

@@ -441,8 +441,7 @@ impl State {
             return;
         };
         if let (Entry::Owner(new), Some((_, Entry::Owner(known)))) = (&entry, self.image.get(&key))
-            && new.generation == known.generation
-            && new.instance != known.instance
+            && new.contests(known)
         {
             self.contested.insert((key.place.clone(), new.generation));
         }

@@ -97,10 +97,9 @@ impl Ledger {
             ledger.by_place.entry(key.place).or_default().add(entry);
         }
         for stored in ledger.by_place.values_mut() {
-            let since = stored.reset.as_ref().map(|reset| reset.generation);
-            stored.newest = stored
-                .newest
-                .filter(|anchor| since.is_none_or(|since| anchor.generation > since));
+            let reset = stored.reset.as_ref();
+            let stands = |anchor: &Anchor| reset.is_none_or(|reset| !reset.voids(anchor));
+            stored.newest = stored.newest.filter(stands);
         }
         ledger
     }
@@ -116,8 +115,7 @@ impl Ledger {
             return;
         }
         if let (Entry::Owner(new), Some(Entry::Owner(known))) = (&entry, known)
-            && new.generation == known.generation
-            && new.instance != known.instance
+            && new.contests(known)
         {
             let place = self.by_place.entry(key.place.clone()).or_default();
             place.is_contested = true;

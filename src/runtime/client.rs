@@ -7,6 +7,7 @@ use std::{
 
 use kmirror_protocol::Request;
 
+pub use super::convert::decoded;
 use super::{
     convert::{failure, options, unreached},
     exchange::Question,

@@ -41,6 +41,10 @@ pub(super) fn options<R>(question: &Question<R>) -> SendOptions {
 }
 
 /// What an answer says.
-pub(super) fn decoded<R: Request>(answer: &Answer<R>) -> Result<R::Response<'_>, Failure> {
+///
+/// # Errors
+///
+/// [`Failure::Malformed`] names the field.
+pub fn decoded<R: Request>(answer: &Answer<R>) -> Result<R::Response<'_>, Failure> {
     answer.decode().map_err(|error| failure(&error))
 }

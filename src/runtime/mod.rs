@@ -125,7 +125,7 @@ impl Engine {
                 flow_options(flow, &limits),
                 questions::Ends { source, target },
                 driver::DriverOptions {
-                    name: format!("{}->{}", flow.source, flow.target),
+                    name: flow.name(),
                     isolation_level: match flow.isolation {
                         Isolation::ReadUncommitted => 0,
                         Isolation::ReadCommitted => 1,

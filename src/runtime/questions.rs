@@ -17,7 +17,6 @@ use super::{
 use crate::{
     cluster::Topics,
     flow::{Action, EpochQuestion, Event, Flow, RequestId, Side},
-    offsets::source_offsets::StoredRecord,
 };
 
 /// The two clusters of a flow.
@@ -170,7 +169,12 @@ async fn whole<C: Client>(ends: &Ends<C>, action: Action, timeout: Duration) -> 
         },
         Action::LoadCheckpoints { topic } => {
             let records = topic_reader::read_all(target, &topic).await;
-            let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
+            let stored = records.map(|records| {
+                records
+                    .into_iter()
+                    .filter_map(OwnedRecord::stored)
+                    .collect()
+            });
             Event::CheckpointsLoaded(stored)
         }
         Action::CreatePublished { kind, side, topic } => Event::PublishedCreated {
@@ -241,7 +245,12 @@ async fn stores(target: &impl Client, action: Action, timeout: Duration) -> Opti
             } else {
                 topic_reader::read_all(target, &topic).await
             };
-            let stored = records.map(|records| records.into_iter().filter_map(stored).collect());
+            let stored = records.map(|records| {
+                records
+                    .into_iter()
+                    .filter_map(OwnedRecord::stored)
+                    .collect()
+            });
             Event::PositionsLoaded(stored)
         }
         Action::StorePositions {
@@ -289,14 +298,5 @@ async fn stores(target: &impl Client, action: Action, timeout: Duration) -> Opti
             .await,
         ),
         _ => return None,
-    })
-}
-
-/// A record of the offsets topic; one without a key means nothing.
-fn stored(record: OwnedRecord) -> Option<StoredRecord> {
-    Some(StoredRecord {
-        key: record.key?,
-        value: record.value,
-        ordered_by: None,
     })
 }

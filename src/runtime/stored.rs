@@ -12,8 +12,10 @@ use kmirror_protocol::wire::Uuid;
 
 use super::{
     admin,
+    client::Client,
     exchange::{Named, names::Name, topics},
-    groups, now_ms, topic_reader,
+    groups, now_ms,
+    topic_reader::{self, OwnedRecord},
     topic_writer::{self, NO_TIMESTAMP},
 };
 use crate::{
@@ -98,12 +100,8 @@ pub async fn gather(
     source: &Cluster,
     target: &Cluster,
 ) -> Result<FlowFacts, Failure> {
-    let view = |cluster: Cluster| async move {
-        let metadata = cluster.refresh_metadata(Topics::All).await;
-        let metadata = metadata.map_err(|error| super::convert::failure(&error))?;
-        Ok::<_, Failure>(topics::cluster_view(&metadata))
-    };
-    let (there, here) = tokio::try_join!(view(source.clone()), view(target.clone()))?;
+    let (there, here) = tokio::try_join!(source.refresh(Topics::All), target.refresh(Topics::All))?;
+    let (there, here) = (topics::cluster_view(&there), topics::cluster_view(&here));
     let state_topic = topic_name(&flow.source);
     let (mut state, mut state_read) = (Vec::new(), None);
     if here.topics.contains_key(state_topic.as_str()) {
@@ -116,7 +114,7 @@ pub async fn gather(
     let mut positions = Vec::new();
     if offsets_topic.is_some() {
         let read = topic_reader::read_all(target, &flow.offsets_topic.name).await?;
-        positions = read.into_iter().filter_map(stored_record).collect();
+        positions = read.into_iter().filter_map(OwnedRecord::stored).collect();
     }
     let ledger = Ledger::of(&flow.source, &state, &positions);
     if let Some(version) = ledger.newer {
@@ -149,14 +147,6 @@ fn keyed(record: StateLogRecord) -> StoredRecord {
         value: record.value,
         ordered_by: None,
     }
-}
-
-fn stored_record(record: topic_reader::OwnedRecord) -> Option<StoredRecord> {
-    Some(StoredRecord {
-        key: record.key?,
-        value: record.value,
-        ordered_by: None,
-    })
 }
 
 /// The partitions that a flow copies; a topic that cannot be decided about is left out, as `check`
@@ -265,7 +255,7 @@ pub async fn plan(
     partitions: &[PartitionFacts],
     to: &StartAt,
 ) -> Result<Vec<Planned>, Failure> {
-    let answers = match Search::new(to.clone(), NOWHERE).question() {
+    let answers = match StartQuestion::of(to) {
         None => None,
         Some(StartQuestion::Time(millis)) => Some(times(source, partitions, millis).await?),
         Some(StartQuestion::Committed(group)) => {
@@ -281,12 +271,6 @@ pub async fn plan(
         })
         .collect())
 }
-
-/// Stands for any range, where only the question counts.
-const NOWHERE: LogRange = LogRange {
-    start_offset: 0,
-    end_offset: 0,
-};
 
 fn plan_one(
     delivery: Delivery,
@@ -439,14 +423,14 @@ pub async fn reset(
         .map(|change| position_record(&flow.source, change))
         .collect();
     let topic = Arc::from(offsets_topic.as_str());
-    let times = (now_ms(), timeout);
+    let now_ms = now_ms();
     topic_writer::append(
         target,
         &topic,
         offsets_partitions,
         &positions,
-        times.0,
-        times.1,
+        now_ms,
+        timeout,
     )
     .await?;
     Ok(())

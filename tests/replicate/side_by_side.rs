@@ -15,7 +15,7 @@ use crate::support::{
     java_client::{
         GroupOffset, Isolation, JavaClient, Load, NewRecord, ProduceOptions, Transaction,
     },
-    kafka::{Kafka, KafkaOptions, MirrorMaker, ONE_BROKER},
+    kafka::{CONNECT_ONE_BROKER, Kafka, KafkaOptions, MirrorMaker, ONE_BROKER},
     kmirror::{Kmirror, wait_until},
     own_reader,
 };
@@ -108,9 +108,7 @@ impl Trio {
              A->B.enabled = true\n\
              topics.exclude = mm2.*\\\\.internal, .*\\\\.replica, __.*, excluded\\\\..*\n\
              groups.exclude = hidden-.*\n\
-             {ONE_BROKER}\
-             status.storage.replication.factor = 1\n\
-             config.storage.replication.factor = 1\n\
+             {ONE_BROKER}{CONNECT_ONE_BROKER}\
              A->B.offset-syncs.topic.location = target\n\
              B.offset.flush.interval.ms = 1000\n\
              refresh.topics.interval.seconds = 1\n\

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{CODECS, Topic, assert_copied, assert_same_contents, properties, stop};
 use crate::support::{
     java_client::{Blob, Isolation, JavaClient, Load, NewRecord, ProduceOptions},
-    kafka::{MirrorMaker, Pair, pair},
+    kafka::{CONNECT_ONE_BROKER, MirrorMaker, ONE_BROKER, Pair, pair},
     kmirror::{Kmirror, wait_until},
 };
 
@@ -52,13 +52,7 @@ fn mirror_maker_properties(pair: &Pair, (source, target): (&str, &str), topic: &
          {target}.bootstrap.servers = {}\n\
          {source}->{target}.enabled = true\n\
          {source}->{target}.topics = {topic}\n\
-         replication.factor = 1\n\
-         checkpoints.topic.replication.factor = 1\n\
-         heartbeats.topic.replication.factor = 1\n\
-         offset-syncs.topic.replication.factor = 1\n\
-         offset.storage.replication.factor = 1\n\
-         status.storage.replication.factor = 1\n\
-         config.storage.replication.factor = 1\n",
+         {ONE_BROKER}{CONNECT_ONE_BROKER}",
         pair.source.bootstrap(),
         pair.target.bootstrap(),
     )

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::support::{
     java_client::{Blob, GroupOffset, Isolation},
-    kafka::{MirrorMaker, ONE_BROKER, Pair, pair},
+    kafka::{CONNECT_ONE_BROKER, MirrorMaker, ONE_BROKER, Pair, pair},
     kmirror::{Kmirror, wait_until},
 };
 
@@ -65,9 +65,7 @@ impl Case {
              {source}->{target}.enabled = true\n\
              topics = {}\n\
              groups = {}-.*\n\
-             {ONE_BROKER}\
-             status.storage.replication.factor = 1\n\
-             config.storage.replication.factor = 1\n\
+             {ONE_BROKER}{CONNECT_ONE_BROKER}\
              {target}.offset.flush.interval.ms = 4000\n\
              {target}.scheduled.rebalance.max.delay.ms = 0\n\
              refresh.groups.interval.seconds = 1\n\

@@ -18,7 +18,7 @@ use kmirror::{
         Action, Event, Failure, FetchPartition, Flow, InTransaction, Outgoing, PerPartition, Side,
     },
     runtime::{
-        client,
+        client::{self, decoded},
         exchange::{
             Named, Names, Question,
             records::{self, FetchLimits},
@@ -184,11 +184,6 @@ impl client::Client for End {
     fn wall_ms(&self) -> i64 {
         self.clock.borrow().wall_ms
     }
-}
-
-fn decoded<R: Request>(answer: &Answer<R>) -> Result<R::Response<'_>, Failure> {
-    let decoded = answer.decode();
-    decoded.map_err(|error| Failure::Malformed(error.to_string()))
 }
 
 /// Asks for records: the source's as a reader of committed ones, all of the target's.

@@ -88,6 +88,11 @@ offset-syncs.topic.replication.factor = 1
 checkpoints.topic.replication.factor = 1
 ";
 
+/// The same for the topics that Connect keeps beside, which MirrorMaker 2 is made of.
+pub(crate) const CONNECT_ONE_BROKER: &str = "status.storage.replication.factor = 1
+config.storage.replication.factor = 1
+";
+
 /// Two independent clusters of one node each.
 pub(crate) struct Pair {
     pub(crate) source: Kafka,

@@ -16,7 +16,7 @@ use std::{
 use self::fetch::Fetcher;
 use super::{
     Action, Failure, FetchedRecords, Flow, LogRange, Notice, Outgoing, Partition, PartitionId,
-    PerPartition, RequestId, Side, limits, retry::Remedy, starts::StartQuestion,
+    PartitionNotice, PerPartition, RequestId, Side, limits, retry::Remedy, starts::StartQuestion,
     transaction::commit::Transactions,
 };
 
@@ -307,15 +307,9 @@ impl Flow {
         actions: &mut Vec<Action>,
     ) {
         let under_way = self.transfer.under_way.remove(&request);
-        let Some(UnderWay::LogRanges { node, partitions }) = under_way else {
-            return;
-        };
-        self.note_broker(Side::Source, node, result.as_ref().err(), actions);
-        for (id, result) in each_answered(&partitions, result) {
-            self.note_failure(now, Side::Source, result.as_ref().err());
-            self.with_partition(now, id, actions, |partition| {
-                partition.log_range_found(now, result)
-            });
+        if let Some(UnderWay::LogRanges { node, partitions }) = under_way {
+            let asked = (node, partitions.as_slice());
+            self.source_told(now, asked, result, Partition::log_range_found, actions);
         }
     }
 
@@ -328,15 +322,25 @@ impl Flow {
         actions: &mut Vec<Action>,
     ) {
         let under_way = self.transfer.under_way.remove(&request);
-        let Some(UnderWay::StartTimes { node, partitions }) = under_way else {
-            return;
-        };
+        if let Some(UnderWay::StartTimes { node, partitions }) = under_way {
+            let asked = (node, partitions.as_slice());
+            self.source_told(now, asked, result, Partition::start_found, actions);
+        }
+    }
+
+    /// Hands each partition what a source broker has told of it.
+    fn source_told<T>(
+        &mut self,
+        now: Instant,
+        (node, partitions): (i32, &[PartitionId]),
+        result: PerPartition<T>,
+        take: impl Fn(&mut Partition, Instant, Result<T, Failure>) -> Option<PartitionNotice>,
+        actions: &mut Vec<Action>,
+    ) {
         self.note_broker(Side::Source, node, result.as_ref().err(), actions);
-        for (id, result) in each_answered(&partitions, result) {
+        for (id, result) in each_answered(partitions, result) {
             self.note_failure(now, Side::Source, result.as_ref().err());
-            self.with_partition(now, id, actions, |partition| {
-                partition.start_found(now, result)
-            });
+            self.with_partition(now, id, actions, |partition| take(partition, now, result));
         }
     }
 

@@ -99,6 +99,14 @@ pub struct Owner {
     pub since_ms: i64,
 }
 
+impl Owner {
+    /// Whether it and another have taken the same generation: neither may write under it (I14).
+    #[must_use]
+    pub fn contests(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.instance != other.instance
+    }
+}
+
 /// An identity under which a run of batches was written; the sequence starts at 0 in each. Without
 /// a producer id (both are -1) batches have no sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,6 +26,7 @@ use crate::{
         Failure, LogRange, PartitionId, PerPartition, StateLogRecord, aborted::AbortedFilter,
         limits,
     },
+    offsets::source_offsets::StoredRecord,
 };
 
 /// Bytes in one Fetch answer.
@@ -55,6 +56,17 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
+    /// The same as a record of one of the small topics; `None` without a key, which means nothing
+    /// there.
+    #[must_use]
+    pub fn stored(self) -> Option<StoredRecord> {
+        Some(StoredRecord {
+            key: self.key?,
+            value: self.value,
+            ordered_by: None,
+        })
+    }
+
     /// The same as a record of the state topic; `None` without a key.
     #[must_use]
     pub fn keyed(self) -> Option<StateLogRecord> {

@@ -213,13 +213,8 @@ impl Recovery {
             Begin::Beyond(reason) if self.source_looks >= limits::EVIDENCE_ATTEMPTS => {
                 Err(End::Halt(reason))
             }
-            Begin::Beyond(_) => {
-                // The log may have grown since it was looked at.
-                self.source_looks += 1;
-                self.backoff.fail(around.now, around.seed);
-                self.go_to(Stage::Source);
-                Ok(true)
-            }
+            // The log may have grown since it was looked at.
+            Begin::Beyond(_) => self.look_at_source_again(around),
         }
     }
 
@@ -275,10 +270,7 @@ impl Recovery {
                 }));
             }
             // A new leader of the source may not know yet how far its log is committed.
-            self.source_looks += 1;
-            self.backoff.fail(around.now, around.seed);
-            self.go_to(Stage::Source);
-            return Ok(true);
+            return self.look_at_source_again(around);
         }
         let missing = decide::deleted(wanted, source, false);
         let missing = missing.map(|missing| (missing, around.source_topic_id));

@@ -140,10 +140,7 @@ impl Recovery {
         let has_transactions = proof.transactional_records() > 0;
         if proven.is_source_short && self.source_looks < limits::EVIDENCE_ATTEMPTS {
             // A new leader of the source may not know yet how far its log is committed.
-            self.source_looks += 1;
-            self.backoff.fail(around.now, around.seed);
-            self.go_to(Stage::Source);
-            return Ok(true);
+            return self.look_at_source_again(around);
         }
         if let Some(halt) = Self::unproven(around, &basis, &proven, has_transactions) {
             return self.adopt(around, source, target, halt);

@@ -75,6 +75,14 @@ impl Recovery {
         Ok(true)
     }
 
+    /// Looks at the source's log once more after a wait, of which not many are granted.
+    pub(super) fn look_at_source_again(&mut self, around: &Surroundings<'_>) -> Step {
+        self.source_looks += 1;
+        self.backoff.fail(around.now, around.seed);
+        self.go_to(Stage::Source);
+        Ok(true)
+    }
+
     /// The anchors that may be true, the one that spares most first.
     pub(super) fn candidates(
         &self,
