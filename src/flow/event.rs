@@ -334,8 +334,7 @@ pub enum Action {
         /// Partitions, all led by it, with milliseconds since 1970.
         partitions: Vec<(PartitionId, i64)>,
     },
-    /// Fetch records to compare them: from the source as copying does, from the target all that is
-    /// committed, whatever transactions it belongs to.
+    /// Fetch records to compare them.
     FetchWindow {
         /// Ties the answer to this.
         request: RequestId,
@@ -343,6 +342,9 @@ pub enum Action {
         side: Side,
         /// The broker.
         node: i32,
+        /// Whether nothing is wanted from the first undecided transaction on, and to be told which
+        /// transactions were aborted; the source is read as copying does.
+        read_committed: bool,
         /// How long the broker may hold the request while there is nothing to return.
         wait: Duration,
         /// Record bytes in the whole answer.

@@ -92,6 +92,13 @@ pub enum HaltReason {
         /// Up to where it is proven.
         proven_offset: i64,
     },
+    /// The target has the source's next records in a transaction that may yet be aborted.
+    Undecided {
+        /// The first of them, on the target.
+        offset: i64,
+        /// Who writes the transaction.
+        producer_id: i64,
+    },
     /// The remote partition has records, and nothing says where they come from.
     Unexplained {
         /// The first of them.
@@ -144,6 +151,7 @@ impl HaltReason {
             | Self::StartBeyondEnd { .. }
             | Self::Unreadable { .. }
             | Self::NotRebuilt { .. }
+            | Self::Undecided { .. }
             | Self::TargetRefusesProof(_) => true,
             Self::Superseded { .. }
             | Self::StateNewer { .. }
@@ -181,6 +189,7 @@ impl HaltReason {
             | Self::Superseded { .. }
             | Self::StateNewer { .. }
             | Self::Unproven { .. }
+            | Self::Undecided { .. }
             | Self::Unexplained { .. }
             | Self::Gap { .. }
             | Self::TransactionalIdTaken { .. }
@@ -318,6 +327,16 @@ impl HaltReason {
                  records only up to {proven_offset}: set kmirror.adopt to prove (copy what is \
                  missing), stored (believe the position), earliest (copy everything again) or \
                  latest (skip to the end)"
+            ),
+            Self::Undecided {
+                offset,
+                producer_id,
+            } => write!(
+                f,
+                "the remote partition has the source's next records from offset {offset} on, in a \
+                 transaction of producer {producer_id} that is neither committed nor aborted: this \
+                 is looked at again until it is; kafka-transactions.sh find-hanging and abort end one that \
+                 hangs"
             ),
             Self::Unexplained {
                 start_offset,

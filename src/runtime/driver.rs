@@ -162,7 +162,11 @@ impl Driver {
                 bytes_max,
                 partitions,
             } => {
-                let limits = self.fetch_limits(Side::Source, wait, bytes_max);
+                let limits = FetchLimits {
+                    isolation_level: self.options.isolation_level,
+                    wait,
+                    bytes_max,
+                };
                 let fetch = self.fetch_job(Purpose::Copy, Side::Source, limits, partitions);
                 let job = Job::Fetch { request, fetch };
                 self.queue(Side::Source, node, Lane::Fetch(lane), job);
@@ -171,11 +175,16 @@ impl Driver {
                 request,
                 side,
                 node,
+                read_committed,
                 wait,
                 bytes_max,
                 partitions,
             } => {
-                let limits = self.fetch_limits(side, wait, bytes_max);
+                let limits = FetchLimits {
+                    isolation_level: read_committed.into(),
+                    wait,
+                    bytes_max,
+                };
                 let fetch = self.fetch_job(Purpose::Window, side, limits, partitions);
                 self.queue(side, node, Lane::Window, Job::Fetch { request, fetch });
             }
@@ -210,18 +219,6 @@ impl Driver {
             other => self.ask(other),
         }
         None
-    }
-
-    /// The source is read as copying reads it; of the target all that is there to be read.
-    fn fetch_limits(&self, side: Side, wait: Duration, bytes_max: usize) -> FetchLimits {
-        FetchLimits {
-            isolation_level: match side {
-                Side::Source => self.options.isolation_level,
-                Side::Target => 0,
-            },
-            wait,
-            bytes_max,
-        }
     }
 
     fn fetch_job(

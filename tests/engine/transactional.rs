@@ -1,6 +1,8 @@
 //! Delivery in transactions of both protocols, as a reader of committed records sees it.
 
-use crate::support::sandbox::{LOAD, OwnedRecord, Pair, Side, status_when, stop};
+use crate::support::sandbox::{
+    LOAD, OwnedRecord, Pair, Side, engine_of, eventually, status_when, stop,
+};
 
 const TRANSACTIONAL: &str = "kmirror.delivery = transactional";
 
@@ -68,10 +70,27 @@ async fn the_process_that_was_started_last_has_the_id_and_the_other_says_so() {
     assert_eq!(contents(&pair.target, "A.t").await, written);
 }
 
-/// Copies that were made in transactions prove nothing: the default delivery, which has been there
-/// before them, neither copies them again nor believes the position without a word of the operator.
+/// Copies that were made in transactions prove the position like any others, once they are
+/// committed.
 #[tokio::test]
-async fn the_default_delivery_copies_nothing_again_that_came_in_transactions() {
+async fn the_default_delivery_goes_on_behind_what_came_in_transactions() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    for (round, delivery) in (0..).zip(["", TRANSACTIONAL, "", TRANSACTIONAL, TRANSACTIONAL, ""]) {
+        let first = round * ROUND;
+        pair.source.produce(("t", 0), LOAD, first, ROUND).await;
+        let engine = pair.engine(delivery);
+        status_when(&engine, |status| status.counters.records == ROUND).await;
+        stop(engine).await;
+        let written = contents(&pair.source, "t").await;
+        assert_eq!(contents(&pair.target, "A.t").await, written, "{round}");
+    }
+}
+
+/// Where the copies are gone, the position that was committed with them is not believed without a
+/// word of the operator, and nothing is copied again.
+#[tokio::test]
+async fn what_came_in_transactions_and_is_gone_is_asked_about() {
     let pair = Pair::start(1).await;
     pair.source.create_topic("t", 1, &[]).await;
     for (round, delivery) in (0..).zip(["", TRANSACTIONAL]) {
@@ -83,6 +102,8 @@ async fn the_default_delivery_copies_nothing_again_that_came_in_transactions() {
         stop(engine).await;
     }
     pair.source.produce(("t", 0), LOAD, 2 * ROUND, ROUND).await;
+    let deleted_to = i64::try_from(ROUND + ROUND / 2).unwrap();
+    pair.target.delete_records(("A.t", 0), deleted_to).await;
     let before = contents(&pair.target, "A.t").await;
 
     let engine = pair.engine("");
@@ -96,8 +117,6 @@ async fn the_default_delivery_copies_nothing_again_that_came_in_transactions() {
     let engine = pair.engine("kmirror.adopt = stored");
     status_when(&engine, |status| status.counters.records == ROUND).await;
     stop(engine).await;
-    let written = contents(&pair.source, "t").await;
-    assert_eq!(contents(&pair.target, "A.t").await, written);
 
     // Its own copies prove the position from here on.
     pair.source.produce(("t", 0), LOAD, 3 * ROUND, ROUND).await;
@@ -105,5 +124,61 @@ async fn the_default_delivery_copies_nothing_again_that_came_in_transactions() {
     status_when(&engine, |status| status.counters.records == ROUND).await;
     stop(engine).await;
     let written = contents(&pair.source, "t").await;
+    let copied = contents(&pair.target, "A.t").await;
+    assert_eq!(copied, written[usize::try_from(deleted_to).unwrap()..]);
+}
+
+/// A process that was killed leaves a transaction that may yet be committed: what is in it is
+/// neither copied again nor taken for copied until that is decided.
+#[tokio::test]
+async fn copies_in_an_open_transaction_are_waited_for() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    let engine = pair.engine("");
+    pair.source.produce(("t", 0), LOAD, 0, ROUND).await;
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+
+    let properties = pair.properties(&format!(
+        "{TRANSACTIONAL}\nkmirror.positions.interval.ms = 20000"
+    ));
+    let (kill, killed) = tokio::sync::oneshot::channel::<()>();
+    let process = std::thread::spawn(move || run_until(&properties, killed));
+    pair.source.produce(("t", 0), LOAD, ROUND, ROUND).await;
+    let copied_end = i64::try_from(2 * ROUND).unwrap();
+    eventually("the transaction is open", || {
+        pair.target.ends("A.t") == [copied_end]
+    })
+    .await;
+    kill.send(()).unwrap();
+    process.join().unwrap();
+
+    let engine = pair.engine("");
+    let waiting = status_when(&engine, |status| !status.halted.is_empty()).await;
+    let words = waiting.halted[0].halted.clone().unwrap();
+    assert!(words.contains("neither committed nor aborted"), "{words}");
+    assert!(words.contains("from offset 40 on"), "{words}");
+    stop(engine).await;
+    assert_eq!(pair.target.ends("A.t"), [copied_end]);
+
+    // The next process under the same transactional id aborts it.
+    let engine = pair.engine(TRANSACTIONAL);
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+    pair.source.produce(("t", 0), LOAD, 2 * ROUND, ROUND).await;
+    let engine = pair.engine("");
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+    let written = contents(&pair.source, "t").await;
     assert_eq!(contents(&pair.target, "A.t").await, written);
+}
+
+/// Runs an engine on a runtime of its own, which then ends without a word to anybody.
+fn run_until(properties: &str, killed: tokio::sync::oneshot::Receiver<()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let _engine = engine_of(properties);
+        killed.await.unwrap();
+    });
 }

@@ -186,18 +186,13 @@ impl client::Client for End {
     }
 }
 
-/// Asks for records: the source's as a reader of committed ones, all of the target's.
+/// Asks for records.
 async fn fetch(
     end: &End,
     (node, lane): (i32, Lane),
-    (wait, bytes_max): (Duration, usize),
+    limits: FetchLimits,
     partitions: &[Named<FetchPartition>],
 ) -> PerPartition<kmirror::flow::FetchedRecords> {
-    let limits = FetchLimits {
-        isolation_level: i8::from(end.side == Side::Source),
-        wait,
-        bytes_max,
-    };
     let answer = end.send(To::Node(node), lane, records::fetch(limits, partitions));
     let answer = answer.await?;
     records::fetched(decoded(&answer)?, answer.body(), &Names::of(partitions))
@@ -228,7 +223,12 @@ pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Oper
             partitions,
         } => {
             let asked = Named::of(flow, Side::Source, partitions.into_iter().map(by_id));
-            let (route, limits) = ((node, Lane::Fetch(lane)), (wait, bytes_max));
+            let route = (node, Lane::Fetch(lane));
+            let limits = FetchLimits {
+                isolation_level: 1,
+                wait,
+                bytes_max,
+            };
             Box::pin(async move {
                 let result = fetch(&ends.source, route, limits, &asked).await;
                 Some(Event::Fetched { request, result })
@@ -238,12 +238,18 @@ pub(super) fn begin(client: &Client, flow: &Flow, action: Action) -> Option<Oper
             request,
             side,
             node,
+            read_committed,
             wait,
             bytes_max,
             partitions,
         } => {
             let asked = Named::of(flow, side, partitions.into_iter().map(by_id));
-            let (route, limits) = ((node, Lane::Window), (wait, bytes_max));
+            let route = (node, Lane::Window);
+            let limits = FetchLimits {
+                isolation_level: read_committed.into(),
+                wait,
+                bytes_max,
+            };
             Box::pin(async move {
                 let result = fetch(ends.side(side), route, limits, &asked).await;
                 Some(Event::WindowFetched { request, result })

@@ -10,7 +10,14 @@ use kmirror::{
     runtime::{Engine, FlowEnd, admin, now_ms, topic_reader},
     sandbox::{self, Timestamp, server::Server},
 };
-use kmirror_protocol::records::Compression;
+use kmirror_protocol::{
+    ErrorCode,
+    messages::{
+        DeleteRecordsRequest,
+        delete_records::{DeleteRecordsPartition, DeleteRecordsTopic},
+    },
+    records::Compression,
+};
 
 pub(crate) use kmirror::runtime::topic_reader::OwnedRecord;
 
@@ -105,6 +112,28 @@ impl Side {
         }
     }
 
+    /// Deletes a partition's records below an offset. The only broker leads it.
+    pub(crate) async fn delete_records(&self, (topic, partition): (&str, i32), before_offset: i64) {
+        let request = DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: topic,
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index: partition,
+                    offset: before_offset,
+                }]
+                .into(),
+            }]
+            .into(),
+            timeout_ms: 30_000,
+        };
+        let connection = self.client.any_broker().await.unwrap();
+        let answer = connection.send(&request).unwrap().await.unwrap();
+        let response = answer.decode().unwrap();
+        let topic = response.topics.first().unwrap();
+        let partition = topic.partitions.first().unwrap();
+        assert_eq!(partition.error_code, ErrorCode::NONE);
+    }
+
     /// The next offset of each partition; empty while there is no such topic.
     pub(crate) fn ends(&self, topic: &str) -> Vec<i64> {
         let cluster = self.server.cluster();
@@ -177,10 +206,7 @@ impl Pair {
 
     /// Starts the engine with such a file.
     pub(crate) fn engine(&self, more: &str) -> Engine {
-        let properties = self.properties(more);
-        let options = ParseOptions::default();
-        let parsed = Config::parse("mm2.properties", properties.as_bytes(), &options);
-        Engine::start(&parsed.unwrap().0)
+        engine_of(&self.properties(more))
     }
 
     /// Waits until B has as many records of a topic as A.
@@ -214,6 +240,13 @@ impl Pair {
             assert_eq!(copied, records, "{topic}");
         }
     }
+}
+
+/// Starts the engine with this file.
+pub(crate) fn engine_of(properties: &str) -> Engine {
+    let options = ParseOptions::default();
+    let parsed = Config::parse("mm2.properties", properties.as_bytes(), &options);
+    Engine::start(&parsed.unwrap().0)
 }
 
 /// Stops an engine of one flow, in order.

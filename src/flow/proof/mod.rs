@@ -14,7 +14,10 @@
 //!                               proven: a b c; the position is that of d; e is unmatched
 //! ```
 //!
-//! Any data record of the window may match, whoever wrote it; transactions and markers never do.
+//! Any data record of the window may match, whoever wrote it, unless its transaction is aborted.
+//! The target is asked as a `read_committed` reader asks, up to the first transaction that is not
+//! decided, and from there on for all that it has: a match in what may yet be aborted leaves the
+//! question open ([`Verdict::undecided`]).
 //! Where both sides stand at the start of a batch, the batches' bytes are compared and nothing is
 //! decompressed; elsewhere records are, one by one.
 //!
@@ -92,7 +95,12 @@ pub enum Wants {
         /// From here on.
         offset: i64,
     },
-    /// Target records, all that are committed.
+    /// Target records as a `read_committed` reader gets them: up to the first open transaction.
+    Decided {
+        /// From here on.
+        offset: i64,
+    },
+    /// Target records, whatever becomes of their transactions.
     Target {
         /// From here on.
         offset: i64,
@@ -137,6 +145,18 @@ pub struct Verdict {
     /// Records of the lineage were left when the source had no more: its readable end is lower than
     /// it was, perhaps only for a moment after a leader change.
     pub is_source_short: bool,
+    /// The first of the records found whose transaction is neither committed nor aborted: it counts
+    /// as found, and nobody knows whether it is.
+    pub undecided: Option<Undecided>,
+}
+
+/// A record of the target in a transaction of which nothing is known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    /// Its offset.
+    pub offset: i64,
+    /// Who writes the transaction.
+    pub producer_id: i64,
 }
 
 /// A proof under way.
@@ -154,7 +174,7 @@ pub struct Proof {
     runs: Vec<Run>,
     wants: Wants,
     others: Others,
-    transactional_records: u64,
+    undecided: Option<Undecided>,
 }
 
 /// Records that are nobody's of this flow, for the operator.
@@ -199,7 +219,7 @@ impl Proof {
             runs: Vec::new(),
             wants: Wants::Nothing,
             others: Others::default(),
-            transactional_records: 0,
+            undecided: None,
             start,
         };
         if start.is_target_cut {
@@ -225,10 +245,11 @@ impl Proof {
         self.others.records
     }
 
-    /// How many records of transactions the window had, whatever became of them.
+    /// How many records of transactions the window had that are not the source's next ones, those
+    /// of aborted transactions left out.
     #[must_use]
-    pub const fn transactional_records(&self) -> u64 {
-        self.transactional_records
+    pub const fn unmatched_transactional_records(&self) -> u64 {
+        self.tally.unmatched_transactional
     }
 
     /// What must be fetched next.
@@ -252,17 +273,18 @@ impl Proof {
         self.go_on(is_cut)
     }
 
-    /// Takes target records fetched at the offset that [`Wants::Target`] named. An answer that was
-    /// not asked for is left aside, and one that says where the logs part says nothing here.
+    /// Takes target records fetched as and where [`Wants::Decided`] or [`Wants::Target`] said. An
+    /// answer that was not asked for is left aside, and one that says where the logs part says
+    /// nothing here.
     ///
     /// # Errors
     ///
     /// As [`Proof::take_source`].
     pub fn take_target(&mut self, fetched: FetchedRecords) -> Result<Progress, HaltReason> {
-        if !matches!(self.wants, Wants::Target { .. }) || fetched.diverging.is_some() {
+        if !self.wants_target() || fetched.diverging.is_some() {
             return Ok(Progress::None);
         }
-        let is_cut = self.target.take(fetched.records);
+        let is_cut = self.target.take(fetched);
         self.go_on(is_cut)
     }
 
@@ -275,7 +297,7 @@ impl Proof {
     pub fn nothing_left(&mut self, side: Side) -> Result<Progress, HaltReason> {
         match (side, self.wants) {
             (Side::Source, Wants::Source { .. }) => self.source.is_ended = true,
-            (Side::Target, Wants::Target { .. }) => self.target.end(),
+            (Side::Target, _) if self.wants_target() => self.target.end(),
             _ => return Ok(Progress::None),
         }
         self.go_on(false)
@@ -306,6 +328,7 @@ impl Proof {
             unmatched_own_records: tally.own,
             lead_in_records: 0,
             is_source_short: self.is_source_short,
+            undecided: self.undecided,
         };
         let is_run = tally.is_run && unmatched_own == 0;
         let is_void = match self.skip {
@@ -373,13 +396,18 @@ impl Proof {
     }
 
     const fn target_wants(&self) -> Wants {
+        let offset = self.target.next_offset;
         if self.target.is_ended() {
             Wants::Nothing
+        } else if self.target.asks_decided() {
+            Wants::Decided { offset }
         } else {
-            Wants::Target {
-                offset: self.target.next_offset,
-            }
+            Wants::Target { offset }
         }
+    }
+
+    const fn wants_target(&self) -> bool {
+        matches!(self.wants, Wants::Decided { .. } | Wants::Target { .. })
     }
 
     fn go_on(&mut self, is_cut: bool) -> Result<Progress, HaltReason> {
@@ -459,7 +487,7 @@ impl Proof {
             return;
         };
         let (header, first_sequence, left) = (batch.header, batch.first_sequence, batch.left());
-        let writer = self.tally.writer(&header);
+        let writer = self.tally.writer(batch);
         if self.skip == Skip::ToFirstOwn && writer == Writer::Own {
             self.skip = Skip::Nothing;
             self.count_to(self.tally.next_sequence, first_sequence);
@@ -468,7 +496,7 @@ impl Proof {
             self.tally.follow(&header, first_sequence);
         }
         self.others.meet(&header, left);
-        if left == 0 || writer == Writer::Transactional || self.skip == Skip::ToFirstOwn {
+        if left == 0 || writer == Writer::Nobody || self.skip == Skip::ToFirstOwn {
             self.pass_target();
         }
     }
@@ -476,12 +504,8 @@ impl Proof {
     /// Passes what is left of the current target batch, unmatched.
     fn pass_target(&mut self) -> Option<Writer> {
         let batch = self.target.current.take()?;
-        let writer = self.tally.writer(&batch.header);
+        let writer = self.tally.writer(&batch);
         self.tally.unmatched(writer, batch.left());
-        if writer == Writer::Transactional && !batch.header.attributes.is_control() {
-            let left = u64::from(batch.left());
-            self.transactional_records = self.transactional_records.saturating_add(left);
-        }
         Some(writer)
     }
 
@@ -492,9 +516,10 @@ impl Proof {
         };
         let whole = self.source.whole().zip(batch.whole());
         if whole.is_some_and(|(source, target)| is_same_batch(source, target)) {
-            let writer = self.tally.writer(&batch.header);
+            let writer = self.tally.writer(batch);
             self.tally.matched(writer, batch.left());
             let (left, range) = (batch.left(), batch.range());
+            note_undecided(&mut self.undecided, writer, &batch.header, range.0);
             self.runs.push(self.source.run(left, left, range));
             self.target.current = None;
             self.source.pass();
@@ -514,7 +539,7 @@ impl Proof {
         let (target_header, target_plain, mut target_mark) = batch.unfold()?;
         let source_fault = |fault: &dyn std::fmt::Display| self.source.fault(&fault.to_string());
         let target_fault = |fault: &dyn std::fmt::Display| batch.fault(&fault.to_string());
-        let writer = self.tally.writer(&target_header);
+        let writer = self.tally.writer(batch);
         let mut found_runs = FoundRuns::default();
         let mut wanted = peek(&source_plain, source_mark).map_err(|fault| source_fault(&fault))?;
         while let Some((record, after_wanted)) = &wanted {
@@ -524,8 +549,10 @@ impl Proof {
             };
             target_mark = after_found;
             if is_same_record((&source_header, record), (&target_header, &found)) {
+                let offset = found.offset(&target_header);
                 self.tally.matched(writer, 1);
-                found_runs.add(source_mark.left, found.offset(&target_header));
+                note_undecided(&mut self.undecided, writer, &target_header, offset);
+                found_runs.add(source_mark.left, offset);
                 source_mark = *after_wanted;
                 wanted = peek(&source_plain, source_mark).map_err(|fault| source_fault(&fault))?;
             } else {
@@ -536,6 +563,21 @@ impl Proof {
         self.source.go_to(source_mark);
         self.target.go_to(target_mark);
         Ok(())
+    }
+}
+
+/// Keeps the first record found that may yet be aborted.
+fn note_undecided(
+    first: &mut Option<Undecided>,
+    writer: Writer,
+    header: &BatchHeader,
+    offset: i64,
+) {
+    if writer == Writer::Undecided {
+        first.get_or_insert(Undecided {
+            offset,
+            producer_id: header.producer_id,
+        });
     }
 }
 

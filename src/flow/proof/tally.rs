@@ -2,6 +2,7 @@
 
 use kmirror_protocol::records::{BatchHeader, sequence_after};
 
+use super::target::{Fate, TargetBatch};
 use crate::offsets::state::Lineage;
 
 /// Sequence numbers further apart than this are taken for ones that go back: they wrap at 2^31.
@@ -14,9 +15,19 @@ pub(super) enum Writer {
     Own,
     /// Anyone else, older lineages of this partition included.
     Foreign,
-    /// A transaction, or a broker with a marker: whatever it holds counts for nothing, because
-    /// its fate is not known and kmirror stores its position with it.
-    Transactional,
+    /// Someone with a transaction that is committed.
+    Committed,
+    /// Someone with a transaction of which nothing is known yet: what it holds may come to count.
+    Undecided,
+    /// Someone with a transaction that is aborted, or a broker with a marker: counts for nothing.
+    Nobody,
+}
+
+impl Writer {
+    /// Whether it wrote in a transaction, and not in vain.
+    const fn is_transactional(self) -> bool {
+        matches!(self, Self::Committed | Self::Undecided)
+    }
 }
 
 /// How many sequence numbers `to` is after `from`; `None` when it lies before it.
@@ -39,6 +50,8 @@ pub(super) struct Tally {
     unmatched_first: u64,
     /// Own records without a counterpart, after it.
     unmatched_later: u64,
+    /// Records of transactions without a counterpart, aborted ones left out.
+    pub(super) unmatched_transactional: u64,
 }
 
 impl Tally {
@@ -51,21 +64,21 @@ impl Tally {
             own: 0,
             unmatched_first: 0,
             unmatched_later: 0,
+            unmatched_transactional: 0,
         }
     }
 
-    pub(super) fn writer(&self, header: &BatchHeader) -> Writer {
-        if header.attributes.is_transactional() || header.attributes.is_control() {
-            return Writer::Transactional;
-        }
+    pub(super) fn writer(&self, batch: &TargetBatch) -> Writer {
         let lineage = Lineage {
-            producer_id: header.producer_id,
-            epoch: header.producer_epoch,
+            producer_id: batch.header.producer_id,
+            epoch: batch.header.producer_epoch,
         };
-        if lineage == self.lineage {
-            Writer::Own
-        } else {
-            Writer::Foreign
+        match batch.fate {
+            Fate::Void => Writer::Nobody,
+            Fate::Committed => Writer::Committed,
+            Fate::Undecided => Writer::Undecided,
+            Fate::Plain if lineage == self.lineage => Writer::Own,
+            Fate::Plain => Writer::Foreign,
         }
     }
 
@@ -97,6 +110,9 @@ impl Tally {
             } else {
                 &mut self.unmatched_later
             };
+            *unmatched = unmatched.saturating_add(u64::from(count));
+        } else if writer.is_transactional() {
+            let unmatched = &mut self.unmatched_transactional;
             *unmatched = unmatched.saturating_add(u64::from(count));
         }
     }

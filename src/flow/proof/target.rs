@@ -9,7 +9,7 @@ use kmirror_protocol::records::{
 
 use super::cursor::{Cursor, Mark, record_count};
 use crate::{
-    flow::{halt::HaltReason, limits},
+    flow::{FetchedRecords, aborted::AbortedFilter, halt::HaltReason, limits},
     offsets::state::RecordIdentity,
 };
 
@@ -20,6 +20,11 @@ pub(super) struct Target {
     pub(super) next_offset: i64,
     /// Where the window ends.
     end_offset: i64,
+    /// Below, every transaction was committed or aborted when the target last answered a reader
+    /// that gets nothing else.
+    stable_end: i64,
+    /// The aborted transactions of the held answer.
+    aborted: AbortedFilter,
     /// The last record of the window so far.
     pub(super) tail: Option<RecordIdentity>,
     /// What is left of the held answer.
@@ -29,11 +34,25 @@ pub(super) struct Target {
     pub(super) current: Option<TargetBatch>,
 }
 
+/// Whether the records of a batch are there for readers that get nothing undecided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They belong to no transaction.
+    Plain,
+    /// Their transaction is committed.
+    Committed,
+    /// Their transaction is neither committed nor aborted, as far as is known.
+    Undecided,
+    /// Their transaction is aborted, or they are the marker of one.
+    Void,
+}
+
 /// A batch of the window.
 #[derive(Debug)]
 pub(super) struct TargetBatch {
     pub(super) header: BatchHeader,
     pub(super) payload: Bytes,
+    pub(super) fate: Fate,
     /// Whether all of it lies in the window.
     is_whole: bool,
     /// The sequence number of its first record in the window, if from there on none is missing: a
@@ -105,6 +124,8 @@ impl Target {
         Self {
             next_offset: start_offset,
             end_offset,
+            stable_end: i64::MAX,
+            aborted: AbortedFilter::new(Vec::new()),
             tail: None,
             records: Bytes::new(),
             converted: VecDeque::new(),
@@ -114,10 +135,21 @@ impl Target {
 
     /// Takes an answer to a question for `next_offset`; only when nothing is held any more.
     /// Answers whether it held bytes, but not one whole batch.
-    pub(super) fn take(&mut self, records: Bytes) -> bool {
+    pub(super) fn take(&mut self, fetched: FetchedRecords) -> bool {
+        let records = fetched.records;
         let is_cut = !records.is_empty() && batches(&records).next().is_none();
+        if self.asks_decided() {
+            self.stable_end = fetched.last_stable_offset;
+        }
+        self.aborted = AbortedFilter::new(fetched.aborted);
         self.records = records;
         is_cut
+    }
+
+    /// Whether what comes next is asked for as a `read_committed` reader asks, who learns which
+    /// transactions were aborted and gets nothing from the first undecided one on.
+    pub(super) const fn asks_decided(&self) -> bool {
+        self.next_offset < self.stable_end
     }
 
     /// Whether the window has been read.
@@ -142,17 +174,32 @@ impl Target {
             let Some((header, payload)) = self.next_batch()? else {
                 return Ok(false);
             };
+            let fate = self.fate(&header, &payload);
             if header.base_offset >= self.end_offset {
                 self.end();
             } else if header.last_offset() >= self.next_offset {
-                self.enter(header, payload)?;
+                self.enter(header, payload, fate)?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn enter(&mut self, header: BatchHeader, payload: Bytes) -> Result<(), HaltReason> {
+    /// What became of a batch, which is the next one of the held answer.
+    fn fate(&mut self, header: &BatchHeader, payload: &[u8]) -> Fate {
+        let is_aborted = self.aborted.is_aborted(header, payload);
+        if header.attributes.is_control() || is_aborted {
+            Fate::Void
+        } else if !header.attributes.is_transactional() {
+            Fate::Plain
+        } else if header.last_offset() < self.stable_end {
+            Fate::Committed
+        } else {
+            Fate::Undecided
+        }
+    }
+
+    fn enter(&mut self, header: BatchHeader, payload: Bytes, fate: Fate) -> Result<(), HaltReason> {
         if !header.verify_crc(&payload) {
             return Err(unreadable(header.base_offset, "its checksum is wrong"));
         }
@@ -161,6 +208,7 @@ impl Target {
         let mut batch = TargetBatch {
             header,
             payload,
+            fate,
             is_whole,
             first_sequence: None,
             cursor: None,

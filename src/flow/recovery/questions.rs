@@ -35,6 +35,7 @@ enum Kind {
     EpochEnd(Side),
     Time(Side),
     Window(Side),
+    Decided,
 }
 
 impl Kind {
@@ -43,7 +44,7 @@ impl Kind {
             Self::Range(side) | Self::EpochEnd(side) | Self::Time(side) | Self::Window(side) => {
                 side
             }
-            Self::Producers => Side::Target,
+            Self::Producers | Self::Decided => Side::Target,
         }
     }
 }
@@ -80,7 +81,7 @@ impl Flow {
             }
         }
         for ((node, kind), mut questions) in grouped {
-            if matches!(kind, Kind::Window(_)) {
+            if matches!(kind, Kind::Window(_) | Kind::Decided) {
                 let alone = questions.extract_if(.., |(id, _)| self.asks_alone(*id));
                 for question in alone.collect::<Vec<_>>() {
                     self.ask_together(node, kind, &[question], actions);
@@ -339,7 +340,7 @@ impl Flow {
                     })
                     .collect(),
             },
-            Kind::Window(side) => self.window_action(request, node, side, questions),
+            Kind::Window(_) | Kind::Decided => self.window_action(request, node, kind, questions),
         }
     }
 
@@ -347,12 +348,14 @@ impl Flow {
         &self,
         request: RequestId,
         node: i32,
-        side: Side,
+        kind: Kind,
         questions: &[(PartitionId, Question)],
     ) -> Action {
+        let side = kind.side();
         let mut factor_max = 1;
         let partitions = questions.iter().filter_map(|(id, question)| {
-            let Question::Window(_, fetch_offset) = question else {
+            let (Question::Window(_, fetch_offset) | Question::Decided(fetch_offset)) = question
+            else {
                 return None;
             };
             let recovery = self.slot(*id)?.recovery.as_ref()?;
@@ -371,6 +374,10 @@ impl Flow {
             request,
             side,
             node,
+            read_committed: match kind {
+                Kind::Window(Side::Source) => self.options.read_committed,
+                _ => kind == Kind::Decided,
+            },
             wait: limits::WINDOW_WAIT,
             bytes_max: (limits::WINDOW_BYTES_MAX * factor_max)
                 .min(limits::PARTITION_FETCH_BYTES_CAP),
@@ -578,6 +585,7 @@ const fn kind_of(question: Question) -> Option<Kind> {
         Question::EpochEnd(side, _) => Kind::EpochEnd(side),
         Question::Time(side, _) => Kind::Time(side),
         Question::Window(side, _) => Kind::Window(side),
+        Question::Decided(_) => Kind::Decided,
     })
 }
 

@@ -25,9 +25,9 @@ const HOLES: &[u8] =
 /// A proof at its first question to the source.
 fn at_source(target: &TargetLog) -> Proof {
     let mut proof = Proof::new(start(target));
-    assert_eq!(proof.wants(), Wants::Target { offset: 0 });
+    assert_eq!(proof.wants(), Wants::Decided { offset: 0 });
     assert_eq!(
-        proof.take_target(target.fetch(0, usize::MAX)),
+        proof.take_target(target.fetch_decided(0, usize::MAX)),
         Ok(Progress::Made)
     );
     assert_eq!(proof.wants(), Wants::Source { offset: 0 });
@@ -77,7 +77,7 @@ fn answers_of_no_use_change_nothing_and_say_so() {
     let mut proof = at_source(&target);
     assert_eq!(proof.verdict(), None);
     assert_eq!(
-        proof.take_target(target.fetch(0, usize::MAX)),
+        proof.take_target(target.fetch_decided(0, usize::MAX)),
         Ok(Progress::None)
     );
     assert_eq!(proof.nothing_left(Side::Target), Ok(Progress::None));
@@ -109,8 +109,11 @@ fn answers_of_no_use_change_nothing_and_say_so() {
     );
     assert_eq!(proof.take_target(parted), Ok(Progress::None));
     assert_eq!(proof.take_target(nothing(9, 9)), Ok(Progress::None));
-    assert_eq!(proof.take_target(target.fetch(0, 70)), Ok(Progress::Cut));
-    assert_eq!(proof.wants(), Wants::Target { offset: 0 });
+    assert_eq!(
+        proof.take_target(target.fetch_decided(0, 70)),
+        Ok(Progress::Cut)
+    );
+    assert_eq!(proof.wants(), Wants::Decided { offset: 0 });
 }
 
 #[test]
@@ -118,13 +121,17 @@ fn a_log_that_lost_its_last_batches_ends_where_the_caller_says() {
     let mut target = target(&[Own(PLAIN, 10, &[1, 2]), Own(PLAIN, 12, &[3])]);
     let start = start(&target);
     target.truncate(2);
+    target.skip(1);
     let mut proof = Proof::new(start);
-    proof.take_target(target.fetch(0, usize::MAX)).unwrap();
+    proof
+        .take_target(target.fetch_decided(0, usize::MAX))
+        .unwrap();
     proof.take_source(six().fetch(0, usize::MAX)).unwrap();
-    assert_eq!(proof.wants(), Wants::Target { offset: 2 });
+    assert_eq!(proof.wants(), Wants::Decided { offset: 2 });
     assert_eq!(proof.nothing_left(Side::Target), Ok(Progress::Made));
     assert_eq!(found(&proof.verdict().unwrap()), (2, true, 2, 0));
 
+    target.truncate(2);
     let mut proof = at_source(&target);
     assert_eq!(proof.nothing_left(Side::Source), Ok(Progress::Made));
     assert_eq!(found(&proof.verdict().unwrap()), (0, false, 0, 2));
@@ -230,7 +237,9 @@ fn old_formats_are_what_copying_makes_of_them() {
             ..start(&target)
         };
         let mut proof = Proof::new(start);
-        proof.take_target(target.fetch(0, usize::MAX)).unwrap();
+        proof
+            .take_target(target.fetch_decided(0, usize::MAX))
+            .unwrap();
         proof.take_source(old(bytes, end_offset)).unwrap();
         let found = proof.verdict().unwrap();
         assert_eq!((found.source_offset, found.continues), (end_offset, true));
@@ -263,7 +272,9 @@ fn a_position_among_holes_of_an_old_format_is_that_of_the_record_itself() {
             source_offset: 1_000,
             ..start(&target)
         });
-        proof.take_target(target.fetch(0, usize::MAX)).unwrap();
+        proof
+            .take_target(target.fetch_decided(0, usize::MAX))
+            .unwrap();
         proof.take_source(old(HOLES, 1_021)).unwrap();
         let found = proof.verdict().unwrap();
         assert_eq!((found.source_offset, found.continues), (*offset, true));
@@ -305,7 +316,7 @@ fn whatever_bytes_come_the_proof_does_not_panic() {
         for _ in 0..8 {
             let mut fetched = match rng.bool() {
                 true => source.fetch(rng.i64(0..4), usize::MAX),
-                false => window.fetch(rng.i64(0..4), usize::MAX),
+                false => window.fetch_decided(rng.i64(0..4), usize::MAX),
             };
             let mut bytes = fetched.records.to_vec();
             for _ in 0..rng.usize(0..4) {
@@ -316,9 +327,10 @@ fn whatever_bytes_come_the_proof_does_not_panic() {
             }
             fetched.records = bytes.into();
             fetched.high_watermark = rng.i64(-1..9);
+            fetched.last_stable_offset = rng.i64(-1..9);
             let outcome = match proof.wants() {
                 Wants::Source { .. } => proof.take_source(fetched),
-                Wants::Target { .. } => proof.take_target(fetched),
+                Wants::Decided { .. } | Wants::Target { .. } => proof.take_target(fetched),
                 Wants::Nothing => break,
             };
             if outcome.is_err() {

@@ -265,8 +265,10 @@ pub(super) enum By {
     OwnNothing(i32),
     /// Anyone else.
     Other,
-    /// A transaction, or a marker.
-    Transaction,
+    /// Anyone else, in a transaction that may yet be aborted, as far as a reader can know.
+    Undecided,
+    /// A transaction that was aborted, or a marker.
+    Nobody,
 }
 
 /// A record of the target's log.
@@ -286,6 +288,16 @@ pub(super) struct TargetLog {
     log: Log,
     pub(super) epoch: i32,
     pub(super) written: Vec<Written>,
+    transactions: Vec<Transaction>,
+}
+
+/// A transaction of one batch.
+#[derive(Clone, Copy, Debug)]
+struct Transaction {
+    producer_id: i64,
+    first_offset: i64,
+    /// The offset of its marker, and whether it is committed.
+    end: Option<(i64, bool)>,
 }
 
 pub(super) const LINEAGE: Lineage = Lineage {
@@ -362,23 +374,66 @@ impl TargetLog {
         self.push(batch, records, |_| By::Other);
     }
 
-    /// Appends a transaction that is not decided yet.
-    pub(super) fn transact(&mut self, records: &[Seen]) {
-        let producer = transactional(900, 0);
+    /// Appends a transaction, and its marker if it is committed or not.
+    pub(super) fn transact(&mut self, records: &[Seen], is_committed: Option<bool>) {
+        let first_offset = self.end();
+        let producer_id = 900 + first_offset;
+        let producer = transactional(producer_id, 0);
         let batch = self.build(PLAIN, records, producer, Attributes::TRANSACTIONAL);
-        self.push(batch, records, |_| By::Transaction);
+        self.push(batch, records, |_| By::Undecided);
+        let end = is_committed.map(|is_committed| (self.end(), is_committed));
+        self.transactions.push(Transaction {
+            producer_id,
+            first_offset,
+            end,
+        });
+        match is_committed {
+            Some(true) => self.mark(producer_id, ControlType::Commit),
+            Some(false) => self.mark(producer_id, ControlType::Abort),
+            None => {}
+        }
     }
 
-    pub(super) fn mark(&mut self) {
+    pub(super) fn mark(&mut self, producer_id: i64, control: ControlType) {
         let offset = self.end();
-        let marker = marker(offset, self.epoch, 900, ControlType::Commit);
-        self.log.push(marker);
+        self.log
+            .push(marker(offset, self.epoch, producer_id, control));
         self.written.push(Written {
             offset,
-            by: By::Transaction,
+            by: By::Nobody,
             record: None,
             has_append_time: false,
         });
+    }
+
+    /// Where the first transaction starts that is not decided.
+    pub(super) fn stable_end(&self) -> i64 {
+        let open = self.transactions.iter().find(|it| it.end.is_none());
+        open.map_or_else(|| self.end(), |open| open.first_offset)
+    }
+
+    /// What was written from one offset on to another, by whom as a reader can know.
+    pub(super) fn window(&self, from: i64, to: i64) -> Vec<Written> {
+        let written = self.written.iter();
+        let window = written.filter(|written| (from..to).contains(&written.offset));
+        window.map(|written| self.as_known(written)).collect()
+    }
+
+    fn as_known(&self, written: &Written) -> Written {
+        let decided = self.transactions.iter().find_map(|transaction| {
+            let (marker, is_committed) = transaction.end?;
+            let is_in = (transaction.first_offset..marker).contains(&written.offset);
+            (is_in && written.offset < self.stable_end()).then_some(is_committed)
+        });
+        let by = match decided {
+            Some(true) => By::Other,
+            Some(false) => By::Nobody,
+            None => written.by,
+        };
+        Written {
+            by,
+            ..written.clone()
+        }
     }
 
     /// Leaves out offsets, as the cleaner does when it removes whole batches.
@@ -393,6 +448,10 @@ impl TargetLog {
             .retain(|batch| batch.header.next_offset() <= offset);
         self.log.end_offset = offset;
         self.written.retain(|written| written.offset < offset);
+        self.transactions.retain(|it| it.first_offset < offset);
+        for transaction in &mut self.transactions {
+            transaction.end = transaction.end.filter(|(marker, _)| *marker < offset);
+        }
     }
 
     /// The offset after each batch, from `from` on.
@@ -411,13 +470,31 @@ impl TargetLog {
         damage(&mut self.log, base_offset);
     }
 
+    /// What is there, for readers who want everything.
     pub(super) fn fetch(&self, offset: i64, bytes_max: usize) -> FetchedRecords {
         FetchedRecords {
             records: self.log.fetch(offset, self.end(), bytes_max),
             high_watermark: self.end(),
-            last_stable_offset: -1,
+            last_stable_offset: self.stable_end(),
             aborted: Vec::new(),
             diverging: None,
+        }
+    }
+
+    /// What is there for `read_committed` readers.
+    pub(super) fn fetch_decided(&self, offset: i64, bytes_max: usize) -> FetchedRecords {
+        let stable_end = self.stable_end();
+        let aborted = self.transactions.iter().filter(
+            |it| matches!(it.end, Some((marker, false)) if marker >= offset && marker < stable_end),
+        );
+        let aborted = aborted.map(|it| FetchResponseAbortedTransaction {
+            producer_id: it.producer_id,
+            first_offset: it.first_offset,
+        });
+        FetchedRecords {
+            records: self.log.fetch(offset, stable_end, bytes_max),
+            aborted: aborted.collect(),
+            ..self.fetch(offset, 0)
         }
     }
 

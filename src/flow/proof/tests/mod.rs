@@ -28,12 +28,15 @@ fn prove(
         let side = match proof.wants() {
             Wants::Nothing => break,
             Wants::Source { .. } => Side::Source,
-            Wants::Target { .. } => Side::Target,
+            Wants::Decided { .. } | Wants::Target { .. } => Side::Target,
         };
         bytes_max += rng.usize(0..400);
         let progress = match proof.wants() {
             _ if rng.u8(0..20) == 0 => Progress::None,
             Wants::Source { offset } => proof.take_source(source.fetch(offset, bytes_max))?,
+            Wants::Decided { offset } => {
+                proof.take_target(target.fetch_decided(offset, bytes_max))?
+            }
             Wants::Target { offset } => proof.take_target(target.fetch(offset, bytes_max))?,
             Wants::Nothing => Progress::None,
         };

@@ -14,6 +14,8 @@ pub(super) struct Expected {
     pub(super) proven: usize,
     pub(super) unmatched_own: usize,
     pub(super) lead_in: usize,
+    /// Whether something was found that may yet be aborted.
+    pub(super) is_undecided: bool,
 }
 
 fn is_copy(source: &Seen, written: &Written) -> bool {
@@ -29,7 +31,7 @@ fn is_copy(source: &Seen, written: &Written) -> bool {
         timestamp,
         ..record.clone()
     };
-    written.by != By::Transaction && as_seen == *source
+    written.by != By::Nobody && as_seen == *source
 }
 
 /// For each source record in order, the first place in the window after that of the one before.
@@ -47,7 +49,7 @@ fn places(source: &[Seen], window: &[Written]) -> Vec<usize> {
 fn sequence_of(written: &Written) -> Option<i32> {
     match written.by {
         By::Own(sequence) | By::OwnNothing(sequence) => Some(sequence),
-        By::Other | By::Transaction => None,
+        By::Other | By::Undecided | By::Nobody => None,
     }
 }
 
@@ -83,6 +85,9 @@ fn anchored(start: &ProofStart, source: &[Seen], window: &[Written]) -> Expected
         proven: places.len(),
         unmatched_own: own_places.len() - matched_own.count() - lead_in,
         lead_in,
+        is_undecided: places
+            .iter()
+            .any(|place| window[*place].by == By::Undecided),
     }
 }
 
@@ -128,7 +133,10 @@ fn counted(start: &ProofStart, source: &[Seen], epochs: &[i32], window: &[Writte
             below_position: count + found.below_position,
             ..found
         },
-        false => nothing,
+        false => Expected {
+            is_undecided: found.is_undecided,
+            ..nothing
+        },
     }
 }
 

@@ -48,6 +48,7 @@ struct Reached {
     continued_after_counting: u32,
     partly_proven: u32,
     faultless: u32,
+    undecided: u32,
 }
 
 impl Reached {
@@ -58,6 +59,7 @@ impl Reached {
         self.continued_after_counting += other.continued_after_counting;
         self.partly_proven += other.partly_proven;
         self.faultless += other.faultless;
+        self.undecided += other.undecided;
     }
 
     fn check(&self) {
@@ -68,6 +70,7 @@ impl Reached {
             self.continued_after_counting,
             self.partly_proven,
             self.faultless,
+            self.undecided,
         ];
         assert!(all.iter().all(|count| *count >= 50), "{self:?}");
     }
@@ -92,12 +95,7 @@ fn run(seed: u64) -> Reached {
         .filter(|(offset, _)| (start.source_offset..source.end()).contains(offset))
         .collect();
     let records: Vec<Seen> = live.iter().map(|(_, record)| record.clone()).collect();
-    let window: Vec<Written> = target
-        .written
-        .iter()
-        .filter(|written| (start.target_offset..start.target_end).contains(&written.offset))
-        .cloned()
-        .collect();
+    let window = target.window(start.target_offset, start.target_end);
     let epochs = live
         .iter()
         .map(|(offset, _)| source.epoch_below(offset + 1));
@@ -110,6 +108,7 @@ fn run(seed: u64) -> Reached {
         proven: usize::try_from(verdict.proven_records).unwrap(),
         unmatched_own: usize::try_from(verdict.unmatched_own_records).unwrap(),
         lead_in: usize::try_from(verdict.lead_in_records).unwrap(),
+        is_undecided: verdict.undecided.is_some(),
     };
     assert_eq!(found, expected);
     check_ends(&case, &verdict);
@@ -132,6 +131,7 @@ fn run(seed: u64) -> Reached {
             .into(),
         partly_proven: (expected.proven > 0 && expected.proven < records.len()).into(),
         faultless: truth.is_some().into(),
+        undecided: verdict.undecided.is_some().into(),
     }
 }
 
@@ -388,14 +388,11 @@ impl Case {
         let fault = if self.is_faultless {
             rng.u8(0..3)
         } else {
-            rng.u8(0..10)
+            rng.u8(0..16)
         };
         match fault {
-            0 => self.target.mark(),
-            1 => {
-                let records = ahead.map_or_else(|| self.records(rng, 2), <[_]>::to_vec);
-                self.target.transact(&records);
-            }
+            0 => self.target.mark(899, ControlType::Commit),
+            1 | 10.. => self.transact(rng, ahead, next),
             2 => {
                 // What no source holds.
                 let records = vec![Seen::numbered(1_000_000); rng.usize(1..3)];
@@ -415,12 +412,31 @@ impl Case {
                 self.target.empty_own(2, *sequence);
                 *sequence = sequence_after(*sequence, 2);
             }
-            _ => {
+            9 => {
                 let records = self.records(rng, 2);
                 let count = i32::try_from(records.len()).unwrap();
                 self.target.write_own(style(rng), &records, *sequence);
                 *sequence = sequence_after(*sequence, count);
             }
+        }
+    }
+
+    /// Someone writes a transaction, perhaps with the records that come next; a faultless lineage
+    /// copies those only if nobody else has.
+    fn transact(&mut self, rng: &mut fastrand::Rng, ahead: Option<&[Seen]>, next: &mut usize) {
+        let is_committed = [Some(true), Some(false), None][rng.usize(0..3)];
+        let is_known_void =
+            is_committed == Some(false) && self.target.stable_end() == self.target.end();
+        let others = vec![Seen::numbered(1_000_000); 2];
+        match ahead {
+            _ if self.is_faultless && !is_known_void => self.target.transact(&others, is_committed),
+            Some(ahead) => {
+                self.target.transact(ahead, is_committed);
+                if is_committed == Some(true) && rng.bool() {
+                    *next += ahead.len();
+                }
+            }
+            None => self.target.transact(&others, is_committed),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     prove,
 };
 use crate::{
-    flow::proof::{ProofStart, Verdict},
+    flow::proof::{Progress, Proof, ProofStart, Undecided, Verdict, Wants},
     offsets::state::RecordIdentity,
 };
 
@@ -57,16 +57,34 @@ pub(super) fn verdict(start: ProofStart, source: &SourceLog, target: &TargetLog)
     prove(start, source, target, &mut rng).unwrap()
 }
 
+/// The verdict, and how many records of transactions are nobody's next ones.
+fn prove_all(start: ProofStart, source: &SourceLog, target: &TargetLog) -> (Verdict, u64) {
+    let mut proof = Proof::new(start);
+    loop {
+        let progress = match proof.wants() {
+            Wants::Nothing => break,
+            Wants::Source { offset } => proof.take_source(source.fetch(offset, usize::MAX)),
+            Wants::Decided { offset } => {
+                proof.take_target(target.fetch_decided(offset, usize::MAX))
+            }
+            Wants::Target { offset } => proof.take_target(target.fetch(offset, usize::MAX)),
+        };
+        assert_eq!(progress, Ok(Progress::Made));
+    }
+    let verdict = proof.verdict().unwrap();
+    (verdict, proof.unmatched_transactional_records())
+}
+
 /// One step of writing a window.
 pub(super) enum Step {
     Own(Style, i32, &'static [usize]),
     Other(BatchProducer, &'static [usize]),
-    Transaction(&'static [usize]),
-    Marker,
+    /// Records, and whether it is committed or aborted, if it is over.
+    Transaction(&'static [usize], Option<bool>),
     /// Offsets and sequence numbers without records.
     Emptied(i32, i32),
 }
-pub(super) use Step::{Emptied, Marker, Other, Own, Transaction};
+pub(super) use Step::{Emptied, Other, Own, Transaction};
 
 pub(super) fn target(steps: &[Step]) -> TargetLog {
     let mut target = TargetLog::default();
@@ -76,8 +94,9 @@ pub(super) fn target(steps: &[Step]) -> TargetLog {
                 target.write_own(*style, &numbered(records), *sequence);
             }
             Other(producer, records) => target.write_other(PLAIN, &numbered(records), *producer),
-            Transaction(records) => target.transact(&numbered(records)),
-            Marker => target.mark(),
+            Transaction(records, is_committed) => {
+                target.transact(&numbered(records), *is_committed);
+            }
             Emptied(sequence, count) => target.empty_own(*count, *sequence),
         }
     }
@@ -97,6 +116,35 @@ pub(super) fn found(verdict: &Verdict) -> Found {
         verdict.proven_records,
         verdict.unmatched_own_records,
     )
+}
+
+#[test]
+fn what_is_found_in_an_open_transaction_leaves_the_question_open() {
+    let at = |offset, producer_id| {
+        Some(Undecided {
+            offset,
+            producer_id,
+        })
+    };
+    let (committed, aborted, open) = (Some(true), Some(false), None);
+    #[rustfmt::skip]
+    let cases: &[(&str, &[Step], Option<Undecided>, u64)] = &[
+        ("none", &[Transaction(&[1, 2], committed)], None, 0),
+        ("open", &[Transaction(&[1, 2], open)], at(0, 900), 0),
+        ("open, with records of others before", &[Transaction(&[77, 1, 2], open)], at(1, 900), 1),
+        ("open behind a committed one", &[Transaction(&[1, 2], committed), Transaction(&[3, 4], open)], at(3, 903), 0),
+        ("committed behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], committed)], at(1, 901), 1),
+        ("aborted behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], aborted)], at(1, 901), 1),
+        ("records that come later", &[Transaction(&[3, 4], open)], None, 2),
+        ("records that came before", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[1, 2], open)], None, 2),
+        ("what others did not do in vain", &[Transaction(&[77, 78], committed), Transaction(&[79], aborted)], None, 2),
+    ];
+    for (case, steps, expected, unmatched) in cases {
+        let target = target(steps);
+        let (found, transactional) = prove_all(start(&target), &six(), &target);
+        assert_eq!(found.undecided, *expected, "{case}");
+        assert_eq!(transactional, *unmatched, "{case}");
+    }
 }
 
 #[test]
@@ -122,8 +170,13 @@ fn the_position_is_the_first_record_that_the_window_lacks() {
         ("others with our records", &[Other(none, &[1, 2]), Own(GZIP, 10, &[3])], (3, false, 3, 0)),
         ("others after us", &[Own(PLAIN, 10, &[1, 2]), Other(none, &[3])], (3, false, 3, 0)),
         ("an older lineage", &[Other(OLDER, &[1, 2])], (2, false, 2, 0)),
-        ("a transaction with our records", &[Transaction(&[1, 2]), Marker], (0, true, 0, 0)),
-        ("a transaction between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[3]), Marker, Own(GZIP, 12, &[3])], (3, true, 3, 0)),
+        ("a transaction with our records", &[Transaction(&[1, 2], Some(true))], (2, false, 2, 0)),
+        ("transactions, one after another", &[Transaction(&[1, 2], Some(true)), Transaction(&[3, 4], Some(true))], (4, false, 4, 0)),
+        ("one that was aborted and came again", &[Transaction(&[1, 2], Some(false)), Transaction(&[1], Some(true)), Transaction(&[2], Some(true))], (2, false, 2, 0)),
+        ("an aborted transaction with our records", &[Transaction(&[1, 2], Some(false))], (0, true, 0, 0)),
+        ("an aborted transaction between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[3], Some(false)), Own(GZIP, 12, &[3])], (3, true, 3, 0)),
+        ("a transaction of others between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[77], Some(true)), Own(GZIP, 12, &[3])], (3, true, 3, 0)),
+        ("an open transaction of others between", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[77], None), Own(GZIP, 12, &[3])], (3, true, 3, 0)),
         ("more than the source has", &[Own(PLAIN, 10, &[1, 2, 3, 4, 5, 6]), Own(PLAIN, 16, &[7])], (6, false, 6, 1)),
     ];
     for (case, steps, expected) in cases {
@@ -191,7 +244,7 @@ fn the_tail_is_the_last_record_whoever_wrote_it() {
         leader_epoch: 5,
     };
     assert_eq!(identity(&target), Some(none));
-    target.mark();
+    target.mark(900, ControlType::Commit);
     let marker = RecordIdentity {
         producer_id: 900,
         producer_epoch: 0,

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use kmirror_protocol::records::BatchProducer;
 
 use super::logs::{LINEAGE, PLAIN};
-use super::rules::{
-    Found, Marker, Other, Own, Step, Transaction, found, six, start, target, verdict,
-};
+use super::rules::{Found, Other, Own, Step, Transaction, found, six, start, target, verdict};
 use crate::{
     flow::{
         Side,
@@ -58,8 +56,8 @@ fn others(steps: &[Step], from_offset: i64) -> u64 {
                 let fetched = source.fetch(offset, 1 << 20);
                 (Side::Source, proof.take_source(fetched))
             }
-            Wants::Target { offset } => {
-                let fetched = target.fetch(offset, 1 << 20);
+            Wants::Decided { offset } | Wants::Target { offset } => {
+                let fetched = target.fetch_decided(offset, 1 << 20);
                 (Side::Target, proof.take_target(fetched))
             }
             Wants::Nothing => return proof.others_records(),
@@ -82,8 +80,7 @@ fn records_of_others_are_counted_once_and_neither_markers_nor_former_lineages_ar
         Other(STRANGER, &[8, 9]),
         Other(older, &[1]),
         Other(BatchProducer::NONE, &[7]),
-        Transaction(&[5]),
-        Marker,
+        Transaction(&[5], Some(true)),
     ];
     assert_eq!(others(&steps, 0), 4);
     assert_eq!(others(&steps, 4), 2, "what lies below has been counted");

@@ -64,6 +64,9 @@ impl Recovery {
             (Question::Window(side, offset), Answer::Window(fetched)) => {
                 self.window(around, side, offset, fetched)
             }
+            (Question::Decided(_), Answer::Window(fetched)) => {
+                self.proof_fetched(Side::Target, fetched)
+            }
             _ => Ok(false),
         }
     }

@@ -137,7 +137,20 @@ impl Recovery {
         };
         let basis = basis.clone();
         self.foreign_records = proof.others_records();
-        let has_transactions = proof.transactional_records() > 0;
+        let has_transactions = proof.unmatched_transactional_records() > 0;
+        if let Some(Undecided {
+            offset,
+            producer_id,
+        }) = proven.undecided
+        {
+            if self.looks < limits::EVIDENCE_ATTEMPTS {
+                return self.look_again(around);
+            }
+            return Err(End::Halt(HaltReason::Undecided {
+                offset,
+                producer_id,
+            }));
+        }
         if proven.is_source_short && self.source_looks < limits::EVIDENCE_ATTEMPTS {
             // A new leader of the source may not know yet how far its log is committed.
             return self.look_at_source_again(around);
@@ -179,16 +192,19 @@ impl Recovery {
                 anchor.lineage,
                 (next_sequence, is_remembered),
             )),
-            Verdict::Again => {
-                self.looks += 1;
-                self.backoff.fail(around.now, around.seed);
-                // An owner stores its lineage before its first batch (R3): whatever is in the log by
-                // now is in the state, too, when this has been read back.
-                self.take_generation(around, self.generation);
-                Ok(true)
-            }
+            Verdict::Again => self.look_again(around),
             Verdict::New(because) => self.open_proven(around, position, because, None),
         }
+    }
+
+    /// Gathers all evidence once more, a little later.
+    fn look_again(&mut self, around: &mut Surroundings<'_>) -> Step {
+        self.looks += 1;
+        self.backoff.fail(around.now, around.seed);
+        // An owner stores its lineage before its first batch (R3): whatever is in the log by now is
+        // in the state, too, when this has been read back.
+        self.take_generation(around, self.generation);
+        Ok(true)
     }
 
     /// What a stored position says of the target and no proof has found there.
@@ -200,7 +216,7 @@ impl Recovery {
     ) -> Option<HaltReason> {
         let stored_offset = match basis {
             Basis::Hint { stored_offset, .. } => Some(*stored_offset),
-            // Copies made in transactions prove nothing, but the position was committed with them.
+            // Copies made in transactions that prove nothing: the position was committed with them.
             Basis::Anchor(_) if has_transactions => around.stored_offset,
             Basis::Anchor(_) | Basis::Beginning => None,
         };

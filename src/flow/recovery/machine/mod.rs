@@ -28,8 +28,8 @@ use super::{
         halt::HaltReason,
         intake, limits,
         proof::{
-            Progress as ProofProgress, Proof, ProofStart, TailEvidence, Verdict as Proven, Wants,
-            tail_proves,
+            Progress as ProofProgress, Proof, ProofStart, TailEvidence, Undecided,
+            Verdict as Proven, Wants, tail_proves,
         },
         retry::{Backoff, Remedy},
         starts::{Begin, Search, StartQuestion},
@@ -63,6 +63,8 @@ pub(in crate::flow) enum Question {
     Committed,
     /// Records from an offset on.
     Window(Side, i64),
+    /// Those of the target's records that no transaction can take back any more, from an offset on.
+    Decided(i64),
 }
 
 /// What it is told.
@@ -482,6 +484,7 @@ impl Recovery {
             },
             Stage::Proof { proof, .. } => match proof.wants() {
                 Wants::Source { offset } => vec![Question::Window(Side::Source, offset)],
+                Wants::Decided { offset } => vec![Question::Decided(offset)],
                 Wants::Target { offset } => vec![Question::Window(Side::Target, offset)],
                 Wants::Nothing => Vec::new(),
             },

@@ -81,6 +81,21 @@ fn stage_of(question: Question) -> Stage {
             asked_offset: 2,
         },
         Question::Window(Side::Target, offset) => anchors(Check::Previous(offset)),
+        Question::Decided(offset) => Stage::Proof {
+            basis: Basis::Beginning,
+            proof: Box::new(Proof::new(ProofStart {
+                source_offset: 0,
+                target_offset: offset,
+                target_end: offset + 1,
+                lineage: Lineage::UNSEQUENCED,
+                next_sequence: None,
+                is_source_cut: false,
+                is_target_cut: false,
+                skip_to_sequence: None,
+                deleted_max: 0,
+                counted_epoch: 0,
+            })),
+        },
     }
 }
 
@@ -208,7 +223,7 @@ fn copies_that_are_gone_are_counted_only_by_what_is_remembered_of_their_lineage(
 
 #[test]
 fn an_answer_without_records_says_something_only_when_no_other_partition_was_asked_about() {
-    let question = Question::Window(Side::Target, 3);
+    let question = Question::Decided(3);
     let ends = |high_watermarks: &[i64]| {
         with_recovery(|recovery, around| {
             recovery.prove(around, Basis::Anchor(Box::new(anchor())));
@@ -520,6 +535,7 @@ fn every_failure_of_every_question_has_its_remedy() {
         (Question::Committed, source, source),
         (Question::Window(Side::Source, 2), source, source),
         (Question::Window(Side::Target, 2), target, target),
+        (Question::Decided(2), target, target),
     ];
     for (question, for_good, unsupported) in questions {
         for code in ErrorCode::ALL.iter().chain(&[ErrorCode(31_000)]) {
