@@ -99,6 +99,8 @@ pub(super) struct ClusterSide {
     pub(super) skew_ms: i64,
     /// See [`ClusterSide::read_ever`].
     pub(super) deleted: Deleted,
+    /// Of what was deleted, what an unclean election has taken back with the rest.
+    pub(super) undone: Deleted,
     /// Batches that have been read once, by checksum, offset and leader epoch.
     decoded: RefCell<BTreeMap<(u32, i64, i32), Vec<LogRecord>>>,
 }
@@ -120,6 +122,7 @@ impl ClusterSide {
             cluster: Cluster::new(options),
             skew_ms: 0,
             deleted: Deleted::new(),
+            undone: Deleted::new(),
             decoded: RefCell::default(),
         }
     }

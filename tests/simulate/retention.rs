@@ -76,14 +76,17 @@ impl ClusterSide {
     }
 
     /// Forgets what was deleted beyond the end of a log that an election has shortened, which would
-    /// have been lost with the rest; what that is.
+    /// have been lost with the rest; what that is. A log that starts beyond has had it.
     pub(super) fn forget_deleted(&mut self, place: &Place) -> Vec<LogRecord> {
+        let range = self.cluster.log_range(&place.0, place.1);
+        let start_offset = range.map_or(0, |range| range.start);
         let end_offset = self.end_offset(&place.0, place.1);
-        let deleted = self.deleted.get_mut(place);
-        let lost = deleted.map(|deleted| deleted.split_off(&end_offset));
-        lost.into_iter()
-            .flatten()
-            .map(|(_, record)| record)
-            .collect()
+        let deleted = self.deleted.entry(place.clone()).or_default();
+        let undone = self.undone.entry(place.clone()).or_default();
+        let still_undone = undone.split_off(&start_offset);
+        deleted.extend(std::mem::replace(undone, still_undone));
+        let lost = deleted.split_off(&end_offset);
+        undone.extend(lost.clone());
+        lost.into_values().collect()
     }
 }
