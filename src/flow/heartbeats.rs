@@ -39,7 +39,7 @@ impl Heartbeats {
     pub fn new(options: &HeartbeatOptions, now: Instant) -> Self {
         Self {
             interval: options.interval,
-            topic: Published::new(options.topic.clone()),
+            topic: Published::new(options.topic.clone(), now),
             emit_at: now,
         }
     }
@@ -47,7 +47,7 @@ impl Heartbeats {
     /// What is to be done now, one thing at a time; [`Step::Write`] is a heartbeat with the time
     /// of now.
     pub fn poll(&mut self, now: Instant) -> Option<Step> {
-        let step = self.topic.next(now, self.emit_at)?;
+        let step = self.topic.next(now, Some(self.emit_at))?;
         if step == Step::Write {
             self.emit_at = now + self.interval;
         }
@@ -57,7 +57,7 @@ impl Heartbeats {
     /// When there is something to do again; `None` while an answer is awaited.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.topic.deadline(self.emit_at)
+        self.topic.deadline(Some(self.emit_at))
     }
 
     /// Takes the outcome of a creation; returns what to tell the operator.

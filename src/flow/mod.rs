@@ -458,7 +458,9 @@ impl Flow {
             timer,
             self.discovery.deadline(),
             self.positions_deadline(),
-            self.offset_syncs.as_ref().and_then(OffsetSyncs::deadline),
+            self.offset_syncs
+                .as_ref()
+                .and_then(|syncs| syncs.deadline(self.drain.is_some())),
             self.groups_deadline(),
             self.topic_configs_deadline(),
             self.acls_deadline(),

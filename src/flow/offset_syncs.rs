@@ -44,7 +44,7 @@ impl OffsetSyncs {
     pub(super) fn new(topic: &SyncsTopic, write_at: Instant) -> Self {
         Self {
             side: topic.side,
-            topic: Published::new(topic.topic.clone()),
+            topic: Published::new(topic.topic.clone(), write_at),
             moved: BTreeSet::new(),
             writing: BTreeSet::new(),
             write_at,
@@ -61,11 +61,17 @@ impl OffsetSyncs {
         self.write_at = now;
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let has_something = !self.moved.is_empty();
-        has_something
-            .then(|| self.topic.deadline(self.write_at))
+    /// When something is to be done. Whoever stops creates no topic in which there will be nothing.
+    pub(super) fn deadline(&self, is_stopping: bool) -> Option<Instant> {
+        let due = self.due();
+        (!is_stopping || due.is_some())
+            .then(|| self.topic.deadline(due))
             .flatten()
+    }
+
+    /// When there is something to write, if there is.
+    fn due(&self) -> Option<Instant> {
+        (!self.moved.is_empty()).then_some(self.write_at)
     }
 
     /// Whether a stop need not wait: everything is published, or will not be before long.
@@ -74,11 +80,9 @@ impl OffsetSyncs {
     }
 
     /// What is to be done now.
-    fn next(&mut self, now: Instant) -> Option<Step> {
-        if self.moved.is_empty() {
-            return None;
-        }
-        self.topic.next(now, self.write_at)
+    fn next(&mut self, now: Instant, is_stopping: bool) -> Option<Step> {
+        self.deadline(is_stopping)?;
+        self.topic.next(now, self.due())
     }
 
     /// Takes the outcome of a write; returns what to tell the operator.
@@ -99,7 +103,7 @@ impl Flow {
             return;
         };
         let (side, kind) = (syncs.side, PublishedKind::OffsetSyncs);
-        match syncs.next(now) {
+        match syncs.next(now, is_stopping) {
             None => {}
             Some(Step::Create(topic)) => {
                 actions.push(Action::CreatePublished { kind, side, topic });

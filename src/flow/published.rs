@@ -1,7 +1,7 @@
 //! A small compacted topic that is written for others to read: heartbeats, offset syncs, checkpoints.
 //!
-//! It is created unless it is there, then written, one request at a time. Whatever fails is tried
-//! again, after a moment or, if only somebody else can mend it, after a longer one; the copying of
+//! It is created at once unless it is there, for its readers wait for it, and written when there is
+//! something to write, one request at a time. Whatever fails is tried again, after a moment or, if only somebody else can mend it, after a longer one; the copying of
 //! records never waits for it. What is told of failures is told once, until something succeeds.
 //! Source: `MirrorUtils.createCompactedTopic`.
 
@@ -36,7 +36,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Published {
     topic: PublishedTopic,
-    is_wanted: bool,
+    /// From when on it is to be created, unless it is there as far as is known.
+    wanted_since: Option<Instant>,
     is_busy: bool,
     attempts: Attempts,
     /// Not before this, after a refusal that only somebody else can take back.
@@ -46,10 +47,10 @@ pub struct Published {
 impl Published {
     /// Nothing is known of it yet.
     #[must_use]
-    pub const fn new(topic: PublishedTopic) -> Self {
+    pub const fn new(topic: PublishedTopic, now: Instant) -> Self {
         Self {
             topic,
-            is_wanted: true,
+            wanted_since: Some(now),
             is_busy: false,
             attempts: Attempts::new(),
             refused_until: None,
@@ -74,13 +75,14 @@ impl Published {
         self.is_busy
     }
 
-    /// What is to be done for a write that is due at `write_at`; an answer to it is expected.
-    pub fn next(&mut self, now: Instant, write_at: Instant) -> Option<Step> {
+    /// What is to be done, with a write that is due at `write_at`, if there is something to write; an
+    /// answer to it is expected.
+    pub fn next(&mut self, now: Instant, write_at: Option<Instant>) -> Option<Step> {
         if self.deadline(write_at).is_none_or(|at| at > now) {
             return None;
         }
         self.is_busy = true;
-        if !self.is_wanted {
+        if self.wanted_since.is_none() {
             return Some(Step::Write);
         }
         let PublishedTopic {
@@ -91,13 +93,14 @@ impl Published {
         Some(Step::Create(new))
     }
 
-    /// When something is to be done for a write that is due at `write_at`; `None` while an answer is
-    /// awaited.
+    /// When something is to be done, with a write that is due at `write_at`; `None` while an answer
+    /// is awaited, and while there is nothing to do.
     #[must_use]
-    pub fn deadline(&self, write_at: Instant) -> Option<Instant> {
+    pub fn deadline(&self, write_at: Option<Instant>) -> Option<Instant> {
+        let due = self.wanted_since.into_iter().chain(write_at).min()?;
         let waits = [self.attempts.until(), self.refused_until];
         let waits = waits.into_iter().flatten().max();
-        (!self.is_busy).then(|| waits.map_or(write_at, |until| until.max(write_at)))
+        (!self.is_busy).then(|| waits.map_or(due, |until| until.max(due)))
     }
 
     /// Takes the outcome of a creation; returns what is new to the operator.
@@ -108,7 +111,7 @@ impl Published {
             Err(failure) if !may_be_there(&failure) => self.failed(now, failure),
             _ => {
                 self.is_busy = false;
-                self.is_wanted = false;
+                self.wanted_since = None;
                 None
             }
         }
@@ -118,7 +121,7 @@ impl Published {
     pub fn written(&mut self, now: Instant, result: Result<(), Failure>) -> Option<Failure> {
         if let Err(failure) = result {
             // It may have been deleted; to ask for one that is there costs nothing.
-            self.is_wanted = true;
+            self.wanted_since = Some(now);
             return self.failed(now, failure);
         }
         self.is_busy = false;
@@ -154,10 +157,13 @@ mod tests {
     use super::{super::tests::epoch, *};
 
     fn published() -> Published {
-        Published::new(PublishedTopic {
-            name: "heartbeats".into(),
-            replication_factor: 3,
-        })
+        Published::new(
+            PublishedTopic {
+                name: "heartbeats".into(),
+                replication_factor: 3,
+            },
+            epoch(),
+        )
     }
 
     fn refused(code: ErrorCode) -> Result<(), Failure> {
@@ -167,16 +173,27 @@ mod tests {
     #[test]
     fn the_topic_comes_before_the_first_write() {
         let (mut topic, now) = (published(), epoch());
-        let Some(Step::Create(new)) = topic.next(now, now) else {
+        let Some(Step::Create(new)) = topic.next(now, Some(now)) else {
             panic!("no topic");
         };
         assert_eq!((&*new.name, new.partition_count), ("heartbeats", 1));
-        assert_eq!(topic.next(now, now), None, "one thing at a time");
+        assert_eq!(topic.next(now, Some(now)), None, "one thing at a time");
         assert_eq!(topic.created(now, Ok(())), None);
         for _ in 0..3 {
-            assert_eq!(topic.next(now, now), Some(Step::Write));
+            assert_eq!(topic.next(now, Some(now)), Some(Step::Write));
             assert_eq!(topic.written(now, Ok(())), None);
         }
+    }
+
+    #[test]
+    fn its_readers_find_it_before_there_is_something_to_read() {
+        let (mut topic, now) = (published(), epoch());
+        assert!(matches!(topic.next(now, None), Some(Step::Create(_))));
+        assert_eq!(topic.deadline(None), None);
+        assert_eq!(topic.created(now, Ok(())), None);
+        assert_eq!((topic.deadline(None), topic.next(now, None)), (None, None));
+        let later = now + limits::HALT_RETRY;
+        assert_eq!(topic.deadline(Some(later)), Some(later));
     }
 
     #[test]
@@ -187,9 +204,9 @@ mod tests {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         ] {
             let (mut topic, now) = (published(), epoch());
-            topic.next(now, now);
+            topic.next(now, Some(now));
             assert_eq!(topic.created(now, refused(code)), None);
-            assert_eq!(topic.next(now, now), Some(Step::Write), "{code}");
+            assert_eq!(topic.next(now, Some(now)), Some(Step::Write), "{code}");
         }
     }
 
@@ -198,22 +215,22 @@ mod tests {
         let codes = ErrorCode::ALL.iter();
         for code in codes.filter(|code| **code != ErrorCode::NONE) {
             let (mut topic, mut now) = (published(), epoch());
-            topic.next(now, now);
+            topic.next(now, Some(now));
             topic.created(now, Ok(()));
             let mut told = 0;
             for _ in 0..6 {
-                let news = match topic.next(now, now).unwrap() {
+                let news = match topic.next(now, Some(now)).unwrap() {
                     Step::Write => topic.written(now, refused(*code)),
                     Step::Create(_) => topic.created(now, Ok(())),
                 };
                 told += u32::from(news.is_some());
-                let next = topic.deadline(now).unwrap();
+                let next = topic.deadline(Some(now)).unwrap();
                 assert!(next <= now + limits::HALT_RETRY, "{code}");
                 now = next;
             }
             assert_eq!(told, 1, "{code}");
             // Once it has worked again, the next failure is news.
-            assert_eq!(topic.next(now, now), Some(Step::Write));
+            assert_eq!(topic.next(now, Some(now)), Some(Step::Write));
             topic.written(now, Ok(()));
             assert!(!topic.attempts.is_told);
         }
@@ -222,11 +239,11 @@ mod tests {
     #[test]
     fn a_topic_that_was_deleted_is_created_again() {
         let (mut topic, now) = (published(), epoch());
-        topic.next(now, now);
+        topic.next(now, Some(now));
         topic.created(now, Ok(()));
-        topic.next(now, now);
+        topic.next(now, Some(now));
         topic.written(now, refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        let now = topic.deadline(now).unwrap();
-        assert!(matches!(topic.next(now, now), Some(Step::Create(_))));
+        let now = topic.deadline(Some(now)).unwrap();
+        assert!(matches!(topic.next(now, Some(now)), Some(Step::Create(_))));
     }
 }

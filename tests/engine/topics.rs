@@ -46,6 +46,24 @@ async fn batches_of_every_codec_pass_as_they_are() {
     pair.finish(engine, &CODECS.map(Compression::name)).await;
 }
 
+/// As with MM2, so that whoever asks where a group stands is not kept waiting by a missing topic.
+#[tokio::test]
+async fn topics_for_other_readers_are_there_before_there_is_something_to_read() {
+    let pair = Pair::start(1).await;
+    let engine = pair.engine(
+        "emit.checkpoints.enabled = true\n\
+         emit.offset-syncs.enabled = true\n\
+         checkpoints.topic.replication.factor = 1\n\
+         offset-syncs.topic.replication.factor = 1",
+    );
+    eventually("both topics", || {
+        let syncs = pair.source.ends("mm2-offset-syncs.B.internal");
+        pair.target.ends("A.checkpoints.internal") == [0] && syncs == [0]
+    })
+    .await;
+    stop(engine).await;
+}
+
 #[tokio::test]
 async fn topics_and_partitions_that_appear_while_running_are_copied() {
     let pair = Pair::start(1).await;

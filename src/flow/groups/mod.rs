@@ -149,7 +149,7 @@ impl Groups {
     pub(super) fn new(options: GroupOptions, now: Instant) -> Self {
         Self {
             stage: Stage::Idle,
-            topic: Published::new(options.topic.clone()),
+            topic: Published::new(options.topic.clone(), now),
             told: None,
             is_loading: false,
             load_failures: Backoff::new(),
@@ -185,10 +185,15 @@ impl Groups {
         self.attempts.until().map_or(due, |until| until.max(due))
     }
 
-    /// When news is published: at once, or when what keeps it from that is over.
+    /// When the topic is created, or news is published: at once, or when what keeps it from that is
+    /// over.
     fn publish_at(&self) -> Option<Instant> {
-        let is_any = !self.news.is_empty();
-        is_any.then(|| self.topic.deadline(self.news_at)).flatten()
+        self.topic.deadline(self.news_due())
+    }
+
+    /// When there is news to publish, if there is any.
+    fn news_due(&self) -> Option<Instant> {
+        (!self.news.is_empty()).then_some(self.news_at)
     }
 
     /// Whether a group is told of: a consumer's, or one that somebody commits to by hand.
@@ -246,11 +251,8 @@ impl Flow {
         let Some(groups) = &mut self.groups else {
             return;
         };
-        if groups.news.is_empty() {
-            return;
-        }
         let (kind, side) = (PublishedKind::Checkpoints, Side::Target);
-        match groups.topic.next(now, groups.news_at) {
+        match groups.topic.next(now, groups.news_due()) {
             None => {}
             Some(Step::Create(topic)) => {
                 actions.push(Action::CreatePublished { kind, side, topic });
