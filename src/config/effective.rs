@@ -93,7 +93,7 @@ fn of_flow(file: &str, layers: &Layers<'_>, flow: &FlowConfig) -> Section {
     Section {
         title: format!("flow {}->{}", flow.source, flow.target),
         settings: implemented(&[Flow, FlowOnly, WorkerShared, Consumer])
-            .map(|setting| of_layers(file, layers, setting))
+            .flat_map(|setting| of_layers(file, layers, setting))
             .collect(),
     }
 }
@@ -104,7 +104,7 @@ fn of_heartbeats(file: &str, raw: &Layer<'_>, pair: &HeartbeatConfig) -> Section
         title: format!("heartbeats {}->{}", pair.source, pair.target),
         settings: implemented(&[Scope::Flow])
             .filter(|setting| HEARTBEATS.contains(&setting.name))
-            .map(|setting| of_layers(file, &layers, setting))
+            .flat_map(|setting| of_layers(file, &layers, setting))
             .collect(),
     }
 }
@@ -146,13 +146,19 @@ fn implemented(scopes: &[Scope]) -> impl Iterator<Item = Setting> {
         .filter(|setting| setting.scopes.iter().any(|scope| scopes.contains(scope)))
 }
 
-fn of_layers(file: &str, layers: &Layers<'_>, setting: Setting) -> Shown {
+/// A setting, or all of a family that are set.
+fn of_layers(file: &str, layers: &Layers<'_>, setting: Setting) -> Vec<Shown> {
     // Where there are two, the first is the flow's, which counts.
     let scope = setting.scopes.first().copied().unwrap_or(Scope::Flow);
-    match layers.found(setting.name, scope) {
+    if setting.name.ends_with('*') {
+        let named = layers.family(setting.name, scope);
+        let named = named.map(|(name, entry)| shown(file, name, setting.kind, entry));
+        return named.collect();
+    }
+    vec![match layers.found(setting.name, scope) {
         Some((entry, _)) => shown(file, setting.name, setting.kind, entry),
         None => default(setting.name, &layers.default_of(setting.name, scope)),
-    }
+    }]
 }
 
 fn shown(file: &str, name: &str, kind: Kind, entry: &Entry) -> Shown {

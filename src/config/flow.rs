@@ -1,6 +1,6 @@
 //! One flow: from its layers to a validated [`FlowConfig`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     AclsConfig, Adopt, AnchorSpacing, DefaultsFrom, Delivery, FetchLimits, FlowConfig,
@@ -331,7 +331,30 @@ impl<'a> Layers<'a> {
             name: name.map_or_else(|| self.default_of(topic, scope), str::to_owned),
             partitions: (partitions > 0).then_some(partitions),
             replication_factor: unless_negative(factor),
+            properties: self.offsets_topic_properties(),
         }
+    }
+
+    /// What is left under `offset.storage.` (`DistributedConfig.offsetStorageTopicSettings`).
+    fn offsets_topic_properties(&self) -> BTreeMap<String, String> {
+        let named = self.family("offset.storage.*", Scope::WorkerShared);
+        let named = named.filter_map(|(name, entry)| {
+            let property = name.strip_prefix("offset.storage.")?;
+            Some((property.to_owned(), entry.value.clone()))
+        });
+        named.collect()
+    }
+
+    /// The entries that decide over the settings of a family, by their names.
+    pub(super) fn family(
+        &self,
+        family: &'static str,
+        scope: Scope,
+    ) -> impl Iterator<Item = (&str, &'a Entry)> {
+        let named = self.layer(scope).iter();
+        named.filter(move |(name, _)| {
+            settings::find(name, scope).is_some_and(|setting| setting.name == family)
+        })
     }
 
     /// The topic is named after the cluster that it is not on.

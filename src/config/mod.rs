@@ -20,7 +20,7 @@ mod reader;
 pub mod settings;
 mod usage;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 pub use effective::{Effective, Origin, Section, Shown};
 pub use error::{ConfigError, Finding, Mistakes, Notice};
@@ -239,6 +239,8 @@ pub struct OffsetsTopic {
     pub partitions: Option<i32>,
     /// Replication factor when it is created; `None` leaves it to the brokers.
     pub replication_factor: Option<i16>,
+    /// Properties when it is created, beside its cleanup policy, by name.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// Where offset syncs are published.

@@ -67,6 +67,7 @@ fn a_file_as_kafka_ships_it_runs_with_notices() {
             name: "mm2-offsets.west.internal".to_owned(),
             partitions: Some(25),
             replication_factor: Some(1),
+            properties: BTreeMap::new(),
         }
     );
     for (topic, expected) in [
@@ -325,6 +326,27 @@ fn transactions_have_an_id_of_the_flow_and_last_until_positions_are_stored() {
             "mm2.properties:5: kmirror.transaction.timeout.ms: a transaction lasts until positions \
              are stored, 1000 ms; make it at least twice as long as kmirror.positions.interval.ms"
         ]
+    );
+}
+
+#[test]
+fn what_is_left_under_offset_storage_are_properties_of_a_new_topic() {
+    let text = "b.offset.storage.topic = own\n\
+                b.offset.storage.partitions = 1\n\
+                b.offset.storage.replication.factor = 1\n\
+                b.offset.storage.cleanup.policy = delete\n\
+                b.offset.storage.segment.bytes = 1048576\n\
+                offset.storage.segment.bytes = 2097152\n\
+                offset.storage.min.insync.replicas = 2\n\
+                a.offset.storage.retention.ms = 1";
+    let properties = flow(text).offsets_topic.properties;
+    let properties: Vec<_> = properties
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        properties,
+        [("min.insync.replicas", "2"), ("segment.bytes", "2097152")]
     );
 }
 

@@ -226,6 +226,8 @@ pub struct OffsetsTopic {
     pub partition_count: i32,
     /// Replicas of a new one.
     pub replication_factor: i16,
+    /// Properties of a new one, beside that it is compacted.
+    pub properties: Vec<(String, String)>,
 }
 
 /// One flow.

@@ -131,6 +131,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("offset.storage.topic", Text, "mm2-offsets.A.internal", "Topic of stored positions"),
             ("offset.storage.partitions", Number(-1, INT_MAX), "25", "Its partitions; -1 leaves it to the brokers"),
             ("offset.storage.replication.factor", REPLICATION_FACTOR, "3", "Its replication factor; -1 as above"),
+            ("offset.storage.*", Text, "", "Properties of it when it is created, as `offset.storage.segment.bytes`"),
         ],
     },
     Group {
@@ -339,10 +340,8 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[WorkerShared],
-        status: Unsupported(
-            "the topic of positions is compacted and otherwise as the brokers make it",
-        ),
-        rows: &[("offset.storage.*", Text, "", "Properties of the topic of positions")],
+        status: Needless("the topic of positions is always compacted"),
+        rows: &[("offset.storage.cleanup.policy", Text, "compact", "Its cleanup policy")],
     },
     Group {
         scopes: &[WorkerShared],

@@ -251,7 +251,7 @@ fn providers_hold_for_the_whole_file() {
 }
 
 /// Settings whose values a [`Config`] must hold, and shows in `Debug` output.
-const TYPED: [&str; 13] = [
+const TYPED: [&str; 14] = [
     "topics",
     "topics.exclude",
     "topics.blacklist",
@@ -264,6 +264,7 @@ const TYPED: [&str; 13] = [
     "bootstrap.servers",
     "client.id",
     "offset.storage.topic",
+    "offset.storage.*",
     "kmirror.transactional.id",
 ];
 

@@ -153,11 +153,12 @@ impl Flow {
             .retain(|name, growth| growth.is_asked || short.contains(&**name));
 
         for internal in &lacking.internal {
-            let topic = NewTopic::compacted(
+            let mut topic = NewTopic::compacted(
                 Arc::clone(&internal.name),
                 internal.partition_count,
                 internal.replication_factor,
             );
+            topic.configs.extend(internal.properties.iter().cloned());
             let creation = missing
                 .creations
                 .entry(Arc::clone(&topic.name))

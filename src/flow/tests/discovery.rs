@@ -56,6 +56,18 @@ fn a_remote_topic_has_the_partitions_and_the_settings_of_its_source() {
 }
 
 #[test]
+fn the_topic_of_positions_has_the_properties_that_it_is_to_have() {
+    let mut options = options();
+    let own = ("segment.bytes".to_owned(), "1048576".to_owned());
+    options.offsets_topic.properties = vec![own.clone()];
+    let mut world = World::new(options);
+    world.run_for(SECOND);
+    let compacted = ("cleanup.policy".to_owned(), "compact".to_owned());
+    let topic = &world.target.topics["mm2-offsets.A.internal"];
+    assert_eq!(topic.configs, [compacted, own]);
+}
+
+#[test]
 fn the_first_record_is_copied_within_a_second_of_the_start() {
     for lag in [0, 100, 300] {
         let mut world = World::with_topic(3);

@@ -65,6 +65,7 @@ pub(super) fn options() -> FlowOptions {
             name: Arc::from("mm2-offsets.A.internal"),
             partition_count: 25,
             replication_factor: 3,
+            properties: Vec::new(),
         },
         offset_syncs: Some(SyncsTopic {
             side: Side::Source,
@@ -84,6 +85,7 @@ pub(super) fn options() -> FlowOptions {
             name: Arc::from("kmirror-state.A.internal"),
             partition_count: 1,
             replication_factor: 3,
+            properties: Vec::new(),
         },
         instance: Uuid([7; 16]),
         started_ms: 0,
