@@ -50,6 +50,10 @@ impl Flow {
         let Some(epoch) = slot.partition.wants_to_carry() else {
             return;
         };
+        if slot.acknowledged_at.is_some() {
+            // The anchor names the leader epoch of the record before it.
+            return self.confirm_leaders(now);
+        }
         let ids = (slot.source.topic_id, slot.target.topic_id);
         let place = place(&slot.partition.source);
         let anchors: Vec<Anchor> = self.state.anchors(&place).copied().collect();

@@ -4,9 +4,19 @@ use std::time::{Duration, Instant};
 
 use super::{
     Action, Delivery, Failure, Flow, Partition, PartitionId, PerTopicConfig, RecoveryCause, Side,
-    TopicConfig, halt::HaltReason, limits, recovery::place,
+    Slot, TopicConfig, halt::HaltReason, limits, recovery::place,
 };
 use crate::offsets::state::{Entry, Owner};
+
+impl Slot {
+    /// Whether the target's leader is the one under which the position was proven, all the time since
+    /// as far as is known.
+    fn leads_as_proven(&self) -> bool {
+        self.recovery.is_none()
+            && self.target.leader.is_some()
+            && self.proven_under == self.target.leader
+    }
+}
 
 impl Flow {
     /// Notes the time. After a pause longer than the lease another process may have taken over,
@@ -97,18 +107,51 @@ impl Flow {
     }
 
     pub(super) fn anchors_deadline(&self) -> Option<Instant> {
-        (!self.unanchored.is_empty()).then_some(self.anchors_at)
+        let is_due = !self.unanchored.is_empty() && self.confirming_since.is_none();
+        is_due.then_some(self.anchors_at)
     }
 
-    /// Writes the anchors that are due.
+    /// Has the anchors written that are due, once the target's leaders are known to be those of the
+    /// proofs.
     pub(super) fn schedule_anchors(&mut self, now: Instant) {
-        if self.unanchored.is_empty() || now < self.anchors_at {
+        if !self.unanchored.is_empty() && now >= self.anchors_at {
+            self.confirm_leaders(now);
+        }
+    }
+
+    /// Asks for the target's leaders, unless that is under way.
+    ///
+    /// No acknowledgement says under which leader epoch it was given. A leader that has gone and come
+    /// back since the last look leaves no other trace, and an anchor that names the former epoch for
+    /// a record of the later one is not believed (R10).
+    pub(super) fn confirm_leaders(&mut self, now: Instant) {
+        if self.confirming_since.is_none() {
+            self.confirming_since = Some(now);
+            self.discovery.refresh(Side::Target, now);
+        }
+    }
+
+    /// Takes word of the target's leaders that was asked for at `asked_at`, after it has been followed:
+    /// those that lead as they did led so all the time, for epochs only grow.
+    pub(super) fn leaders_confirmed(&mut self, now: Instant, asked_at: Instant) {
+        for slot in &mut self.slots {
+            if slot.leads_as_proven() && slot.acknowledged_at.is_some_and(|at| at <= asked_at) {
+                slot.acknowledged_at = None;
+            }
+        }
+        if self.confirming_since.is_none_or(|since| asked_at < since) {
             return;
         }
+        self.confirming_since = None;
         self.anchors_at = now + self.options.anchor_interval;
-        self.anchor_all();
+        for id in std::mem::take(&mut self.unanchored) {
+            if self.slot(id).is_some_and(Slot::leads_as_proven) {
+                self.anchor(id);
+            }
+        }
     }
 
+    /// Writes what is left when the flow ends, whether or not the leaders are certain.
     pub(super) fn anchor_all(&mut self) {
         for id in std::mem::take(&mut self.unanchored) {
             self.anchor(id);

@@ -262,6 +262,8 @@ pub struct Flow {
     /// Partitions that have moved since their newest anchor.
     unanchored: BTreeSet<PartitionId>,
     anchors_at: Instant,
+    /// Since when anchors wait for the target to confirm its leaders.
+    confirming_since: Option<Instant>,
     /// When this process next says that it is alive.
     presence_at: Instant,
     started: Instant,
@@ -298,6 +300,8 @@ struct Slot {
     carrying: Option<(Ticket, Anchor)>,
     /// The target's leader when the position was proven.
     proven_under: Option<Leader>,
+    /// When it last acknowledged something of which it is not certain that it still led as then.
+    acknowledged_at: Option<Instant>,
 }
 
 impl Flow {
@@ -332,6 +336,7 @@ impl Flow {
             questions: Questions::default(),
             carrying: BTreeSet::new(),
             unanchored: BTreeSet::new(),
+            confirming_since: None,
             anchors_at: now + options.anchor_interval,
             presence_at: now + options.lease / 2,
             started: now,
@@ -432,7 +437,6 @@ impl Flow {
         self.notice_time(now, actions);
         // However busy the flow is with answers, what waits for its time gets its turn.
         self.deadline_reached(now, actions);
-        self.schedule_discovery(now, actions);
         self.schedule_recoveries(now, actions);
         self.schedule_carrying(now, actions);
         self.schedule_transfer(now, actions);
@@ -446,6 +450,8 @@ impl Flow {
         self.schedule_groups(now, actions);
         self.schedule_topic_configs(now, actions);
         self.schedule_acls(now, actions);
+        // Last, for others want to know who leads.
+        self.schedule_discovery(now, actions);
         self.finish_stop(now, actions);
     }
 
@@ -555,6 +561,9 @@ impl Flow {
                 notice,
             }));
         }
+        if copied != copied_after {
+            slot.acknowledged_at = Some(now);
+        }
         self.watch.moved(now, guarantee, guarantee_after);
         self.transfer.held.replace(held, held_after);
         if let Some(drain) = self.drain.as_mut().filter(|_| is_drained) {
@@ -569,7 +578,7 @@ impl Flow {
         if let Some(bytes) = unanchored_bytes {
             self.unanchored.insert(id);
             if bytes >= self.options.anchor_bytes {
-                self.anchor(id);
+                self.confirm_leaders(now);
             }
         }
         if let Some(at) = deadline {

@@ -73,7 +73,12 @@ impl Counters {
                 let is_forgotten = *because == NewBecause::Forgotten || cause.is_forgotten();
                 self.producers_forgotten += u64::from(is_forgotten);
             }
-            PartitionNotice::LineageContinued { cause, .. } => {
+            PartitionNotice::LineageContinued {
+                cause,
+                unmatched_records,
+                ..
+            } => {
+                self.unmatched_records += unmatched_records;
                 self.producers_forgotten += u64::from(cause.is_forgotten());
             }
             PartitionNotice::Gap { .. }

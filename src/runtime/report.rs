@@ -496,6 +496,17 @@ fn lineage(flow: &str, partition: &str, notice: &PartitionNotice) {
         PartitionNotice::LineageContinued {
             cause,
             source_offset,
+            unmatched_records: unmatched_records @ 1..,
+            ..
+        } => warn!(
+            flow,
+            partition,
+            "going on at source offset {source_offset} ({cause}); {unmatched_records} records that \
+             came late are on the target twice"
+        ),
+        PartitionNotice::LineageContinued {
+            cause,
+            source_offset,
             ..
         } => debug!(
             flow,

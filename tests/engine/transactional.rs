@@ -173,6 +173,36 @@ async fn copies_in_an_open_transaction_are_waited_for() {
     assert_eq!(contents(&pair.target, "A.t").await, written);
 }
 
+/// Another tool has copied since, without transactions, and the target has deleted the first of its
+/// copies too: what is left begins nobody knows where, and the stored position says how far it went.
+#[tokio::test]
+async fn what_others_copied_and_is_deleted_in_part_is_asked_about() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    for (round, delivery) in (0..).zip(["", "kmirror.delivery = at-least-once"]) {
+        let first = round * ROUND;
+        pair.source.produce(("t", 0), LOAD, first, ROUND).await;
+        let engine = pair.engine(delivery);
+        status_when(&engine, |status| status.counters.records == ROUND).await;
+        stop(engine).await;
+    }
+    let deleted_to = i64::try_from(ROUND + ROUND / 4).unwrap();
+    pair.target.delete_records(("A.t", 0), deleted_to).await;
+    pair.source.produce(("t", 0), LOAD, 2 * ROUND, ROUND).await;
+    let engine = pair.engine("");
+    let asking = status_when(&engine, |status| !status.halted.is_empty()).await;
+    let words = asking.halted[0].halted.clone().unwrap();
+    assert!(words.contains("the stored position is 80"), "{words}");
+    stop(engine).await;
+
+    let engine = pair.engine("kmirror.adopt = stored");
+    status_when(&engine, |status| status.counters.records == ROUND).await;
+    stop(engine).await;
+    let written = contents(&pair.source, "t").await;
+    let copied = contents(&pair.target, "A.t").await;
+    assert_eq!(copied, written[usize::try_from(deleted_to).unwrap()..]);
+}
+
 /// Runs an engine on a runtime of its own, which then ends without a word to anybody.
 fn run_until(properties: &str, killed: tokio::sync::oneshot::Receiver<()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -38,6 +38,8 @@ pub(super) struct Discovery {
 struct Asked {
     view: Option<ClusterView>,
     is_asking: bool,
+    /// When the last question was asked.
+    asked_at: Instant,
     ask_at: Instant,
     /// However urgent it is, not before: failures come in swarms.
     not_before: Instant,
@@ -54,6 +56,7 @@ impl Asked {
         Self {
             view: None,
             is_asking: false,
+            asked_at: now,
             ask_at: now,
             not_before: now,
             failures: Backoff::new(),
@@ -135,6 +138,7 @@ impl Flow {
             let asked = self.discovery.side(side);
             if !asked.is_asking && asked.ask_at <= now {
                 asked.is_asking = true;
+                asked.asked_at = now;
                 asked.is_looking_again = false;
                 asked.ask_at = now + interval;
                 actions.push(Action::AskMetadata(side));
@@ -159,7 +163,11 @@ impl Flow {
                 if std::mem::take(&mut asked.is_unreachable) {
                     actions.push(Action::Report(Notice::Reached(side)));
                 }
+                let asked_at = asked.asked_at;
                 self.follow(now, side, &view, actions);
+                if side == Side::Target {
+                    self.leaders_confirmed(now, asked_at);
+                }
                 self.discovery.side(side).view = Some(view);
                 self.compare(now, actions);
                 self.look_again(now);
@@ -414,6 +422,7 @@ impl Flow {
             recovery: None,
             carrying: None,
             proven_under: None,
+            acknowledged_at: None,
         });
         self.by_source.insert(source, id);
         self.with_partition(now, id, actions, |partition| {

@@ -147,6 +147,8 @@ pub enum PartitionNotice {
         source_offset: i64,
         /// Whether the target remembers the producer, so that it refuses a late repetition.
         is_remembered: bool,
+        /// Records of former lineages that came late: they are on the target twice.
+        unmatched_records: u64,
     },
     /// Copying goes on at the last proven record under a new producer epoch.
     LineageOpened {

@@ -42,6 +42,7 @@ use self::{
     tally::{Tally, Writer, sequence_distance},
     target::Target,
 };
+pub use source::{FirstLive, first_live};
 pub use tail::{TailEvidence, tail_proves};
 
 use std::collections::BTreeSet;
@@ -140,6 +141,9 @@ pub struct Verdict {
     pub proven_records: u64,
     /// Records of the lineage that are not the source's next ones: they may be copied twice.
     pub unmatched_own_records: u64,
+    /// Records of former lineages that are not the source's next ones: late batches, which are there
+    /// twice.
+    pub unmatched_former_records: u64,
     /// The lineage's first records, of which the source no longer has the counterparts.
     pub lead_in_records: u64,
     /// Records of the lineage were left when the source had no more: its readable end is lower than
@@ -169,6 +173,8 @@ pub struct Proof {
     skip: Skip,
     /// Counting led to a place where nothing agrees: what was passed by counting proves nothing.
     is_void: bool,
+    /// The window has no records of the lineage, and how far it went is known from the leader.
+    is_remembered: bool,
     is_source_short: bool,
     /// What has been found since it was last taken.
     runs: Vec<Run>,
@@ -182,8 +188,9 @@ pub struct Proof {
 struct Others {
     /// Below, all has been counted before.
     from_offset: i64,
-    own_producers: BTreeSet<i64>,
     records: u64,
+    /// Whether the window has any that are not aborted, counted before or not.
+    are_there: bool,
 }
 
 /// Source records to be passed by counting, because the target has deleted their copies.
@@ -196,11 +203,16 @@ enum Skip {
 }
 
 impl Others {
-    fn meet(&mut self, header: &BatchHeader, left: u32) {
+    fn meet(&mut self, header: &BatchHeader, left: u32, writer: Writer) {
         let is_new = header.base_offset >= self.from_offset;
-        let is_own = self.own_producers.contains(&header.producer_id);
-        if is_new && !is_own && !header.attributes.is_control() {
+        let is_own = matches!(writer, Writer::Own | Writer::Former);
+        if is_own || header.attributes.is_control() {
+            return;
+        }
+        self.are_there |= left > 0 && writer != Writer::Nobody;
+        if is_new {
             self.records = self.records.saturating_add(u64::from(left));
+            self.from_offset = header.next_offset();
         }
     }
 }
@@ -215,6 +227,7 @@ impl Proof {
             tally: Tally::new(start.lineage, start.next_sequence),
             skip: Skip::Nothing,
             is_void: false,
+            is_remembered: false,
             is_source_short: false,
             runs: Vec::new(),
             wants: Wants::Nothing,
@@ -234,9 +247,9 @@ impl Proof {
     pub fn count_others(&mut self, from_offset: i64, own_producers: BTreeSet<i64>) {
         self.others = Others {
             from_offset,
-            own_producers,
-            records: 0,
+            ..Others::default()
         };
+        self.tally.own_producers = own_producers;
     }
 
     /// How many records of others the window had, transactions included and markers not.
@@ -245,11 +258,13 @@ impl Proof {
         self.others.records
     }
 
-    /// How many records of transactions the window had that are not the source's next ones, those
-    /// of aborted transactions left out.
+    /// Whether others may have copied more than was found: the window has records of transactions,
+    /// aborted ones left out, that are not the source's next ones; or it has records of others, and
+    /// the target has deleted some from before it.
     #[must_use]
-    pub const fn unmatched_transactional_records(&self) -> u64 {
-        self.tally.unmatched_transactional
+    pub const fn may_have_more(&self) -> bool {
+        self.tally.unmatched_transactional > 0
+            || (self.start.is_target_cut && self.others.are_there)
     }
 
     /// What must be fetched next.
@@ -326,6 +341,7 @@ impl Proof {
             tail: self.target.tail,
             proven_records: 0,
             unmatched_own_records: tally.own,
+            unmatched_former_records: tally.unmatched_former(self.start.is_source_cut),
             lead_in_records: 0,
             is_source_short: self.is_source_short,
             undecided: self.undecided,
@@ -335,7 +351,7 @@ impl Proof {
             Skip::Nothing => self.is_void,
             Skip::ToFirstOwn => true,
             // What was passed by counting counts only when all that follows agrees.
-            Skip::Records(_) => self.is_void || !is_run,
+            Skip::Records(_) => self.is_void || !(is_run || self.is_remembered),
         };
         if is_void {
             return Some(verdict);
@@ -364,12 +380,18 @@ impl Proof {
         }
     }
 
-    /// Passes what the leader remembers, of which the window shows nothing.
+    /// Passes what the leader remembers, of which the window shows nothing. What others have written
+    /// is looked at from there on: it may hold what comes next.
     fn count_to_remembered(&mut self) {
         self.skip = Skip::Nothing;
         let last = self.start.skip_to_sequence.filter(|last| *last >= 0);
         let after = last.map(|last| sequence_after(last, 1));
         self.count_to(self.tally.next_sequence, after);
+        self.is_remembered = !self.is_void;
+        if self.is_remembered && self.others.are_there {
+            self.target = Target::new(self.start.target_offset, self.start.target_end);
+            self.tally.unmatched_transactional = 0;
+        }
     }
 
     /// Passes as many source records as there are sequence numbers from `from` to `to`.
@@ -495,7 +517,7 @@ impl Proof {
         if writer == Writer::Own {
             self.tally.follow(&header, first_sequence);
         }
-        self.others.meet(&header, left);
+        self.others.meet(&header, left, writer);
         if left == 0 || writer == Writer::Nobody || self.skip == Skip::ToFirstOwn {
             self.pass_target();
         }

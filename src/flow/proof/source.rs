@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use kmirror_protocol::records::{BatchHeader, LogEntry, batches, decompress, records};
 
-use super::cursor::{Cursor, Mark, record_count};
+use super::cursor::{Cursor, Mark, peek, record_count};
 use crate::{
     flow::{Counters, FetchedRecords, halt::HaltReason, intake, intake::Prepared, limits},
     offsets::exact_map::Run,
@@ -239,6 +239,52 @@ impl Source {
         }
         if end < position { -1 } else { epoch }
     }
+}
+
+/// What the beginning of an answer of the source holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLive {
+    /// Not even one whole batch, although it holds bytes.
+    Cut,
+    /// A record that copying would copy, the first one.
+    Record {
+        /// Its offset.
+        offset: i64,
+        /// Its timestamp, as readers see it.
+        timestamp: i64,
+    },
+    /// Nothing of the kind.
+    None {
+        /// Where reading goes on.
+        next_offset: i64,
+    },
+}
+
+/// The first record that copying would take from an answer to a question for `asked_offset`.
+///
+/// # Errors
+///
+/// A batch that comes before any is damaged, or cannot be read.
+pub fn first_live(asked_offset: i64, fetched: FetchedRecords) -> Result<FirstLive, HaltReason> {
+    let mut source = Source::new(asked_offset);
+    if source.take(fetched) {
+        return Ok(FirstLive::Cut);
+    }
+    let next_offset = source.next_offset;
+    if !source.load()? {
+        return Ok(FirstLive::None { next_offset });
+    }
+    let offset = source.position();
+    let first = match source.unfold()? {
+        Some((header, plain, mark)) => peek(&plain, mark)
+            .map_err(|fault| source.fault(&fault.to_string()))?
+            .map(|(record, _)| record.timestamp(&header)),
+        None => None,
+    };
+    Ok(match first {
+        Some(timestamp) => FirstLive::Record { offset, timestamp },
+        None => FirstLive::None { next_offset },
+    })
 }
 
 /// The offset of a record in an answer, counted from 0 among those with offsets from `from` to

@@ -1,5 +1,7 @@
 //! What has been seen of the window: how many records of whom, and whether the own ones are a run.
 
+use std::collections::BTreeSet;
+
 use kmirror_protocol::records::{BatchHeader, sequence_after};
 
 use super::target::{Fate, TargetBatch};
@@ -13,7 +15,9 @@ const SEQUENCE_DISTANCE_MAX: i32 = 1 << 30;
 pub(super) enum Writer {
     /// The lineage whose continuation is asked for.
     Own,
-    /// Anyone else, older lineages of this partition included.
+    /// A former lineage of this partition.
+    Former,
+    /// Anyone else.
     Foreign,
     /// Someone with a transaction that is committed.
     Committed,
@@ -21,13 +25,6 @@ pub(super) enum Writer {
     Undecided,
     /// Someone with a transaction that is aborted, or a broker with a marker: counts for nothing.
     Nobody,
-}
-
-impl Writer {
-    /// Whether it wrote in a transaction, and not in vain.
-    const fn is_transactional(self) -> bool {
-        matches!(self, Self::Committed | Self::Undecided)
-    }
 }
 
 /// How many sequence numbers `to` is after `from`; `None` when it lies before it.
@@ -40,6 +37,8 @@ pub(super) fn sequence_distance(from: i32, to: i32) -> Option<i32> {
 #[derive(Debug)]
 pub(super) struct Tally {
     lineage: Lineage,
+    /// The producer ids of all lineages of this partition.
+    pub(super) own_producers: BTreeSet<i64>,
     /// Whether nothing has been seen yet that breaks the run.
     pub(super) is_run: bool,
     /// The next sequence number of the run.
@@ -52,12 +51,15 @@ pub(super) struct Tally {
     unmatched_later: u64,
     /// Records of transactions without a counterpart, aborted ones left out.
     pub(super) unmatched_transactional: u64,
+    /// Records of former lineages without a counterpart.
+    unmatched_former: u64,
 }
 
 impl Tally {
     pub(super) fn new(lineage: Lineage, next_sequence: Option<i32>) -> Self {
         Self {
             lineage,
+            own_producers: BTreeSet::from([lineage.producer_id]),
             is_run: next_sequence.is_some(),
             next_sequence: next_sequence.unwrap_or_default(),
             proven: 0,
@@ -65,6 +67,7 @@ impl Tally {
             unmatched_first: 0,
             unmatched_later: 0,
             unmatched_transactional: 0,
+            unmatched_former: 0,
         }
     }
 
@@ -78,6 +81,7 @@ impl Tally {
             Fate::Committed => Writer::Committed,
             Fate::Undecided => Writer::Undecided,
             Fate::Plain if lineage == self.lineage => Writer::Own,
+            Fate::Plain if self.own_producers.contains(&lineage.producer_id) => Writer::Former,
             Fate::Plain => Writer::Foreign,
         }
     }
@@ -104,16 +108,24 @@ impl Tally {
     /// Counts records that are not.
     pub(super) fn unmatched(&mut self, writer: Writer, count: u32) {
         self.count(writer, count);
-        if writer == Writer::Own {
-            let unmatched = if self.proven == 0 {
-                &mut self.unmatched_first
-            } else {
-                &mut self.unmatched_later
-            };
-            *unmatched = unmatched.saturating_add(u64::from(count));
-        } else if writer.is_transactional() {
-            let unmatched = &mut self.unmatched_transactional;
-            *unmatched = unmatched.saturating_add(u64::from(count));
+        let is_first = self.proven == 0;
+        let unmatched = match writer {
+            Writer::Own if is_first => &mut self.unmatched_first,
+            Writer::Own => &mut self.unmatched_later,
+            Writer::Former => &mut self.unmatched_former,
+            Writer::Committed | Writer::Undecided => &mut self.unmatched_transactional,
+            Writer::Foreign | Writer::Nobody => return,
+        };
+        *unmatched = unmatched.saturating_add(u64::from(count));
+    }
+
+    /// Records of former lineages that nothing asked for: late batches that the target took once
+    /// more, unless the source has deleted their counterparts.
+    pub(super) const fn unmatched_former(&self, is_source_cut: bool) -> u64 {
+        if is_source_cut {
+            0
+        } else {
+            self.unmatched_former
         }
     }
 

@@ -184,6 +184,9 @@ impl Flow {
                     partition.start(start, map);
                     None
                 });
+                if let Some(slot) = self.slot_mut(id) {
+                    slot.acknowledged_at = None;
+                }
                 if is_state_lost {
                     self.anchor_anew(id);
                 }

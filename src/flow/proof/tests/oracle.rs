@@ -121,14 +121,15 @@ fn counted(start: &ProofStart, source: &[Seen], epochs: &[i32], window: &[Writte
     let Some(count) = reachable.filter(is_passed) else {
         return nothing;
     };
-    let window = &window[first_own.unwrap_or(window.len())..];
+    // Without own records, what others have written since may go on where these went to.
+    let window = &window[first_own.unwrap_or(0)..];
     let rest = ProofStart {
         next_sequence: Some(to),
         is_target_cut: false,
         ..*start
     };
     let found = anchored(&rest, &source[count..], window);
-    match found.continues {
+    match found.continues || first_own.is_none() {
         true => Expected {
             below_position: count + found.below_position,
             ..found

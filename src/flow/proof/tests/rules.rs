@@ -1,5 +1,7 @@
 //! The rules of the proof, case by case.
 
+use std::collections::BTreeSet;
+
 use kmirror_protocol::records::{BatchProducer, Compression, ControlType};
 
 use super::{
@@ -57,9 +59,10 @@ pub(super) fn verdict(start: ProofStart, source: &SourceLog, target: &TargetLog)
     prove(start, source, target, &mut rng).unwrap()
 }
 
-/// The verdict, and how many records of transactions are nobody's next ones.
-fn prove_all(start: ProofStart, source: &SourceLog, target: &TargetLog) -> (Verdict, u64) {
+/// The verdict, and whether there may be more.
+fn prove_all(start: ProofStart, source: &SourceLog, target: &TargetLog) -> (Verdict, bool) {
     let mut proof = Proof::new(start);
+    proof.count_others(0, BTreeSet::from([LINEAGE.producer_id]));
     loop {
         let progress = match proof.wants() {
             Wants::Nothing => break,
@@ -72,7 +75,7 @@ fn prove_all(start: ProofStart, source: &SourceLog, target: &TargetLog) -> (Verd
         assert_eq!(progress, Ok(Progress::Made));
     }
     let verdict = proof.verdict().unwrap();
-    (verdict, proof.unmatched_transactional_records())
+    (verdict, proof.may_have_more())
 }
 
 /// One step of writing a window.
@@ -128,22 +131,22 @@ fn what_is_found_in_an_open_transaction_leaves_the_question_open() {
     };
     let (committed, aborted, open) = (Some(true), Some(false), None);
     #[rustfmt::skip]
-    let cases: &[(&str, &[Step], Option<Undecided>, u64)] = &[
-        ("none", &[Transaction(&[1, 2], committed)], None, 0),
-        ("open", &[Transaction(&[1, 2], open)], at(0, 900), 0),
-        ("open, with records of others before", &[Transaction(&[77, 1, 2], open)], at(1, 900), 1),
-        ("open behind a committed one", &[Transaction(&[1, 2], committed), Transaction(&[3, 4], open)], at(3, 903), 0),
-        ("committed behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], committed)], at(1, 901), 1),
-        ("aborted behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], aborted)], at(1, 901), 1),
-        ("records that come later", &[Transaction(&[3, 4], open)], None, 2),
-        ("records that came before", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[1, 2], open)], None, 2),
-        ("what others did not do in vain", &[Transaction(&[77, 78], committed), Transaction(&[79], aborted)], None, 2),
+    let cases: &[(&str, &[Step], Option<Undecided>, bool)] = &[
+        ("none", &[Transaction(&[1, 2], committed)], None, false),
+        ("open", &[Transaction(&[1, 2], open)], at(0, 900), false),
+        ("open, with records of others before", &[Transaction(&[77, 1, 2], open)], at(1, 900), true),
+        ("open behind a committed one", &[Transaction(&[1, 2], committed), Transaction(&[3, 4], open)], at(3, 903), false),
+        ("committed behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], committed)], at(1, 901), true),
+        ("aborted behind an open one: not known", &[Transaction(&[77], open), Transaction(&[1, 2], aborted)], at(1, 901), true),
+        ("records that come later", &[Transaction(&[3, 4], open)], None, true),
+        ("records that came before", &[Own(PLAIN, 10, &[1, 2]), Transaction(&[1, 2], open)], None, true),
+        ("what others did not do in vain", &[Transaction(&[77, 78], committed), Transaction(&[79], aborted)], None, true),
     ];
-    for (case, steps, expected, unmatched) in cases {
+    for (case, steps, expected, has_more) in cases {
         let target = target(steps);
-        let (found, transactional) = prove_all(start(&target), &six(), &target);
+        let (found, may_have_more) = prove_all(start(&target), &six(), &target);
         assert_eq!(found.undecided, *expected, "{case}");
-        assert_eq!(transactional, *unmatched, "{case}");
+        assert_eq!(may_have_more, *has_more, "{case}");
     }
 }
 
@@ -407,6 +410,9 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
         ("a number left out later", &[Own(PLAIN, 12, &[3]), Own(PLAIN, 14, &[4])], None, (0, false, 0, 2)),
         ("only others", &[Other(none, &[1])], None, (0, false, 0, 0)),
         ("only others, remembered", &[Other(none, &[1])], Some(12), (3, true, 0, 0)),
+        ("others went on from there", &[Other(none, &[77, 4, 5])], Some(12), (5, false, 2, 0)),
+        ("a transaction went on from there", &[Transaction(&[4], Some(true)), Other(none, &[5])], Some(12), (5, false, 2, 0)),
+        ("others went on, who knows from where", &[Other(none, &[4, 5])], None, (0, false, 0, 0)),
         ("all deleted", &[], Some(12), (3, true, 0, 0)),
         ("all deleted, nothing new", &[], Some(9), (0, true, 0, 0)),
         ("all deleted, too many", &[], Some(16), (0, false, 0, 0)),
@@ -427,6 +433,40 @@ fn source_records_are_counted_when_the_target_deleted_their_copies() {
         if let Some(last) = after {
             assert_eq!(verdict.next_sequence, last + 1, "{case}");
         }
+    }
+}
+
+#[test]
+fn records_of_former_lineages_that_came_late_are_counted() {
+    let cases: [(&[Step], u64); 4] = [
+        (&[Own(PLAIN, 10, &[1, 2])], 0),
+        (&[Other(OLDER, &[1, 2])], 0),
+        (&[Own(PLAIN, 10, &[1, 2]), Other(OLDER, &[1, 2])], 2),
+        (&[Other(BatchProducer::NONE, &[9]), Other(OLDER, &[9])], 1),
+    ];
+    for (steps, expected) in cases {
+        let target = target(steps);
+        let found = prove_all(start(&target), &six(), &target).0;
+        assert_eq!(found.unmatched_former_records, expected);
+    }
+}
+
+#[test]
+fn others_may_have_copied_what_the_target_has_deleted() {
+    let none = BatchProducer::NONE;
+    let cases: [(&[Step], bool, bool); 4] = [
+        (&[Other(none, &[4])], true, true),
+        (&[Other(none, &[4])], false, false),
+        (&[Own(PLAIN, 13, &[4])], true, false),
+        (&[Transaction(&[4], Some(false))], true, false),
+    ];
+    for (steps, is_target_cut, expected) in cases {
+        let target = target(steps);
+        let start = ProofStart {
+            is_target_cut,
+            ..start(&target)
+        };
+        assert_eq!(prove_all(start, &six(), &target).1, expected);
     }
 }
 

@@ -272,13 +272,9 @@ impl Recovery {
                 };
                 self.checked(around, is_true, next)
             }
-            Stage::Hint {
-                stored_offset,
-                asked_offset,
-            } => {
-                let offsets = (*stored_offset, *asked_offset);
-                self.hinted(around, offsets, fetched);
-                Ok(true)
+            Stage::Hint(hint) => {
+                let hint = *hint;
+                self.hinted(around, hint, fetched)
             }
             Stage::Last(opening) => {
                 let mut opening = (**opening).clone();

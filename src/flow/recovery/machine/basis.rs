@@ -1,6 +1,6 @@
 //! Where a proof starts: at an anchor, at a stored position, or at the beginning.
 
-use super::*;
+use super::{hint::Hinted, *};
 
 /// Where a proof starts.
 impl Recovery {
@@ -132,42 +132,53 @@ impl Recovery {
             };
             return self.adopt(around, source, target, halt);
         }
-        self.go_to(Stage::Hint {
-            stored_offset,
-            asked_offset: stored_offset.saturating_sub(1).max(source.start_offset),
-        });
+        self.go_to(Stage::Hint(Hint::new(stored_offset, source.start_offset)));
         Ok(true)
     }
 
-    /// Takes the record before a stored position: it must be on the target, at its own time or
-    /// later.
+    /// Takes records from before a stored position: the first of them must be on the target, at its
+    /// own time or later.
     pub(super) fn hinted(
         &mut self,
         around: &Surroundings<'_>,
-        (stored_offset, asked): (i64, i64),
+        mut hint: Hint,
         fetched: FetchedRecords,
-    ) {
-        if fetched.records.is_empty() && fetched.high_watermark > asked {
-            // An open transaction hides it, or others filled the answer.
-            return;
-        }
-        let target_end = self.facts.target.map_or(0, |range| range.end_offset);
-        match first_record(asked, fetched) {
-            Some((source_offset, timestamp)) => self.go_to(Stage::HintTime {
+    ) -> Step {
+        let stored_offset = hint.stored_offset;
+        let hinted = if !fetched.records.is_empty() {
+            self.asks_alone = false;
+            hint.take(fetched).map_err(End::Halt)?
+        } else if self.is_nothing_left(fetched.readable_end() >= stored_offset) {
+            hint.nothing_there()
+        } else {
+            // What is below a position is readable before long, unless others filled the answer.
+            return Ok(false);
+        };
+        self.bytes_factor = match hinted {
+            Hinted::Cut => self.bytes_factor.saturating_mul(2),
+            _ => 1,
+        };
+        match hinted {
+            Hinted::Ask | Hinted::Cut => self.go_to(Stage::Hint(hint)),
+            Hinted::Record {
+                source_offset,
+                timestamp,
+            } => self.go_to(Stage::HintTime {
                 stored_offset,
                 source_offset,
                 timestamp,
             }),
-            // There is nothing to compare with: nothing comes after the position either.
-            None => self.prove(
+            // Nothing that the source has could be missing.
+            Hinted::Nothing => self.prove(
                 around,
                 Basis::Hint {
                     source_offset: stored_offset,
-                    target_offset: target_end,
+                    target_offset: self.facts.target.map_or(0, |range| range.end_offset),
                     stored_offset,
                 },
             ),
         }
+        Ok(true)
     }
 
     /// A partition of which nothing is known.
@@ -240,6 +251,10 @@ impl Recovery {
         target: LogRange,
         halt: HaltReason,
     ) -> Step {
+        if self.looks == 0 {
+            // What is not explained yet may be by what another owner has stored meanwhile.
+            return self.look_again(around);
+        }
         let source_offset = match around.options.adopt {
             Adopt::Ask => return Err(End::Halt(halt)),
             Adopt::Prove => {
@@ -348,14 +363,4 @@ pub(super) const fn deleted_record(target_epoch: i32) -> RecordIdentity {
         sequence: -1,
         leader_epoch: target_epoch,
     }
-}
-
-/// The offset and the timestamp of the first record that copying would take from an answer.
-pub(super) fn first_record(asked: i64, fetched: FetchedRecords) -> Option<(i64, i64)> {
-    let taken = intake::take(asked, fetched, &mut Counters::default());
-    let batch = taken.batches.first()?;
-    let codec = batch.header.attributes.compression().ok()?;
-    let plain = decompress(codec, &batch.payload, limits::DECOMPRESSED_BYTES_MAX).ok()?;
-    let record = records(&plain, batch.header.record_count).next()?.ok()?;
-    Some((batch.first_offset, record.timestamp(&batch.header)))
 }

@@ -137,7 +137,7 @@ impl Recovery {
         };
         let basis = basis.clone();
         self.foreign_records = proof.others_records();
-        let has_transactions = proof.unmatched_transactional_records() > 0;
+        let may_have_more = proof.may_have_more();
         if let Some(Undecided {
             offset,
             producer_id,
@@ -155,7 +155,7 @@ impl Recovery {
             // A new leader of the source may not know yet how far its log is committed.
             return self.look_at_source_again(around);
         }
-        if let Some(halt) = Self::unproven(around, &basis, &proven, has_transactions) {
+        if let Some(halt) = Self::unproven(around, &basis, &proven, may_have_more) {
             return self.adopt(around, source, target, halt);
         }
         let missing = self.missing(around, &basis, &proven, source);
@@ -198,7 +198,7 @@ impl Recovery {
     }
 
     /// Gathers all evidence once more, a little later.
-    fn look_again(&mut self, around: &mut Surroundings<'_>) -> Step {
+    pub(super) fn look_again(&mut self, around: &mut Surroundings<'_>) -> Step {
         self.looks += 1;
         self.backoff.fail(around.now, around.seed);
         // An owner stores its lineage before its first batch (R3): whatever is in the log by now is
@@ -212,12 +212,12 @@ impl Recovery {
         around: &Surroundings<'_>,
         basis: &Basis,
         proven: &Proven,
-        has_transactions: bool,
+        may_have_more: bool,
     ) -> Option<HaltReason> {
         let stored_offset = match basis {
             Basis::Hint { stored_offset, .. } => Some(*stored_offset),
-            // Copies made in transactions that prove nothing: the position was committed with them.
-            Basis::Anchor(_) if has_transactions => around.stored_offset,
+            // Somebody else has copied, perhaps, and has stored how far.
+            Basis::Anchor(_) if may_have_more => around.stored_offset,
             Basis::Anchor(_) | Basis::Beginning => None,
         };
         let stored_offset = stored_offset.filter(|stored| proven.source_offset < *stored)?;
@@ -253,7 +253,8 @@ impl Recovery {
             // Without sequence numbers what does not match may be anybody's.
             is_shared: self.foreign_records > 0
                 || (!is_sequenced && proven.unmatched_own_records > 0),
-            unmatched_records: proven.unmatched_own_records,
+            unmatched_records: (proven.unmatched_own_records)
+                .saturating_add(proven.unmatched_former_records),
         }
     }
 

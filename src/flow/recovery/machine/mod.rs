@@ -7,6 +7,7 @@ mod answers;
 mod basis;
 mod conclusion;
 mod evidence;
+mod hint;
 mod mapping;
 mod opening;
 mod own;
@@ -15,18 +16,18 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use kmirror_protocol::{
-    records::{Batch, LogEntry, batches, decompress, records, sequence_after},
+    records::{Batch, LogEntry, batches, sequence_after},
     wire::Uuid,
 };
 
-use self::mapping::Mapping;
+use self::{hint::Hint, mapping::Mapping};
 use super::{
     super::{
-        ActiveProducer, Counters, EpochEnd, Failure, FetchedRecords, Footing, LogRange,
-        PartitionNotice, Refusal, Side,
+        ActiveProducer, EpochEnd, Failure, FetchedRecords, Footing, LogRange, PartitionNotice,
+        Refusal, Side,
         delivery::{Adopt, OnGap, OnRecreated},
         halt::HaltReason,
-        intake, limits,
+        limits,
         proof::{
             Progress as ProofProgress, Proof, ProofStart, TailEvidence, Undecided,
             Verdict as Proven, Wants, tail_proves,
@@ -147,11 +148,7 @@ enum Stage {
     /// Nothing is known of the partition: where it begins.
     Begin(Box<Search>),
     /// A position of MM2's: which record comes before it.
-    Hint {
-        stored_offset: i64,
-        /// From where on the source is read: the record itself may be gone.
-        asked_offset: i64,
-    },
+    Hint(Hint),
     /// And where on the target it can be at the earliest.
     HintTime {
         stored_offset: i64,
@@ -473,9 +470,7 @@ impl Recovery {
                     _ => Vec::new(),
                 }
             }
-            Stage::Hint { asked_offset, .. } => {
-                vec![Question::Window(Side::Source, *asked_offset)]
-            }
+            Stage::Hint(hint) => vec![Question::Window(Side::Source, hint.asked_offset)],
             Stage::HintTime { timestamp, .. } => vec![Question::Time(Side::Target, *timestamp)],
             Stage::Begin(search) => match search.question() {
                 Some(StartQuestion::Time(millis)) => vec![Question::Time(Side::Source, millis)],

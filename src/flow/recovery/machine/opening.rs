@@ -146,6 +146,7 @@ impl Recovery {
             cause: self.cause.clone(),
             source_offset: position.source_offset,
             is_remembered: is_established,
+            unmatched_records: position.unmatched_records,
         });
         End::Done(Box::new(start))
     }

@@ -76,10 +76,7 @@ fn stage_of(question: Question) -> Stage {
             source_offset: 2,
             timestamp,
         },
-        Question::Window(Side::Source, _) => Stage::Hint {
-            stored_offset: 3,
-            asked_offset: 2,
-        },
+        Question::Window(Side::Source, _) => Stage::Hint(Hint::new(3, 0)),
         Question::Window(Side::Target, offset) => anchors(Check::Previous(offset)),
         Question::Decided(offset) => Stage::Proof {
             basis: Basis::Beginning,
