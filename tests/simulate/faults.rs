@@ -15,7 +15,7 @@ use super::{
     network::InstanceId,
     options::{OFFSETS_TOPIC, STATE_TOPIC, remote, source_of},
     plan::{BROKERS, Kind, MS, Micros, SECOND, What, Which},
-    world::{Phase, Step, World, trace},
+    world::{Phase, Shortened, Step, World, trace},
 };
 
 /// How long a flow may take to catch up once everything is mended.
@@ -217,6 +217,11 @@ impl World {
             self,
             "{side} {topic}-{partition}: election of {broker}: {elected:?}, log {range:?}"
         );
+        // Whoever had more has cut it off down to where all is deleted.
+        let is_emptied = range.is_some_and(|range| range.start == range.end && range.end > 0);
+        if let Some(source) = source_of(topic).filter(|_| is_emptied && elected.is_ok()) {
+            self.forgetful.insert((source.to_owned(), partition));
+        }
         self.note_losses(&before);
         // While no broker leads, the log of one that is away says nothing of what is lost.
         let is_unclean = is_unclean && elected.is_ok();
@@ -225,9 +230,13 @@ impl World {
             let end_offset = self.source.end_offset(&place.0, place.1);
             let lost = before.get(place).into_iter().flatten();
             let lost = lost.filter(|(offset, _)| *offset >= end_offset).cloned();
-            let shortened = self.shortened.entry(place.clone()).or_default();
-            shortened.end_offset = end_offset;
-            shortened.lost.extend(lost);
+            let branch = Shortened {
+                end_offset,
+                lost: lost.collect(),
+                is_branch_deleted: false,
+            };
+            let branches = self.shortened.entry(place.clone()).or_default();
+            branches.push(branch);
         }
         if let Some(copies) = copies.filter(|_| is_unclean) {
             self.note_lost_copies(place, copies);
@@ -367,15 +376,19 @@ impl World {
                 entry.deleted_at.push(*offset);
             }
         }
-        let shortened = self.shortened.get_mut(place);
-        let Some(shortened) = shortened.filter(|it| start >= it.end_offset) else {
+        let shortened = self.shortened.get_mut(place).into_iter().flatten();
+        let mut is_any_deleted = false;
+        for branch in shortened.filter(|it| start >= it.end_offset) {
+            branch.is_branch_deleted = true;
+            is_any_deleted = true;
+        }
+        if !is_any_deleted {
             return;
-        };
-        shortened.is_branch_deleted = true;
+        }
         // What took the place of records that were copied and then lost, and was deleted before it
         // was seen, is known to nobody: nothing of its epoch is left below the position.
         for entry in ledger.values_mut() {
-            entry.is_lost_by_source |= entry.deleted_at.iter().any(|at| *at < reached);
+            entry.is_deleted_unseen |= entry.deleted_at.iter().any(|at| *at < reached);
         }
     }
 

@@ -102,7 +102,8 @@ impl Outcome {
             let is_told =
                 is_told || world.plan.has(Kind::TargetDeletion) && world.plan.has(Kind::Forget);
             // A broker that has forgotten a producer takes whatever comes late; who writes next is told.
-            let is_told = is_told || world.plan.has(Kind::Forget) && is_repeated_last(&target);
+            let is_told =
+                is_told || world.plan.has(Kind::Forget) && is_repeated_last(world, &place, &target);
             if is_repeated && !is_told && world.knobs.delivery == Delivery::ExactlyOnce {
                 let what = format!("{place:?}: repeated or out of order, and nobody said why");
                 outcome.failures.push(what);
@@ -206,12 +207,12 @@ impl Outcome {
                 // A leader whose cleaner took it out has led meanwhile, perhaps.
                 Some(_) if world.plan.is_compacted && superseded(content, entry.number) => 0,
                 // A replica leads now that had not heard of the deletion.
-                Some(_) if is_deletion_known => 0,
+                Some(_) if is_deletion_known || entry.is_deleted_unseen => 0,
                 // Of two equal records of one key the cleaner may take out the first.
                 Some(_) if world.plan.is_compacted => 1,
                 Some(count) => u64::from(*count),
                 None if copies > 0 || entry.is_lost_by_source || world.plan.is_compacted => 0,
-                None if is_replaced(entry) => 0,
+                None if entry.is_deleted_unseen || is_replaced(entry) => 0,
                 None => u64::from(!is_deletion_known),
             };
             if copies < wanted && !is_recreated && is_reached {
@@ -355,18 +356,31 @@ fn is_repetition_told(world: &World, place: &Place) -> bool {
                 },
             ..
         } if base_offset != expected => Some(source),
+        Notice::Partition {
+            source,
+            notice:
+                PartitionNotice::LineageContinued {
+                    unmatched_records: 1..,
+                    ..
+                },
+            ..
+        } => Some(source),
         _ => None,
     });
     told.any(|source| source.partition == place.1 && *source.topic == *place.0)
 }
 
 /// Whether nothing new has been written behind what is there once more.
-fn is_repeated_last(target: &[LogRecord]) -> bool {
-    let mut seen = BTreeSet::new();
-    let is_new: Vec<bool> = target
-        .iter()
-        .map(|record| seen.insert(&record.content))
-        .collect();
+fn is_repeated_last(world: &World, place: &Place, target: &[LogRecord]) -> bool {
+    let ledger = world.workload.ledgers.get(place);
+    let written = |content| ledger.and_then(|ledger| Some(ledger.get(content)?.written));
+    let mut seen: BTreeMap<&Content, u64> = BTreeMap::new();
+    let is_new = target.iter().map(|record| {
+        let count = seen.entry(&record.content).or_default();
+        *count += 1;
+        *count <= written(&*record.content).map_or(1, u64::from)
+    });
+    let is_new: Vec<bool> = is_new.collect();
     let repeated = is_new.iter().position(|is_new| !is_new);
     repeated.is_none_or(|at| !is_new[at..].contains(&true))
 }
@@ -505,8 +519,8 @@ fn gaps(world: &World) -> Gaps {
 /// deleted before it was seen: nobody can know that there was anything else. A process that was
 /// frozen may copy the lost branch later than that.
 fn reached_of_lost(world: &World, place: &Place, copied: &BTreeMap<&Content, u64>) -> i64 {
-    let shortened = world.shortened.get(place);
-    let lost = shortened.filter(|it| it.is_branch_deleted).into_iter();
+    let branches = world.shortened.get(place).into_iter().flatten();
+    let lost = branches.filter(|it| it.is_branch_deleted);
     let lost = lost.flat_map(|it| &it.lost);
     let copied = lost.filter(|(_, content)| copied.contains_key(&**content));
     copied.map(|(offset, _)| offset + 1).max().unwrap_or(0)

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) deleted_at: Vec<i64>,
     /// The source lost it: it elected a leader that did not have it, or the topic was deleted.
     pub(super) is_lost_by_source: bool,
+    /// It took the place of one that was copied and then lost, and was deleted before it was seen.
+    pub(super) is_deleted_unseen: bool,
     /// The target lost a copy of it that it would have deleted since.
     pub(super) is_lost_by_target: bool,
 }

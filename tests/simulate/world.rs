@@ -98,10 +98,9 @@ pub(super) enum Phase {
     Done,
 }
 
-/// What unclean elections have taken from a partition of the source.
-#[derive(Default)]
+/// What an unclean election has taken from a partition of the source.
 pub(super) struct Shortened {
-    /// Where it ended after the last one.
+    /// Where it ended then.
     pub(super) end_offset: i64,
     /// What it lost, and from which offsets.
     pub(super) lost: Vec<(i64, Rc<Content>)>,
@@ -124,10 +123,11 @@ pub(super) struct World {
     /// Partitions of topics that were deleted and created again.
     pub(super) recreated: BTreeSet<Place>,
     /// Source partitions that unclean elections have shortened.
-    pub(super) shortened: BTreeMap<Place, Shortened>,
-    /// Source partitions of whose copies some were deleted while a replica was away or lagged: it
-    /// comes back with an empty log, or cuts off the end of it together with the snapshot, and knows
-    /// no producers (`UnifiedLog.truncateFullyAndStartAt`, `truncateTo`).
+    pub(super) shortened: BTreeMap<Place, Vec<Shortened>>,
+    /// Source partitions of whose copies some were deleted while a replica was away or lagged, or all
+    /// before one led that lagged: somebody comes back with an empty log, or cuts off the end of it
+    /// together with the snapshot, and knows no producers (`UnifiedLog.truncateFullyAndStartAt`,
+    /// `truncateTo`).
     pub(super) forgetful: BTreeSet<Place>,
     /// Copies that the target lost in unclean elections, by the partition there.
     pub(super) lost_copies: BTreeMap<Place, Vec<LogRecord>>,
