@@ -340,7 +340,7 @@ async fn check(args: &FileArgs, offline: bool) -> u8 {
     }
     let mut errors = 0;
     for flow in &config.flows {
-        let outlook = check::examine(flow, &facts);
+        let outlook = check::examine(&config, flow, &facts);
         errors += print_outlook(flow, &outlook);
     }
     match errors {

@@ -92,7 +92,7 @@ pub use self::{
     partition::{FetchedRecords, LogRange, Outgoing, PartitionNotice},
     rebuild::RebuildError,
     retry::Failure,
-    status::{Counters, FlowStatus, PartitionStatus},
+    status::{CheckpointStatus, Counters, FlowStatus, PartitionStatus},
     transaction::{
         AbortCause, InTransaction, PositionsInTransaction, TransactionAnswer, TransactionEnd,
         TransactionOptions, TransactionProtocol, TransactionQuestion,

@@ -7,6 +7,7 @@ use kmirror_protocol::records::{BatchHeader, HEADER_LEN};
 use super::{
     Flow, Guarantee, PartitionNotice, Side, Slot, TopicPartition, Weakness,
     batch::{Decision, DropReason, RebuildReason},
+    groups::Groups,
     recovery::decide::NewBecause,
 };
 
@@ -136,6 +137,19 @@ pub struct PartitionStatus {
     pub latency_ms: Option<i64>,
 }
 
+/// The newest checkpoint of a group on a remote partition.
+#[derive(Clone, Debug)]
+pub struct CheckpointStatus {
+    /// The group.
+    pub group: String,
+    /// The topic on the target.
+    pub remote_topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// From asking the source for its groups until the checkpoint was on the target.
+    pub latency: Duration,
+}
+
 /// Where a flow stands.
 #[derive(Clone, Debug, Default)]
 pub struct FlowStatus {
@@ -161,6 +175,10 @@ pub struct FlowStatus {
     pub guarantee: Guarantee,
     /// Partitions whose guarantee is weaker than the one asked for, by reason.
     pub weaker: BTreeMap<Weakness, usize>,
+    /// Checkpoints of groups on the target.
+    pub checkpoints_published: u64,
+    /// Positions of groups committed on the target.
+    pub group_offsets_committed: u64,
 }
 
 impl FlowStatus {
@@ -177,6 +195,11 @@ impl Flow {
     /// Where every partition stood when the flow last heard anything.
     pub fn partition_statuses(&self) -> impl Iterator<Item = PartitionStatus> {
         self.slots.iter().map(|slot| self.partition_status(slot))
+    }
+
+    /// Where checkpoints have been published, and how long each took.
+    pub fn checkpoint_statuses(&self) -> impl Iterator<Item = CheckpointStatus> {
+        self.groups.iter().flat_map(Groups::latencies)
     }
 
     fn partition_status(&self, slot: &Slot) -> PartitionStatus {
@@ -198,11 +221,14 @@ impl Flow {
     /// Where the flow stands.
     #[must_use]
     pub fn status(&self) -> FlowStatus {
+        let (checkpoints, commits) = self.groups.as_ref().map_or((0, 0), Groups::counts);
         let mut status = FlowStatus {
             partitions: self.slots.len(),
             is_discovered: self.discovery.is_complete(),
             queued_bytes: self.transfer.held.bytes,
             weaker: self.watch.counts(),
+            checkpoints_published: checkpoints,
+            group_offsets_committed: commits,
             ..FlowStatus::default()
         };
         for slot in &self.slots {

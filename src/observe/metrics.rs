@@ -50,8 +50,27 @@ pub struct FlowNumbers {
     pub foreign_records: u64,
     /// Times the target had forgotten a producer.
     pub producers_forgotten: u64,
+    /// Checkpoints of groups on the target.
+    pub checkpoints_published: u64,
+    /// Positions of groups committed on the target.
+    pub group_offsets_committed: u64,
     /// Its partitions.
     pub partitions: Vec<PartitionNumbers>,
+    /// The newest checkpoint of each group on each remote partition.
+    pub checkpoints: Vec<CheckpointNumbers>,
+}
+
+/// The numbers of a group's newest checkpoint on a remote partition.
+#[derive(Clone, Debug)]
+pub struct CheckpointNumbers {
+    /// The group.
+    pub group: String,
+    /// The topic on the target.
+    pub remote_topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// From asking the source for its groups until the checkpoint was on the target.
+    pub latency_ms: f64,
 }
 
 /// The numbers of one partition.
@@ -161,6 +180,18 @@ const FLOW: &[Single<FlowNumbers>] = &[
         kind: Kind::Counter,
         value: |flow| Some(float(flow.producers_forgotten)),
     },
+    Single {
+        name: "kmirror_checkpoints",
+        help: "Checkpoints of groups published on the target",
+        kind: Kind::Counter,
+        value: |flow| Some(float(flow.checkpoints_published)),
+    },
+    Single {
+        name: "kmirror_group_offsets_committed",
+        help: "Positions of groups committed on the target",
+        kind: Kind::Counter,
+        value: |flow| Some(float(flow.group_offsets_committed)),
+    },
 ];
 
 const LABELLED: &[Labelled] = &[
@@ -265,6 +296,14 @@ const MIRROR_MAKER: &[Single<PartitionNumbers>] = &[
     },
 ];
 
+/// `MirrorCheckpointMetrics`: of each place its own, where MM2's beans of a task all show the last.
+const CHECKPOINT: &[Single<CheckpointNumbers>] = &[Single {
+    name: "kafka_connect_mirror_mirrorcheckpointconnector_checkpoint_latency_ms",
+    help: "As MirrorMaker 2's checkpoint-latency-ms: from asking the source for its groups until the newest checkpoint was on the target",
+    kind: Kind::Gauge,
+    value: |checkpoint| Some(checkpoint.latency_ms),
+}];
+
 fn by_reason(counts: &[(&'static str, u64)]) -> Vec<Counted> {
     let counts = counts.iter();
     counts
@@ -318,6 +357,10 @@ pub fn table_markdown() -> String {
         let labels = "`source`, `target`, `topic` (the remote one), `partition`";
         row(one.name, labels, one.kind, one.help);
     }
+    for one in CHECKPOINT {
+        let labels = "`source`, `target`, `group`, `topic` (the remote one), `partition`";
+        row(one.name, labels, one.kind, one.help);
+    }
     table
 }
 
@@ -347,7 +390,8 @@ impl Collector for Flows {
         self.encode_partitions(&mut encoder, PARTITION, |partition| &partition.topic)?;
         self.encode_partitions(&mut encoder, MIRROR_MAKER, |partition| {
             &partition.remote_topic
-        })
+        })?;
+        self.encode_checkpoints(&mut encoder)
     }
 }
 
@@ -368,6 +412,30 @@ impl Flows {
                     let number = partition.partition.to_string();
                     let mut labels = ends(flow);
                     labels.extend([("topic", &**topic(partition)), ("partition", &number)]);
+                    sample(&mut metric, family.kind, &labels, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Flows {
+    fn encode_checkpoints(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for family in CHECKPOINT {
+            let mut metric = describe(encoder, family.name, family.help, family.kind)?;
+            for flow in &self.0 {
+                for checkpoint in &flow.checkpoints {
+                    let Some(value) = (family.value)(checkpoint) else {
+                        continue;
+                    };
+                    let number = checkpoint.partition.to_string();
+                    let mut labels = ends(flow);
+                    labels.extend([
+                        ("group", checkpoint.group.as_str()),
+                        ("topic", &checkpoint.remote_topic),
+                        ("partition", &number),
+                    ]);
                     sample(&mut metric, family.kind, &labels, value)?;
                 }
             }
@@ -432,6 +500,13 @@ mod tests {
             queued_bytes: 17,
             batches: vec![("passed", "", 9), ("rebuilt", "holes", 1)],
             lineages_opened: vec![("first", 2)],
+            checkpoints: vec![CheckpointNumbers {
+                group: String::from("readers"),
+                remote_topic: String::from("A.orders"),
+                partition: 1,
+                latency_ms: 12.5,
+            }],
+            group_offsets_committed: 3,
             partitions: vec![partition(0, Some(3)), partition(1, None)],
             ..FlowNumbers::default()
         }
@@ -453,6 +528,8 @@ mod tests {
             r#"kmirror_lag_seconds{source="A",target="B",topic="orders",partition="1"} 1.5"#,
             r#"kmirror_partition_halted{source="A",target="B",topic="orders",partition="1"} 1.0"#,
             r#"kafka_connect_mirror_mirrorsourceconnector_record_count{source="A",target="B",topic="A.orders",partition="0"} 120.0"#,
+            r#"kafka_connect_mirror_mirrorcheckpointconnector_checkpoint_latency_ms{source="A",target="B",group="readers",topic="A.orders",partition="1"} 12.5"#,
+            r#"kmirror_group_offsets_committed_total{source="A",target="B"} 3.0"#,
         ];
         for line in expected {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
@@ -470,7 +547,8 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .collect();
-        let families = FLOW.len() + LABELLED.len() + PARTITION.len() + MIRROR_MAKER.len();
+        let partitions = PARTITION.len() + MIRROR_MAKER.len();
+        let families = FLOW.len() + LABELLED.len() + partitions + CHECKPOINT.len();
         assert_eq!(described.len(), families);
         for line in &described {
             let (name, _) = line.split_once(' ').unwrap();

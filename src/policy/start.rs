@@ -147,6 +147,17 @@ impl StartRules {
         }
         &self.default
     }
+
+    /// The groups that some partitions begin with, and what holds where they have committed nothing.
+    pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &StartAt)> {
+        let rules = self.topics.iter().map(|rule| &rule.at);
+        std::iter::once(&self.default)
+            .chain(rules)
+            .filter_map(|at| match at {
+                StartAt::Group { group, otherwise } => Some((group, &**otherwise)),
+                _ => None,
+            })
+    }
 }
 
 /// Splits `TOPIC=START` or `TOPIC:PARTITION=START` into the pattern, the partition and the value.

@@ -2,21 +2,24 @@
 //!
 //! Asks the clusters, changes nothing on them. [`gather`] collects facts, [`examine`] judges them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kmirror_protocol::messages::{
     DescribeProducersRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
     metadata::MetadataRequestTopic,
 };
 
-use super::{admin, connect, exchange::topics};
+use super::{admin, connect, exchange::topics, groups};
 use crate::{
     cluster::{Cluster, RequestError, To, Topics},
-    config::{Config, Delivery, FlowConfig, Location},
+    config::{Config, Delivery, FlowConfig, HeartbeatConfig, Location},
     flow::{ClusterView, TransactionProtocol},
     observe::counted,
     offsets::state,
-    policy::{Decision, SkipReason},
+    policy::{Decision, HEARTBEATS_TOPIC, SkipReason},
 };
 
 /// `AclOperation` codes, which are bit numbers in Metadata answers.
@@ -61,6 +64,9 @@ pub struct ClusterFacts {
     pub missing_apis: Vec<&'static str>,
     /// What the brokers offer for transactions.
     pub transactions: TransactionFacts,
+    /// For how many partitions groups have committed something at which copying is to begin; a group
+    /// without an entry may not be asked about.
+    pub start_groups: BTreeMap<Arc<str>, usize>,
 }
 
 /// What brokers offer for transactions.
@@ -100,7 +106,9 @@ pub async fn gather(config: &Config) -> Facts {
             .iter()
             .filter(|flow| flow.target == cluster.alias)
             .flat_map(stores);
-        let result = ask(&connected, stores.collect()).await;
+        let of_source = |flow: &&FlowConfig| flow.source == cluster.alias;
+        let groups = config.flows.iter().filter(of_source).flat_map(start_groups);
+        let result = ask(&connected, stores.collect(), groups.collect()).await;
         facts.insert(cluster.alias.clone(), result);
     }
     facts
@@ -114,7 +122,16 @@ fn stores(flow: &FlowConfig) -> [String; 2] {
     ]
 }
 
-async fn ask(cluster: &Cluster, stores: Vec<String>) -> Result<ClusterFacts, RequestError> {
+/// The groups of the source at whose positions a flow's partitions begin.
+fn start_groups(flow: &FlowConfig) -> impl Iterator<Item = Arc<str>> {
+    flow.starts.groups().map(|(group, _)| Arc::clone(group))
+}
+
+async fn ask(
+    cluster: &Cluster,
+    stores: Vec<String>,
+    start_groups: BTreeSet<Arc<str>>,
+) -> Result<ClusterFacts, RequestError> {
     let metadata = cluster.refresh_metadata(Topics::All).await?;
     let view = topics::cluster_view(&metadata);
     let missing = [
@@ -158,8 +175,20 @@ async fn ask(cluster: &Cluster, stores: Vec<String>) -> Result<ClusterFacts, Req
             init_version: cluster.supports::<InitProducerIdRequest<'_>>(),
             protocol_level: cluster.transaction_version(),
         },
+        start_groups: committed(cluster, start_groups).await,
         view,
     })
+}
+
+/// For how many partitions each group has committed something, as far as that may be known.
+async fn committed(cluster: &Cluster, asked: BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, usize> {
+    let asked: Vec<Arc<str>> = asked.into_iter().collect();
+    let answers = groups::offsets(cluster, &asked).await.into_iter();
+    let counts = answers.filter_map(|(group, offsets)| {
+        let offsets = offsets.ok()?;
+        Some((group, offsets.iter().filter(|at| at.offset >= 0).count()))
+    });
+    counts.collect()
 }
 
 async fn allowed_operations(
@@ -192,7 +221,7 @@ fn is_allowed(operations: Option<&i32>, operation: u32) -> bool {
 
 /// What `flow` would do, as far as the facts tell.
 #[must_use]
-pub fn examine(flow: &FlowConfig, facts: &Facts) -> Outlook {
+pub fn examine(config: &Config, flow: &FlowConfig, facts: &Facts) -> Outlook {
     let mut outlook = Outlook::default();
     let mut end = |alias: &str| match facts.get(alias) {
         Some(Ok(facts)) => Some(facts),
@@ -209,6 +238,7 @@ pub fn examine(flow: &FlowConfig, facts: &Facts) -> Outlook {
     let (source, target) = (end(&flow.source), end(&flow.target));
     if let (Some(source), Some(target)) = (source, target) {
         examine_pair(flow, source, target, &mut outlook);
+        examine_heartbeats(config, flow, (source, target), &mut outlook);
     }
     outlook
 }
@@ -245,6 +275,7 @@ fn examine_pair(
     examine_apis((&flow.source, source), (&flow.target, target), outlook);
     outlook.is_compared = true;
     select_topics(flow, source, target, outlook);
+    examine_start_groups(flow, source, outlook);
     examine_replication(flow, source, target, outlook);
     if flow.delivery == Delivery::Transactional {
         examine_transactions(flow, target.transactions, outlook);
@@ -442,6 +473,54 @@ fn examine_replication(
     let findings = asked.into_iter().chain(published);
     let findings = findings.filter_map(|factor| factor.examine());
     outlook.findings.extend(findings);
+}
+
+/// The heartbeats of a flow, and those back where no flow leads back.
+fn examine_heartbeats(
+    config: &Config,
+    flow: &FlowConfig,
+    (source, target): (&ClusterFacts, &ClusterFacts),
+    outlook: &mut Outlook,
+) {
+    let is_flow = |pair: &HeartbeatConfig| {
+        let mut flows = config.flows.iter();
+        flows.any(|flow| (&flow.source, &flow.target) == (&pair.source, &pair.target))
+    };
+    for pair in &config.heartbeats {
+        let cluster = if (&pair.source, &pair.target) == (&flow.source, &flow.target) {
+            (flow.target.as_str(), target)
+        } else if (&pair.target, &pair.source) == (&flow.source, &flow.target) && !is_flow(pair) {
+            (flow.source.as_str(), source)
+        } else {
+            continue;
+        };
+        let is_missing = !cluster.1.view.topics.contains_key(HEARTBEATS_TOPIC);
+        let name = "heartbeats.topic.replication.factor";
+        let factor = Factor {
+            name,
+            wanted: pair.replication_factor.filter(|_| is_missing),
+            key: String::from(name),
+            cluster,
+        };
+        outlook.findings.extend(factor.examine());
+    }
+}
+
+/// Groups that tell nothing of where copying is to begin.
+fn examine_start_groups(flow: &FlowConfig, source: &ClusterFacts, outlook: &mut Outlook) {
+    let silent = flow
+        .starts
+        .groups()
+        .filter(|(group, _)| source.start_groups.get(*group) == Some(&0));
+    outlook.findings.extend(silent.map(|(group, otherwise)| {
+        warning(
+            format!(
+                "group {group} has committed nothing on {}: new partitions begin at {otherwise}",
+                flow.source
+            ),
+            String::from("check the name in kmirror.start and kmirror.start.topics"),
+        )
+    }));
 }
 
 /// What delivery in transactions needs of the target.

@@ -134,8 +134,9 @@ impl Driver {
             Turn::Event(event) => self.take_events(event, actions),
             Turn::Question(question) => {
                 let partitions = self.flow.partition_statuses().collect();
+                let checkpoints = self.flow.checkpoint_statuses().collect();
                 // Who asked may have gone.
-                let _ = question.send((self.flow.status(), partitions));
+                let _ = question.send((self.flow.status(), partitions, checkpoints));
             }
             Turn::DeadlineReached => self.flow.handle(now, Event::DeadlineReached, actions),
         }

@@ -6,12 +6,12 @@ use std::{future::Future, pin::Pin};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    flow::{FlowStatus, PartitionStatus, Side},
-    observe::metrics::{FlowNumbers, PartitionNumbers, Reporter},
+    flow::{CheckpointStatus, FlowStatus, PartitionStatus, Side},
+    observe::metrics::{CheckpointNumbers, FlowNumbers, PartitionNumbers, Reporter},
 };
 
-/// Where a flow and each of its partitions stand.
-pub(super) type Standing = (FlowStatus, Vec<PartitionStatus>);
+/// Where a flow, each of its partitions and the groups on them stand.
+pub(super) type Standing = (FlowStatus, Vec<PartitionStatus>, Vec<CheckpointStatus>);
 
 /// Asks one flow where it stands.
 pub(super) type Question = oneshot::Sender<Standing>;
@@ -50,7 +50,7 @@ impl Reporter for Flows {
     }
 }
 
-fn numbers(source: &str, target: &str, (status, partitions): Standing) -> FlowNumbers {
+fn numbers(source: &str, target: &str, (status, partitions, checkpoints): Standing) -> FlowNumbers {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let waits_for = waits_for(&status);
     let counters = status.counters;
@@ -79,7 +79,10 @@ fn numbers(source: &str, target: &str, (status, partitions): Standing) -> FlowNu
         unmatched_records: counters.unmatched_records,
         foreign_records: counters.foreign_records,
         producers_forgotten: counters.producers_forgotten,
+        checkpoints_published: status.checkpoints_published,
+        group_offsets_committed: status.group_offsets_committed,
         partitions: partitions.into_iter().map(partition_numbers).collect(),
+        checkpoints: checkpoints.into_iter().map(checkpoint_numbers).collect(),
     }
 }
 
@@ -95,6 +98,15 @@ fn partition_numbers(status: PartitionStatus) -> PartitionNumbers {
         behind_seconds: status.behind.as_secs_f64(),
         latency_ms: status.latency_ms,
         is_halted: status.halted.is_some(),
+    }
+}
+
+fn checkpoint_numbers(status: CheckpointStatus) -> CheckpointNumbers {
+    CheckpointNumbers {
+        group: status.group,
+        remote_topic: status.remote_topic,
+        partition: status.partition,
+        latency_ms: status.latency.as_secs_f64() * 1_000.0,
     }
 }
 

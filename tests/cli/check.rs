@@ -257,6 +257,31 @@ flow A->B
 }
 
 #[tokio::test]
+async fn groups_that_tell_no_beginning_and_heartbeats_without_brokers_are_found() {
+    let pair = Pair::start(1).await;
+    pair.source.create_topic("t", 1, &[]).await;
+    let more = "emit.heartbeats.enabled = true\n\
+                kmirror.start = group:nobody";
+    let output = kmirror_with(&pair.properties(more), &["check"]).await;
+    let (code, report) = output.report();
+    let expected = "\
+cluster A at SOURCE: 1 broker, 1 topic, id source-cluster
+cluster B at TARGET: 1 broker, 0 topics, id target-cluster
+flow A->B
+  copies 1 topic with 1 partition; creates 1 topic on B
+    t -> A.t (1 partition)
+  warning group nobody has committed nothing on A: new partitions begin at earliest; check the name \
+in kmirror.start and kmirror.start.topics
+  error   heartbeats.topic.replication.factor is 3, more than B has brokers (1); set \
+heartbeats.topic.replication.factor to 1 or less
+  error   heartbeats.topic.replication.factor is 3, more than A has brokers (1); set \
+heartbeats.topic.replication.factor to 1 or less
+2 errors stand in the way
+";
+    assert_eq!((code, with_names(report, &pair)), (78, expected.to_owned()));
+}
+
+#[tokio::test]
 async fn transactions_of_the_old_protocol_are_warned_of() {
     for (level, is_warned) in [(1, true), (2, false)] {
         let pair = Pair::with_transaction_version(level).await;

@@ -22,7 +22,8 @@ use std::{
 
 use self::decide::{Place, Told, place_of, to_commit};
 use super::{
-    Action, Failure, Flow, Notice, PublishedKind, Side, TopicPartition, Translated,
+    Action, CheckpointStatus, Failure, Flow, Notice, PublishedKind, Side, TopicPartition,
+    Translated,
     event::wait_for,
     limits,
     published::{Published, PublishedTopic, Step},
@@ -116,8 +117,8 @@ enum Stage {
     Comparing(ByGroup),
     /// What they have committed there is.
     FetchingTarget(BTreeMap<Arc<str>, (GroupState, Vec<Checkpoint>)>),
-    /// New positions are being committed.
-    Committing,
+    /// New positions are being committed: how many for each group.
+    Committing(BTreeMap<Arc<str>, usize>),
 }
 
 /// Where groups stand, translated.
@@ -139,6 +140,13 @@ pub(super) struct Groups {
     news: BTreeMap<Place, Checkpoint>,
     news_at: Instant,
     publishing: BTreeMap<Place, Checkpoint>,
+    /// When the round began in which the groups were asked for, and the one that brought the news.
+    listed_at: Instant,
+    news_listed_at: Instant,
+    /// How long after that each checkpoint was on the target.
+    latencies: BTreeMap<Place, Duration>,
+    checkpoints_published: u64,
+    offsets_committed: u64,
     /// When the next round begins at the earliest, after one that failed.
     attempts: Attempts,
     /// Groups that may not be looked at or written to, and have been told of.
@@ -158,6 +166,11 @@ impl Groups {
             news: BTreeMap::new(),
             news_at: now,
             publishing: BTreeMap::new(),
+            listed_at: now,
+            news_listed_at: now,
+            latencies: BTreeMap::new(),
+            checkpoints_published: 0,
+            offsets_committed: 0,
             attempts: Attempts::new(),
             refused: BTreeSet::new(),
             options,
@@ -194,6 +207,24 @@ impl Groups {
     /// When there is news to publish, if there is any.
     fn news_due(&self) -> Option<Instant> {
         (!self.news.is_empty()).then_some(self.news_at)
+    }
+
+    /// What has been told so far, and committed.
+    pub(super) const fn counts(&self) -> (u64, u64) {
+        (self.checkpoints_published, self.offsets_committed)
+    }
+
+    /// How long each checkpoint took to get to the target, by its place.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = CheckpointStatus> {
+        let latencies = self.latencies.iter();
+        latencies.map(
+            |((group, remote_topic, partition), latency)| CheckpointStatus {
+                group: group.clone(),
+                remote_topic: remote_topic.clone(),
+                partition: *partition,
+                latency: *latency,
+            },
+        )
     }
 
     /// Whether a group is told of: a consumer's, or one that somebody commits to by hand.
@@ -243,6 +274,7 @@ impl Flow {
         };
         if matches!(groups.stage, Stage::Idle) && groups.round_at() <= now {
             groups.stage = Stage::Listing;
+            groups.listed_at = now;
             actions.push(Action::AskGroups(Side::Source));
         }
     }
@@ -295,6 +327,11 @@ impl Flow {
             for (place, checkpoint) in published {
                 groups.news.entry(place).or_insert(checkpoint);
             }
+        } else {
+            let latency = now.saturating_duration_since(groups.news_listed_at);
+            groups.checkpoints_published += u64::try_from(published.len()).unwrap_or(u64::MAX);
+            let places = published.into_keys().map(|place| (place, latency));
+            groups.latencies.extend(places);
         }
         let news = groups.topic.written(now, result);
         wait_for(Side::Target, "storing checkpoints", news, actions);
@@ -418,6 +455,7 @@ impl Flow {
         if groups.checkpoints_at <= now {
             groups.checkpoints_at = now + groups.options.checkpoints_interval;
             groups.news_at = now;
+            groups.news_listed_at = groups.listed_at;
             let told = groups.told.get_or_insert_default();
             for checkpoint in translated.values().flatten() {
                 if told.is_news(checkpoint) {
@@ -486,7 +524,9 @@ impl Flow {
         if commits.is_empty() {
             return groups.end_round();
         }
-        groups.stage = Stage::Committing;
+        let counts = commits.iter();
+        let counts = counts.map(|(group, offsets)| (Arc::clone(group), offsets.len()));
+        groups.stage = Stage::Committing(counts.collect());
         actions.push(Action::CommitGroupOffsets(commits));
     }
 
@@ -495,14 +535,22 @@ impl Flow {
         results: PerGroup<()>,
         actions: &mut Vec<Action>,
     ) {
+        let mut committed = Vec::with_capacity(results.len());
         for (group, result) in results {
-            if let Err(failure) = result {
-                self.refuse_group(Side::Target, group, failure, actions);
+            match result {
+                Ok(()) => committed.push(group),
+                Err(failure) => self.refuse_group(Side::Target, group, failure, actions),
             }
         }
-        if let Some(groups) = &mut self.groups {
-            groups.end_round();
+        let Some(groups) = &mut self.groups else {
+            return;
+        };
+        if let Stage::Committing(counts) = &groups.stage {
+            let counts = committed.iter().filter_map(|group| counts.get(group));
+            let count: usize = counts.sum();
+            groups.offsets_committed += u64::try_from(count).unwrap_or(u64::MAX);
         }
+        groups.end_round();
     }
 
     /// Leaves a group out of this round, and tells once when only somebody else can mend it. A group

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use kmirror_protocol::ErrorCode;
 
-use super::{cluster::Topic, world::World};
+use super::{
+    cluster::Topic,
+    world::{GroupQuestion, World},
+};
 use crate::flow::{
     Action, ConfigEntry, ConfigOrigin, Event, Failure, FetchPartition, FetchedRecords, LogRange,
     NewTopic, Outgoing, PartitionId, PerTopicConfig, PublishedKind, RequestId, Side, TopicConfig,
@@ -185,23 +188,28 @@ impl World {
                     .map(|acl| self.change_acl(*change, acl))
                     .collect(),
             ),
-            Action::LoadCheckpoints { .. } => {
-                Event::CheckpointsLoaded(Ok(self.target.checkpoints.clone()))
-            }
+            Action::LoadCheckpoints { .. } => Event::CheckpointsLoaded(
+                self.group_answer(GroupQuestion::Checkpoints)
+                    .map(|()| self.target.checkpoints.clone()),
+            ),
             Action::AskCommitted { group } => Event::Committed {
                 group: Arc::clone(group),
                 result: self.group_offsets(Side::Source, group),
             },
             Action::AskGroups(side) => Event::Groups {
                 side: *side,
-                result: Ok(self.groups(*side)),
+                result: self
+                    .group_answer(GroupQuestion::List(*side))
+                    .map(|()| self.groups(*side)),
             },
             Action::AskGroupOffsets { side, groups } => Event::GroupOffsets {
                 side: *side,
-                result: Ok(groups
-                    .iter()
-                    .map(|group| (Arc::clone(group), self.group_offsets(*side, group)))
-                    .collect()),
+                result: self.group_answer(GroupQuestion::Offsets(*side)).map(|()| {
+                    let groups = groups.iter();
+                    groups
+                        .map(|group| (Arc::clone(group), self.group_offsets(*side, group)))
+                        .collect()
+                }),
             },
             Action::CommitGroupOffsets(commits) => Event::GroupOffsetsCommitted(
                 commits
@@ -290,7 +298,16 @@ impl World {
         }
     }
 
+    /// Whether a question about groups is answered.
+    fn group_answer(&self, question: GroupQuestion) -> Result<(), Failure> {
+        match &self.faults.groups {
+            Some((refused, failure)) if *refused == question => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
     fn group_offsets(&self, side: Side, id: &Arc<str>) -> Result<Vec<CommittedOffset>, Failure> {
+        self.group_answer(GroupQuestion::OffsetsOfEach(side))?;
         if self.faults.secret_group == Some(&**id) {
             return Err(refused(ErrorCode::GROUP_AUTHORIZATION_FAILED));
         }
@@ -313,6 +330,7 @@ impl World {
     }
 
     fn commit(&mut self, id: &Arc<str>, offsets: &[CommittedOffset]) -> Result<(), Failure> {
+        self.group_answer(GroupQuestion::Commit)?;
         let group = self.target.groups.entry(Arc::clone(id)).or_default();
         if group.is_in_use {
             return Err(refused(ErrorCode::UNKNOWN_MEMBER_ID));

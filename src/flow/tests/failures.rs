@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// More turns than any question needs.
 const TURNS_MAX: usize = 10_000;
 
-fn failures() -> impl Iterator<Item = Failure> {
+pub(super) fn failures() -> impl Iterator<Item = Failure> {
     let codes = ErrorCode::ALL.iter().copied();
     let codes = codes.filter(|code| *code != ErrorCode::NONE);
     // A code that no Kafka knows yet may come as well.

@@ -4,9 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kmirror_protocol::ErrorCode;
 
-use super::{cluster::Group, discovery::write, options, world::World};
+use super::{
+    cluster::Group,
+    discovery::write,
+    failures::failures,
+    options,
+    world::{GroupQuestion, World},
+};
 use crate::{
-    flow::{FlowOptions, Notice, groups::GroupOptions, published::PublishedTopic},
+    flow::{FlowOptions, Notice, Side, groups::GroupOptions, published::PublishedTopic},
     offsets::mirror_records::Checkpoint,
     policy::NameFilter,
 };
@@ -98,6 +104,13 @@ fn what_a_group_commits_is_told_and_committed_on_the_target() {
     world.run_for(3 * SECOND);
     assert_eq!(told(&world, "g")[4..], [(0, 2, 2), (1, 2, 2)]);
     assert_eq!(on_target(&world, "g"), [(0, 10), (1, 10)].into());
+    let status = world.flow.status();
+    assert_eq!(status.checkpoints_published, 6);
+    assert_eq!(status.group_offsets_committed, 4);
+    let places = world.flow.checkpoint_statuses();
+    let places = places.map(|it| (it.group, it.remote_topic, it.partition, it.latency < SECOND));
+    let place = |partition| ("g".to_owned(), "A.t".to_owned(), partition, true);
+    assert_eq!(places.collect::<Vec<_>>(), [place(0), place(1)]);
 }
 
 #[test]
@@ -191,7 +204,7 @@ fn checkpoints_that_cannot_be_written_are_written_later() {
 fn an_unreachable_cluster_is_asked_again_and_told_of_once() {
     let mut world = world();
     commit(&mut world, "g", 4);
-    world.faults.deaf.insert(crate::flow::Side::Source);
+    world.faults.deaf.insert(Side::Source);
     world.run_for(30 * SECOND);
     let waiting = |notice: &&Notice| matches!(notice, Notice::Waiting { purpose, .. } if *purpose == "its groups");
     assert_eq!(world.notices.iter().filter(waiting).count(), 1);
@@ -199,6 +212,49 @@ fn an_unreachable_cluster_is_asked_again_and_told_of_once() {
     world.faults.deaf.clear();
     world.run_for(5 * SECOND);
     assert_eq!(told(&world, "g").len(), 2);
+}
+
+/// Whatever is answered, the groups are where they belong before long once it is answered no more,
+/// the operator hears of it once at most, and nobody is asked without end.
+#[test]
+fn every_failure_of_every_question_about_groups_passes() {
+    let questions = [
+        GroupQuestion::Checkpoints,
+        GroupQuestion::List(Side::Source),
+        GroupQuestion::List(Side::Target),
+        GroupQuestion::Offsets(Side::Source),
+        GroupQuestion::Offsets(Side::Target),
+        GroupQuestion::OffsetsOfEach(Side::Source),
+        GroupQuestion::OffsetsOfEach(Side::Target),
+        GroupQuestion::Commit,
+    ];
+    for question in questions {
+        for failure in failures() {
+            let mut world = World::new(with_groups());
+            world.faults.groups = Some((question, failure.clone()));
+            world.source.create("t", 2, 3);
+            for partition in 0..2 {
+                write(&mut world, "t", partition, 10);
+            }
+            let what = format!("{question:?}: {failure}");
+            assert!(world.run_until_copied(5 * SECOND), "{what}");
+            commit(&mut world, "g", 4);
+            world.run_for(10 * SECOND);
+            assert!(
+                world.counts.get("groups").is_none_or(|count| *count < 60),
+                "{what}"
+            );
+            let told_of = |notice: &&Notice| {
+                matches!(notice, Notice::Waiting { .. } | Notice::GroupRefused { .. })
+            };
+            let count = world.notices.iter().filter(told_of).count();
+            assert!(count <= 1, "{what}: {count}");
+            world.faults.groups = None;
+            world.run_for(10 * SECOND);
+            assert_eq!(told(&world, "g"), [(0, 4, 4), (1, 4, 4)], "{what}");
+            assert_eq!(on_target(&world, "g"), [(0, 4), (1, 4)].into(), "{what}");
+        }
+    }
 }
 
 #[test]

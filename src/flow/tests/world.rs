@@ -18,7 +18,7 @@ use super::{
     epoch, options,
 };
 use crate::flow::{
-    Action, ClusterView, Event, Flow, FlowOptions, Notice, PartitionNotice, Side, limits,
+    Action, ClusterView, Event, Failure, Flow, FlowOptions, Notice, PartitionNotice, Side, limits,
 };
 
 /// One way through the network, on which requests keep their order.
@@ -80,6 +80,8 @@ pub(super) struct Faults {
     pub(super) refused_principal: Option<(&'static str, ErrorCode)>,
     /// The group of which nobody may know.
     pub(super) secret_group: Option<&'static str>,
+    /// What is answered to one kind of question about groups.
+    pub(super) groups: Option<(GroupQuestion, Failure)>,
     /// Whether a broker of the target does not say what groups it has.
     pub(super) hides_groups: bool,
     /// Whether the source tells no configuration.
@@ -90,6 +92,21 @@ pub(super) struct Faults {
     pub(super) garbles_answers: bool,
     /// The largest batch that the target takes.
     pub(super) batch_bytes_max: Option<usize>,
+}
+
+/// A kind of question about groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupQuestion {
+    /// What has been told before.
+    Checkpoints,
+    /// Which groups there are.
+    List(Side),
+    /// What they have committed, all together.
+    Offsets(Side),
+    /// What each of them has committed.
+    OffsetsOfEach(Side),
+    /// What is committed for them.
+    Commit,
 }
 
 pub(super) struct World {
