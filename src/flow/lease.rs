@@ -119,6 +119,11 @@ impl Flow {
         }
     }
 
+    /// Has anchors written before their time, because much has been copied.
+    pub(super) fn anchor_soon(&mut self) {
+        self.anchors_at = self.anchors_at.min(self.anchored_at + limits::ANCHORS_WAIT);
+    }
+
     /// Asks for the target's leaders, unless that is under way.
     ///
     /// No acknowledgement says under which leader epoch it was given. A leader that has gone and come
@@ -143,6 +148,7 @@ impl Flow {
             return;
         }
         self.confirming_since = None;
+        self.anchored_at = now;
         self.anchors_at = now + self.options.anchor_interval;
         for id in std::mem::take(&mut self.unanchored) {
             if self.slot(id).is_some_and(Slot::leads_as_proven) {

@@ -53,6 +53,9 @@ pub const HALT_RETRY: Duration = Duration::from_secs(30);
 /// The least time between an answer with metadata and the next question.
 pub const METADATA_WAIT: Duration = Duration::from_millis(20);
 
+/// The least time between two rounds of anchors: each asks for the target's metadata.
+pub const ANCHORS_WAIT: Duration = Duration::from_millis(500);
+
 /// How long a weaker guarantee must last before it is told: most new lineages are used at once.
 pub const WEAKER_TOLD_AFTER: Duration = Duration::from_secs(2);
 

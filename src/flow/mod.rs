@@ -262,6 +262,7 @@ pub struct Flow {
     /// Partitions that have moved since their newest anchor.
     unanchored: BTreeSet<PartitionId>,
     anchors_at: Instant,
+    anchored_at: Instant,
     /// Since when anchors wait for the target to confirm its leaders.
     confirming_since: Option<Instant>,
     /// When this process next says that it is alive.
@@ -336,6 +337,7 @@ impl Flow {
             questions: Questions::default(),
             carrying: BTreeSet::new(),
             unanchored: BTreeSet::new(),
+            anchored_at: now,
             confirming_since: None,
             anchors_at: now + options.anchor_interval,
             presence_at: now + options.lease / 2,
@@ -578,7 +580,7 @@ impl Flow {
         if let Some(bytes) = unanchored_bytes {
             self.unanchored.insert(id);
             if bytes >= self.options.anchor_bytes {
-                self.confirm_leaders(now);
+                self.anchor_soon();
             }
         }
         if let Some(at) = deadline {

@@ -81,7 +81,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("kmirror.quiesce.ms", Millis(0, INT_MAX), "5000", "How long a partition whose source topic is compacted, or whose target gives out no producer ids, waits for late batches before its position is proven"),
             ("kmirror.lease.ms", Millis(1000, INT_MAX), "10000", "After a longer pause of the process it proves its positions again before it writes"),
             ("kmirror.anchor.interval.ms", Millis(10, INT_MAX), "5000", "How often proof of a partition's position is stored at least, while it is copied"),
-            ("kmirror.anchor.bytes", Bytes(1, INT_MAX), "8388608", "After how many bytes of a partition it is stored at the latest"),
+            ("kmirror.anchor.bytes", Bytes(1, INT_MAX), "8388608", "After how many bytes of a partition it is stored at the latest, but no more than twice a second"),
         ],
     },
     Group {
