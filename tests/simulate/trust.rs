@@ -141,6 +141,8 @@ pub(super) struct Trust {
     known: BTreeMap<(InstanceId, Place), Known>,
     produces: BTreeMap<(InstanceId, RequestId), Vec<Asked>>,
     looks: BTreeMap<(InstanceId, RequestId), Vec<(PartitionId, Place)>>,
+    /// Source partitions of which somebody has sent records without sequence numbers.
+    unsequenced: BTreeSet<Place>,
     /// What the target has acknowledged, by source partition.
     acknowledged: BTreeMap<Place, BTreeSet<Acknowledged>>,
 }
@@ -219,7 +221,7 @@ impl Trust {
             };
             let base_sequence = batch.header.base_sequence;
             // Without sequence numbers nobody can tell own records from those of others.
-            let is_shared = self.is_shared || batch.header.producer_id < 0;
+            let is_shared = self.is_shared || self.unsequenced.contains(&batch.place);
             if known.stint == batch.stint
                 && known.doubt.is_none()
                 && known
@@ -310,6 +312,9 @@ impl Trust {
                 ));
             }
             known.send(&header);
+            if header.producer_id < 0 {
+                self.unsequenced.insert(place.clone());
+            }
             asked.push(Asked {
                 partition: *partition,
                 place,
