@@ -213,7 +213,8 @@ impl Partition {
             return Some(still);
         };
         // The record before this point is our own, and the leader took it under the epoch of the
-        // last proof: if it did not, the anchor will not be believed (R10).
+        // last proof, as it has confirmed since unless the flow stops: if it did not, the anchor will
+        // not be believed (R10).
         let is_sequenced = acknowledged.lineage.is_sequenced();
         let last_sequence = acknowledged.next_sequence.wrapping_sub(1) & i32::MAX;
         let previous = RecordIdentity {
