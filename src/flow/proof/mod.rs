@@ -390,7 +390,7 @@ impl Proof {
         self.is_remembered = !self.is_void;
         if self.is_remembered && self.others.are_there {
             self.target = Target::new(self.start.target_offset, self.start.target_end);
-            self.tally.unmatched_transactional = 0;
+            self.tally.forget_unmatched_others();
         }
     }
 

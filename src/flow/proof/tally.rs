@@ -119,6 +119,12 @@ impl Tally {
         *unmatched = unmatched.saturating_add(u64::from(count));
     }
 
+    /// Forgets what did not match of others' and former records: they will be seen again.
+    pub(super) const fn forget_unmatched_others(&mut self) {
+        self.unmatched_transactional = 0;
+        self.unmatched_former = 0;
+    }
+
     /// Records of former lineages that nothing asked for: late batches that the target took once
     /// more, unless the source has deleted their counterparts.
     pub(super) const fn unmatched_former(&self, is_source_cut: bool) -> u64 {

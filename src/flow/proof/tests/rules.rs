@@ -449,6 +449,15 @@ fn records_of_former_lineages_that_came_late_are_counted() {
         let found = prove_all(start(&target), &six(), &target).0;
         assert_eq!(found.unmatched_former_records, expected);
     }
+    // A window that is read twice counts them once.
+    let target = target(&[Other(OLDER, &[1]), Other(BatchProducer::NONE, &[4])]);
+    let start = ProofStart {
+        is_target_cut: true,
+        skip_to_sequence: Some(12),
+        ..start(&target)
+    };
+    let found = prove_all(start, &six(), &target).0;
+    assert_eq!(found.unmatched_former_records, 1);
 }
 
 #[test]
