@@ -69,7 +69,7 @@ impl Flow {
         let left = partitions.filter(|partition| {
             let reason = partition.halt_reason();
             matches!(reason, Some(HaltReason::Superseded { instance, .. })
-                if !self.state.is_heard(now, *instance, silence))
+                if self.state.is_abandoned(now, &place(&partition.source), *instance, silence))
         });
         let left: Vec<PartitionId> = left.map(|partition| partition.id).collect();
         for id in left {

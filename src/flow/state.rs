@@ -412,10 +412,18 @@ impl State {
             .map(|(_, value)| value)
     }
 
-    /// Whether another process has said within `silence` that it owns something.
-    pub(super) fn is_heard(&self, now: Instant, instance: Uuid, silence: Duration) -> bool {
-        let heard = self.heard.get(&instance);
-        heard.is_some_and(|heard| now.saturating_duration_since(*heard) < silence)
+    /// Whether the process that owns a partition has said nothing for `silence`, of this partition or any
+    /// other. It is `taken_by` unless another one has followed that.
+    pub(super) fn is_abandoned(
+        &self,
+        now: Instant,
+        place: &Place,
+        taken_by: Uuid,
+        silence: Duration,
+    ) -> bool {
+        let owner = self.owner(place).map_or(taken_by, |owner| owner.instance);
+        let heard = self.heard.get(&owner);
+        heard.is_none_or(|heard| now.saturating_duration_since(*heard) >= silence)
     }
 
     /// Takes what was read; what of it says nothing.

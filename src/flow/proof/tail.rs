@@ -5,7 +5,7 @@
 //! batch say that the source's records have been counted rightly. Not for flows that choose among
 //! records, nor where others write.
 
-use kmirror_protocol::records::{Batch, sequence_after};
+use kmirror_protocol::records::{Batch, BatchHeader, sequence_after};
 
 use super::{cursor::is_same_batch, tally::sequence_distance};
 use crate::{flow::ActiveProducer, offsets::state::Anchor};
@@ -13,7 +13,7 @@ use crate::{flow::ActiveProducer, offsets::state::Anchor};
 /// What is known of a partition whose window has not been read.
 #[derive(Clone, Copy, Debug)]
 pub struct TailEvidence<'a> {
-    /// The newest anchor that is still true of the target's log.
+    /// The newest anchor, not yet compared with the target's log.
     pub anchor: &'a Anchor,
     /// Where the target's log ends, all of it committed.
     pub target_end: i64,
@@ -78,10 +78,21 @@ fn is_tail(evidence: &TailEvidence<'_>) -> bool {
         && header.last_sequence() == evidence.producer.last_sequence
         && header.next_offset() == evidence.target_end
         && header.base_offset >= anchor.target_offset
+        && is_of_anchors_epoch(header, anchor)
         && !attributes.is_transactional()
         && !attributes.is_control()
         && is_dense(target)
         && target.verify_crc()
+}
+
+/// Whether a batch behind an anchor was written under the leader epoch of the record before it.
+///
+/// Then that record is in this log, at its place (R10). Numbers and offsets agree also where the log
+/// has lost both and got them again behind as many records of others: the position is right then,
+/// but not what is stored of the offsets below.
+fn is_of_anchors_epoch(header: &BatchHeader, anchor: &Anchor) -> bool {
+    let epoch = anchor.previous.map(|previous| previous.leader_epoch);
+    epoch.is_none_or(|epoch| header.partition_leader_epoch == epoch)
 }
 
 /// Whether the source's batch covers exactly the last offsets below `source_end`, above the anchor,

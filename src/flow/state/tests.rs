@@ -34,6 +34,10 @@ const fn claim(number: u32, producer_id: i64) -> Entry {
 
 /// Takes entries as if they had been read at these offsets.
 fn read(state: &mut State, entries: &[(i64, Entry)]) {
+    read_at(crate::flow::tests::epoch(), state, entries);
+}
+
+fn read_at(now: Instant, state: &mut State, entries: &[(i64, Entry)]) {
     let records = entries.iter().map(|(offset, entry)| {
         let stored = encode(&StateRecord {
             place: at(),
@@ -51,7 +55,7 @@ fn read(state: &mut State, entries: &[(i64, Entry)]) {
         records: records.collect(),
         next_offsets: BTreeMap::from([(0, next)]),
     };
-    let unusable = state.take(crate::flow::tests::epoch(), read);
+    let unusable = state.take(now, read);
     assert_eq!(unusable, []);
 }
 
@@ -100,6 +104,28 @@ fn the_owner_is_the_highest_generation_and_of_equal_ones_the_last() {
         read(&mut state, &entries);
         assert_eq!(state.owner(&at()).unwrap().instance, expected, "{case}");
     }
+}
+
+#[test]
+fn a_partition_is_abandoned_when_its_present_owner_is_silent() {
+    let third = Uuid([3; 16]);
+    let silence = Duration::from_secs(30);
+    let start = crate::flow::tests::epoch();
+    let mut state = State::new(HERE, 100);
+    let is_abandoned =
+        |state: &State, after: Duration| state.is_abandoned(start + after, &at(), THERE, silence);
+    // Nothing is known but who has taken it.
+    assert!(is_abandoned(&state, Duration::ZERO));
+    read_at(start, &mut state, &[(0, owner(2, THERE))]);
+    assert!(!is_abandoned(&state, silence / 2));
+    assert!(is_abandoned(&state, silence));
+    // Another has followed, while the one that took it is gone.
+    read_at(start + silence / 2, &mut state, &[(1, owner(3, third))]);
+    assert!(!is_abandoned(&state, silence));
+    assert!(is_abandoned(&state, silence * 2));
+    // It says that it lives each time that it writes its record again.
+    read_at(start + silence, &mut state, &[(2, owner(3, third))]);
+    assert!(!is_abandoned(&state, silence * 3 / 2));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
         ActiveProducer,
         proof::{TailEvidence, tail_proves},
     },
-    offsets::state::{Anchor, Lineage},
+    offsets::state::{Anchor, Lineage, RecordIdentity},
 };
 
 /// Everything that can be said, and may be said wrongly.
@@ -80,6 +80,12 @@ fn proven() -> Case {
             source_offset: 100,
             source_epoch: 0,
             target_offset: 40,
+            previous: Some(RecordIdentity {
+                producer_id: LINEAGE.producer_id,
+                producer_epoch: LINEAGE.epoch,
+                sequence: 9,
+                leader_epoch: 0,
+            }),
             ..Anchor::BLANK
         },
         target_end: 45,
@@ -109,6 +115,10 @@ fn a_tail_with_which_all_arithmetic_agrees_proves_the_position() {
         header.attributes.0 |= Attributes::LOG_APPEND_TIME;
         header.max_timestamp = 99_999;
     });
+    assert_eq!(case.proves(), Some(105));
+    // Nothing came before the anchor.
+    let mut case = proven();
+    case.anchor.previous = None;
     assert_eq!(case.proves(), Some(105));
     // Sequence numbers wrap.
     let mut case = proven();
@@ -145,6 +155,7 @@ fn each_condition_is_needed() {
         ("the tail is another epoch's", |case| Case::header(&mut case.target, |header| header.producer_epoch += 1)),
         ("the tail has another number", |case| Case::header(&mut case.target, |header| header.base_sequence += 1)),
         ("the tail has no number", |case| Case::header(&mut case.target, |header| header.base_sequence = -1)),
+        ("the tail was written under a later leader", |case| case.target.header.partition_leader_epoch += 1),
         ("the tail is elsewhere", |case| Case::header(&mut case.target, |header| header.base_offset -= 1)),
         ("the tail is in a transaction", |case| Case::header(&mut case.target, |header| header.attributes.0 |= Attributes::TRANSACTIONAL)),
         ("the tail is a marker", |case| Case::header(&mut case.target, |header| header.attributes.0 |= Attributes::CONTROL)),
