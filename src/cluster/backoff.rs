@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     error::RequestError,
-    limits::{BACKOFF_FIRST, BACKOFF_MAX},
+    limits::{BACKOFF_FIRST, BACKOFF_MAX, DENIED_BACKOFF_FIRST, DENIED_BACKOFF_MAX},
 };
 
 /// What is remembered of the last failed attempts to connect to one broker.
@@ -32,10 +32,11 @@ impl Backoff {
             let side_by_side = began < before.failed_at;
             before.failures.saturating_add(u32::from(!side_by_side))
         });
+        let is_denied = matches!(error, RequestError::Denied { .. });
         Self {
             failures,
             failed_at: now,
-            until: now + pause(failures, jitter),
+            until: now + pause(failures, jitter, is_denied),
             error,
         }
     }
@@ -47,11 +48,16 @@ impl Backoff {
 }
 
 /// The pause after so many failures: doubles from 50 ms to 1 s, 20 % more or less, as Kafka's
-/// `ExponentialBackoff` has it. `jitter` is 0.0 to 1.0.
-fn pause(failures: u32, jitter: f64) -> Duration {
+/// `ExponentialBackoff` has it. Longer where this program was not let in. `jitter` is 0.0 to 1.0.
+fn pause(failures: u32, jitter: f64, is_denied: bool) -> Duration {
+    let (first, longest) = if is_denied {
+        (DENIED_BACKOFF_FIRST, DENIED_BACKOFF_MAX)
+    } else {
+        (BACKOFF_FIRST, BACKOFF_MAX)
+    };
     let doublings = failures.saturating_sub(1).min(16);
-    let pause = BACKOFF_FIRST.saturating_mul(1_u32 << doublings);
-    pause.min(BACKOFF_MAX).mul_f64(0.8 + 0.4 * jitter)
+    let pause = first.saturating_mul(1_u32 << doublings);
+    pause.min(longest).mul_f64(0.8 + 0.4 * jitter)
 }
 
 #[cfg(test)]
@@ -71,9 +77,17 @@ mod tests {
         ];
         for (failures, millis) in cases {
             let expected = Duration::from_millis(millis);
-            assert_eq!(pause(failures, 0.5), expected, "{failures}");
-            assert_eq!(pause(failures, 0.0), expected.mul_f64(0.8), "{failures}");
-            assert_eq!(pause(failures, 1.0), expected.mul_f64(1.2), "{failures}");
+            assert_eq!(pause(failures, 0.5, false), expected, "{failures}");
+            assert_eq!(
+                pause(failures, 0.0, false),
+                expected.mul_f64(0.8),
+                "{failures}"
+            );
+            assert_eq!(
+                pause(failures, 1.0, false),
+                expected.mul_f64(1.2),
+                "{failures}"
+            );
         }
     }
 

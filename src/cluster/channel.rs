@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -29,6 +30,7 @@ use super::{
     limits::{IN_FLIGHT_MAX, LAST_WORDS_TIMEOUT},
     lock,
     pool::Pool,
+    security::{is_of_sasl, is_of_tls, reason},
 };
 
 /// What a request allows its answer.
@@ -70,9 +72,25 @@ struct State {
     outgoing: VecDeque<Bytes>,
     /// Requests without an answer, oldest first.
     waiting: VecDeque<Waiting>,
+    /// An answer to more than the handshake has come.
+    is_accepted: bool,
+    /// Requests that wait until this program has said again who it is.
+    held: Option<Vec<(Vec<Bytes>, Waiting)>>,
     /// When the waiting deadlines are looked at next; at or before the earliest of them.
     watch_at: Option<Instant>,
     closed: Option<RequestError>,
+}
+
+impl State {
+    fn in_flight(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, Vec::len);
+        self.waiting.len().saturating_add(held)
+    }
+
+    fn send(&mut self, pieces: Vec<Bytes>, waiting: Waiting) {
+        self.outgoing.extend(pieces);
+        self.waiting.push_back(waiting);
+    }
 }
 
 #[derive(Debug)]
@@ -125,21 +143,27 @@ impl Channel {
             origin: self.0.origin(Some(expected.api)),
             cause,
         };
-        if state.waiting.len() >= IN_FLIGHT_MAX {
+        if state.in_flight() >= IN_FLIGHT_MAX {
             return Err(unsendable(UnsendableCause::TooManyInFlight(IN_FLIGHT_MAX)));
         }
         let correlation_id = state.next_correlation_id;
         let pieces =
             encode(correlation_id).map_err(|TooLong| unsendable(UnsendableCause::TooLong))?;
         state.next_correlation_id = correlation_id.checked_add(1).unwrap_or_default();
-        state.outgoing.extend(pieces);
         let (answer, receiver) = oneshot::channel();
-        state.waiting.push_back(Waiting {
+        let waiting = Waiting {
             correlation_id,
             expected,
             deadline,
             answer,
-        });
+        };
+        match &mut state.held {
+            Some(held) if !is_of_sasl(expected.api) => {
+                held.push((pieces, waiting));
+                return Ok(receiver);
+            }
+            _ => state.send(pieces, waiting),
+        }
         let rearm = state.watch_at.is_none_or(|at| deadline < at);
         if rearm {
             state.watch_at = Some(deadline);
@@ -152,6 +176,30 @@ impl Channel {
         Ok(receiver)
     }
 
+    /// Holds back every request but those of SASL until [`Channel::release`]. Their time runs on, and
+    /// is looked at again then: the requests of SASL have deadlines of their own.
+    pub(super) fn hold(&self) {
+        self.0.state().held.get_or_insert_default();
+    }
+
+    /// Sends what was held back, in the order of calls.
+    pub(super) fn release(&self) {
+        let mut state = self.0.state();
+        for (pieces, waiting) in state.held.take().unwrap_or_default() {
+            state.send(pieces, waiting);
+        }
+        // Earlier than any deadline among them.
+        state.watch_at = Some(Instant::now());
+        drop(state);
+        self.0.writable.notify_one();
+        self.0.rearmed.notify_one();
+    }
+
+    /// Ends the channel for this reason.
+    pub(super) fn end(&self, error: RequestError) {
+        self.0.close(error);
+    }
+
     /// Why the channel is closed; `None` while it is open.
     pub(super) fn closed(&self) -> Option<RequestError> {
         self.0.state().closed.clone()
@@ -159,7 +207,7 @@ impl Channel {
 
     /// How many requests wait for their answers.
     pub(super) fn in_flight(&self) -> usize {
-        self.0.state().waiting.len()
+        self.0.state().in_flight()
     }
 
     /// The broker at the other end.
@@ -207,10 +255,18 @@ impl Shared {
 
     fn read_error(&self, error: ReadError) -> RequestError {
         self.disconnected(match error {
+            ReadError::End if self.is_turned_away() => DisconnectCause::ClosedAtOnce,
             ReadError::End => DisconnectCause::Closed,
             ReadError::EndInsideFrame => DisconnectCause::ClosedInsideAnswer,
-            ReadError::Io(err) => DisconnectCause::Io(Arc::new(err)),
+            ReadError::Io(err) => lost(err),
         })
+    }
+
+    /// Whether the other side has answered nothing but the handshake, and owes something else.
+    fn is_turned_away(&self) -> bool {
+        let state = self.state();
+        let oldest = state.waiting.front();
+        !state.is_accepted && oldest.is_some_and(|it| it.expected.api != ApiKey::ApiVersions)
     }
 
     /// Reads, writes and watches the time until one of them ends.
@@ -277,6 +333,8 @@ impl Shared {
             return Err(self.malformed(MalformedCause::CorrelationId { expected, found }));
         }
         let oldest = state.waiting.pop_front();
+        let api = oldest.as_ref().map(|oldest| oldest.expected.api);
+        state.is_accepted |= api != Some(ApiKey::ApiVersions);
         drop(state);
         if let Some(oldest) = oldest {
             // Whoever has stopped waiting does not want the answer.
@@ -293,7 +351,7 @@ impl Shared {
             if pieces.is_empty() {
                 self.writable.notified().await;
             } else if let Err(err) = write_pieces(&mut writing, &mut pieces).await {
-                return self.disconnected(DisconnectCause::Io(Arc::new(err)));
+                return self.disconnected(lost(err));
             }
         }
     }
@@ -340,8 +398,10 @@ impl Shared {
         }
         state.closed = Some(after_the_end(&error));
         state.outgoing.clear();
-        let waiting = std::mem::take(&mut state.waiting);
+        let mut waiting = std::mem::take(&mut state.waiting);
+        let held = state.held.take().unwrap_or_default();
         drop(state);
+        waiting.extend(held.into_iter().map(|(_, waiting)| waiting));
         self.ended.notify_one();
         let now = Instant::now();
         for request in waiting {
@@ -358,6 +418,15 @@ impl Shared {
                 .answer
                 .send(Err(error.for_api(request.expected.api)));
         }
+    }
+}
+
+/// Why an open connection was lost.
+fn lost(error: io::Error) -> DisconnectCause {
+    if is_of_tls(&error) {
+        DisconnectCause::Tls(reason(&error).into())
+    } else {
+        DisconnectCause::Io(Arc::new(error))
     }
 }
 

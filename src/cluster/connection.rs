@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use kmirror_protocol::{Request, frame};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     channel::{Channel, Expected, Outcome},
@@ -29,6 +29,8 @@ pub struct Connection {
     ranges: Arc<ApiRanges>,
     client_id: Arc<str>,
     request_timeout: Duration,
+    /// What keeps the session alive, where it would end.
+    _session: Option<Arc<JoinSet<()>>>,
 }
 
 /// How one request differs from what its connection does by default.
@@ -50,12 +52,14 @@ impl Connection {
         ranges: Arc<ApiRanges>,
         client_id: Arc<str>,
         request_timeout: Duration,
+        session: Option<JoinSet<()>>,
     ) -> Self {
         Self {
             channel,
             ranges,
             client_id,
             request_timeout,
+            _session: session.map(Arc::new),
         }
     }
 

@@ -1,4 +1,4 @@
-//! From a host and port to a connection that is ready for requests.
+//! From a host and port to a connection that is ready for requests: TCP, TLS, versions, SASL.
 //!
 //! Names are resolved on every attempt, and every address is tried: clusters move, and a name may
 //! have an address that this machine cannot reach.
@@ -15,6 +15,7 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 
 use super::{
     channel::Channel,
@@ -24,6 +25,7 @@ use super::{
     limits::{ADDRESSES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIME},
     lock,
     pool::Pool,
+    security::{Security, Session, Talk, Tls, reason},
 };
 
 /// Makes connections to the brokers of one cluster.
@@ -32,6 +34,7 @@ pub(super) struct Dialer {
     pub(super) alias: Arc<str>,
     pub(super) client_id: Arc<str>,
     pub(super) pool: Pool,
+    pub(super) security: Arc<Security>,
     /// For resolving, for connecting to one address, and for each request of the handshake.
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
@@ -103,12 +106,12 @@ impl Dialer {
         let channel = self.open(broker, address).await?;
         let shaken = self.shake_hands(&channel, FIRST_VERSION).await;
         if !matches!(shaken, Err(RequestError::Disconnected { .. })) {
-            return shaken.map(|ranges| self.connection(channel, ranges));
+            return self.connection(channel, shaken?).await;
         }
         // Old brokers close the connection on a version that they do not know.
         let channel = self.open(broker, address).await?;
         let ranges = self.shake_hands(&channel, LAST_VERSION).await?;
-        Ok(self.connection(channel, ranges))
+        self.connection(channel, ranges).await
     }
 
     async fn shake_hands(
@@ -119,11 +122,41 @@ impl Dialer {
         negotiate(channel, &self.client_id, version, self.connect_timeout).await
     }
 
-    fn connection(&self, channel: Arc<Channel>, ranges: ApiRanges) -> Connection {
+    /// Says on the channel who this is, if the broker wants to know.
+    async fn connection(
+        &self,
+        channel: Arc<Channel>,
+        ranges: ApiRanges,
+    ) -> Result<Connection, RequestError> {
         let ranges = Arc::new(ranges);
+        let lifetime = match &self.security.sasl {
+            None => None,
+            Some(sasl) => {
+                let talk = Talk {
+                    channel: &channel,
+                    ranges: &ranges,
+                    client_id: &self.client_id,
+                    timeout: self.connect_timeout,
+                };
+                sasl.authenticate(&talk).await?
+            }
+        };
         *lock(&self.last_ranges) = Some(Arc::clone(&ranges));
+        let session = lifetime.map(|lifetime| {
+            let session = Session {
+                security: Arc::clone(&self.security),
+                channel: Arc::downgrade(&channel),
+                ranges: Arc::clone(&ranges),
+                client_id: Arc::clone(&self.client_id),
+                timeout: self.connect_timeout,
+            };
+            session.keep(lifetime)
+        });
         let client_id = Arc::clone(&self.client_id);
-        Connection::new(channel, ranges, client_id, self.request_timeout)
+        let timeout = self.request_timeout;
+        Ok(Connection::new(
+            channel, ranges, client_id, timeout, session,
+        ))
     }
 
     async fn open(
@@ -136,9 +169,36 @@ impl Dialer {
             Ok(connected) => connected.and_then(prepared).map_err(failed)?,
             Err(_) => return Err(failed(timed_out("connecting", self.connect_timeout))),
         };
-        let (reading, writing) = stream.into_split();
-        let channel = Channel::start(reading, writing, Arc::clone(broker), self.pool.clone());
-        Ok(Arc::new(channel))
+        let (broker, pool) = (Arc::clone(broker), self.pool.clone());
+        Ok(Arc::new(match &self.security.tls {
+            None => {
+                let (reading, writing) = stream.into_split();
+                Channel::start(reading, writing, broker, pool)
+            }
+            Some(tls) => {
+                let stream = self.speak_tls(tls, &broker, stream).await?;
+                let (reading, writing) = tokio::io::split(stream);
+                Channel::start(reading, writing, broker, pool)
+            }
+        }))
+    }
+
+    async fn speak_tls(
+        &self,
+        tls: &Tls,
+        broker: &Arc<Broker>,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, RequestError> {
+        let spoken = timeout(self.connect_timeout, tls.connect(&broker.host, stream)).await;
+        let error = match spoken {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => timed_out("the TLS handshake", self.connect_timeout),
+        };
+        Err(RequestError::Disconnected {
+            origin: Origin::new(Arc::clone(broker), None),
+            cause: DisconnectCause::Tls(reason(&error).into()),
+        })
     }
 }
 

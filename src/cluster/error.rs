@@ -146,6 +146,11 @@ pub enum DisconnectCause {
     /// The other side closed the connection between two answers.
     #[error("the other side closed the connection")]
     Closed,
+    /// The other side closed the connection on the first request after the handshake.
+    #[error(
+        "the other side closed the connection at the first request, as a listener does that wants SASL; see security.protocol"
+    )]
+    ClosedAtOnce,
     /// The other side closed the connection inside an answer.
     #[error("the other side closed the connection inside an answer")]
     ClosedInsideAnswer,
@@ -171,6 +176,9 @@ pub enum DisconnectCause {
         /// What the operating system says.
         source: Arc<io::Error>,
     },
+    /// TLS could not be spoken, or no longer; in words.
+    #[error("no TLS: {0}")]
+    Tls(Arc<str>),
     /// The advertised address of a broker has never accepted a connection: the broker may be down, or
     /// the address wrong; nothing tells which.
     #[error(

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, io, io::IoSlice, pin::Pin};
 
 use bytes::{Buf, Bytes};
 use kmirror_protocol::frame::PREFIX_LEN;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     limits::{PIECES_PER_WRITE_MAX, READ_AHEAD_LEN, TRUSTED_LEN},
@@ -113,7 +113,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Writes `pieces` in order, dropping each as soon as it is written.
+/// Writes `pieces` in order, dropping each as soon as it is written, until none is left anywhere.
 pub(super) async fn write_pieces(
     stream: &mut (impl AsyncWrite + Unpin),
     pieces: &mut VecDeque<Bytes>,
@@ -133,7 +133,8 @@ pub(super) async fn write_pieces(
         }
         advance(pieces, written);
     }
-    Ok(())
+    // TLS takes more than the socket does.
+    stream.flush().await
 }
 
 /// Removes the first `written` bytes.

@@ -54,6 +54,25 @@ pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 /// See [`BACKOFF_FIRST`].
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// The largest store of certificates that is read, in bytes; the one of a whole operating system has
+/// a quarter of a megabyte.
+pub(super) const STORE_LEN_MAX: u64 = 16 << 20;
+
+/// How often a broker may ask for a password to be hashed. Kafka's brokers take no fewer; the most
+/// takes about a second, and a broker is not believed at this point.
+pub(super) const SCRAM_ITERATIONS_MIN: u32 = 4096;
+/// See [`SCRAM_ITERATIONS_MIN`].
+pub(super) const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
+
+/// The part of a session after which it is renewed, from and to (`SaslClientAuthenticator`).
+pub(super) const SESSION_SHARE: (f64, f64) = (0.85, 0.95);
+
+/// The pause after a broker has not accepted who this is, and the longest: it may lock the account, and
+/// nothing changes within a second.
+pub(super) const DENIED_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// See [`DENIED_BACKOFF_FIRST`].
+pub(super) const DENIED_BACKOFF_MAX: Duration = Duration::from_secs(10);
+
 /// Silence after which the kernel probes a connection: below a minute, when the first NAT
 /// gateways forget one.
 pub(super) const KEEPALIVE_TIME: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@
 //!    │
 //!    ▼
 //!   dial ──▶ handshake  resolve, connect, agree on versions
-//!    │
+//!    │ └───▶ security   TLS, and who this program is
 //!    ▼
 //! connection ──▶ channel ──▶ frames ──▶ pool
 //!  typed requests  order,     bytes      memory
@@ -32,6 +32,7 @@ mod metadata;
 mod peers;
 mod pool;
 mod refresh;
+pub mod security;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,7 @@ pub use refresh::Topics;
 use dial::Dialer;
 use peers::{Peer, Peers};
 use refresh::{NEVER_CREATES_FROM, Refreshes};
+use security::{Security, SecurityOptions};
 
 /// What a [`Cluster`] needs to know.
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub struct ClusterOptions {
     pub connect_timeout: Duration,
     /// The age at which metadata should be refreshed (`metadata.max.age.ms`).
     pub metadata_max_age: Duration,
+    /// How connections are made safe.
+    pub security: SecurityOptions,
     /// Where frames are read into; clusters may share one.
     pub pool: Pool,
 }
@@ -85,6 +89,7 @@ impl ClusterOptions {
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
+            security: SecurityOptions::default(),
             pool: Pool::default(),
         }
     }
@@ -155,6 +160,7 @@ impl Cluster {
             alias: Arc::clone(&alias),
             client_id: options.client_id.into(),
             pool: options.pool,
+            security: Arc::new(Security::new(options.security)),
             connect_timeout: options.connect_timeout,
             request_timeout: options.request_timeout,
             last_ranges: Mutex::default(),

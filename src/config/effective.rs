@@ -12,7 +12,7 @@ use super::{
     flow::{Layers, is_old_form},
     layers::Layer,
     properties::Entry,
-    providers,
+    providers, security,
     settings::{self, Kind, Scope, Setting, Status},
 };
 
@@ -111,7 +111,7 @@ fn of_heartbeats(file: &str, raw: &Layer<'_>, pair: &HeartbeatConfig) -> Section
 
 fn of_cluster(file: &str, raw: &Layer<'_>, alias: &str) -> Section {
     let layer = Layer::cluster(raw, alias);
-    let found = |setting: Setting| match layer.get(setting.name) {
+    let found = |setting: Setting| match security::of_cluster(&layer, setting.name) {
         Some(entry) => shown(file, setting.name, setting.kind, entry),
         None => default(setting.name, setting.default),
     };

@@ -9,6 +9,7 @@ use super::{
     error::{Place, Report},
     layers::{Layer, is_well_typed, list_items},
     properties::Entry,
+    security,
     settings::{self, Scope, Setting},
 };
 use crate::policy::{
@@ -44,9 +45,9 @@ pub(super) struct Layers<'a> {
     connector: Layer<'a>,
     consumer: Layer<'a>,
     worker: Layer<'a>,
-    /// What all clients of each end are told to connect to.
-    source_servers: Option<&'a Entry>,
-    target_servers: Option<&'a Entry>,
+    /// What all clients of each end are told.
+    of_source: Layer<'a>,
+    of_target: Layer<'a>,
     /// Where the aliases come from.
     clusters: Option<&'a Entry>,
 }
@@ -60,8 +61,8 @@ impl<'a> Layers<'a> {
             consumer: Layer::source_consumer(&connector),
             connector,
             worker: Layer::worker(raw, target),
-            source_servers: Layer::cluster(raw, source).get("bootstrap.servers"),
-            target_servers: Layer::cluster(raw, target).get("bootstrap.servers"),
+            of_source: Layer::cluster(raw, source),
+            of_target: Layer::cluster(raw, target),
             clusters: raw.get("clusters"),
         }
     }
@@ -558,34 +559,52 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// All clients of a cluster connect alike in this version, and without TLS or SASL.
+    /// All clients of a cluster are one here, which connects as the cluster's settings say.
     fn check_connections(&self, report: &mut Report<'_>) {
-        for (name, entry) in self.connector.iter() {
-            let value = entry.value.trim();
-            if name.ends_with(".security.protocol") && !value.eq_ignore_ascii_case("PLAINTEXT") {
-                let shown = entry.shown(value.to_owned());
-                let problem = format!("{shown} needs TLS or SASL, which are not in this version");
-                report.error(Place::of(entry), problem, "only PLAINTEXT works");
+        for (key, entry) in self.connector.iter() {
+            let Some((is_target, name)) = of_one_client(key) else {
+                continue;
+            };
+            let (alias, layer) = if is_target {
+                (self.target, &self.of_target)
+            } else {
+                (self.source, &self.of_source)
+            };
+            let own = security::of_cluster(layer, name);
+            let is_same = |own: &Entry| own.value.trim() == entry.value.trim();
+            if own.is_some_and(is_same) {
+                continue;
             }
-            if name.ends_with(".bootstrap.servers") {
-                let is_target = name.starts_with("target.");
-                let own = if is_target {
-                    self.target_servers
-                } else {
-                    self.source_servers
-                };
-                if own.is_some_and(|own| own.value.trim() != value) {
-                    let problem =
-                        "one client of a cluster cannot connect elsewhere in this version";
-                    report.error(
-                        Place::of(entry),
-                        problem,
-                        "set bootstrap.servers per cluster",
-                    );
+            let problem = "one client of a cluster cannot connect otherwise than the others";
+            let hint = format!("write {alias}.{name}, which all of them share");
+            match name {
+                "bootstrap.servers" | "security.protocol" => {
+                    report.error(Place::of(entry), problem, &hint);
                 }
+                _ => report.notice(Place::of(entry), format!("has no effect: {problem}"), &hint),
             }
         }
     }
+}
+
+/// What a key of the connectors' layer says to one kind of client about connecting: whether to one of
+/// the target, and which setting it is.
+fn of_one_client(key: &str) -> Option<(bool, &str)> {
+    let (is_target, rest) = match (key.strip_prefix("source."), key.strip_prefix("target.")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => (key.starts_with("producer."), key),
+    };
+    let kinds = [
+        "cluster.",
+        "consumer.",
+        "producer.override.",
+        "producer.",
+        "admin.",
+    ];
+    let name = kinds.iter().find_map(|kind| rest.strip_prefix(kind))?;
+    let is_asked = name == "bootstrap.servers" || security::is_of_security(name);
+    is_asked.then_some((is_target, name))
 }
 
 /// The setting that holds where `name` is absent, and its scope.
@@ -627,7 +646,7 @@ fn pattern_hint(entry: &Entry) -> &'static str {
     }
 }
 
-fn is_true(value: &str) -> bool {
+pub(super) fn is_true(value: &str) -> bool {
     value.eq_ignore_ascii_case("true")
 }
 

@@ -13,10 +13,12 @@ mod error;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod jaas;
 mod layers;
 pub mod properties;
 mod providers;
 mod reader;
+mod security;
 pub mod settings;
 mod usage;
 
@@ -25,6 +27,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 pub use effective::{Effective, Origin, Section, Shown};
 pub use error::{ConfigError, Finding, Mistakes, Notice};
 use providers::{Nowhere, System};
+pub use security::{SaslConfig, SecurityConfig, StoreConfig, TlsConfig};
 
 use crate::policy::{NameFilter, PropertyFilter, ReplicationPolicy, StartRules, TopicFilter};
 
@@ -48,7 +51,7 @@ pub struct Config {
 }
 
 /// How to reach one cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ClusterConfig {
     /// Its alias in the file.
     pub alias: String,
@@ -58,6 +61,8 @@ pub struct ClusterConfig {
     pub bootstrap_shown: String,
     /// What this program calls itself towards the cluster.
     pub client_id: String,
+    /// How connections to it are made safe.
+    pub security: SecurityConfig,
 }
 
 /// A broker address.

@@ -9,6 +9,7 @@ use super::{
     layers::{Layer, list_items},
     properties::{self, Duplicate, Entry, Malformed},
     providers::{self, Outside},
+    security,
     settings::Scope,
     usage,
 };
@@ -223,12 +224,14 @@ fn clusters(
         let bootstrap = bootstrap(alias, &layer, report);
         let entry = layer.get("bootstrap.servers");
         let client_id = layer.value_or_default("client.id", Scope::Worker, report);
+        let security = security::read(alias, &layer, report);
         if is_used(alias) {
             clusters.push(ClusterConfig {
                 alias: alias.clone(),
                 bootstrap_shown: entry.map_or_else(String::new, |it| servers(it, &bootstrap)),
                 bootstrap,
                 client_id: client_id.to_owned(),
+                security,
             });
         }
     }

@@ -1,5 +1,7 @@
 mod provided;
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 use crate::policy::{Decision, PolicyKind, SkipReason, StartAt};
 
@@ -89,7 +91,9 @@ mm2.properties:31: tasks.max: has no effect: one process copies all partitions i
 fn every_mistake_is_reported_in_one_run_and_no_secret_is() {
     let bytes = include_bytes!("../../tests/fixtures/mistakes.properties");
     let outcome = Config::parse("mm2.properties", bytes, &ParseOptions::default());
-    let expected = r#"mm2.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+    let expected = r#"mm2.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+mm2.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+mm2.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
 mm2.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
 mm2.properties:1: clusters: the alias "b" is listed twice
 mm2.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port
@@ -101,7 +105,6 @@ mm2.properties:10: a->b.replication.policy.separator: ":" cannot stand in a topi
 mm2.properties:11: a->a.enabled: source and target of a flow are the same cluster; remove the line
 mm2.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
 mm2.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
-mm2.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
 mm2.properties:17: config.providers.vault.class: the config provider "com.example.Vault" is not known, and Java classes cannot be loaded; have the values put into a file, a directory or the environment, and use org.apache.kafka.common.config.provider.FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider"#;
     assert_eq!(errors(outcome).join("\n"), expected);
 }
@@ -827,8 +830,8 @@ fn what_mirror_maker_ignores_in_silence_gets_a_notice() {
             "is not supported: positions have one topic per source and target",
         ),
         (
-            "ssl.truststore.password = hunter2",
-            "is not supported: TLS and SASL are not in this version",
+            "sasl.login.class = hunter2",
+            "is not supported: Java classes cannot be loaded",
         ),
         (
             "group.id = x # y",
@@ -873,31 +876,174 @@ fn a_line_that_another_one_beats_is_named() {
 }
 
 #[test]
-fn connections_that_need_more_than_this_version_are_refused() {
-    let protocol = "SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works";
-    for key in [
-        "security.protocol",
-        "a.security.protocol",
-        "b.producer.security.protocol",
-        "a->b.source.consumer.security.protocol",
-        "a->b.source.cluster.security.protocol",
+fn clients_of_one_cluster_connect_alike() {
+    let problem = "one client of a cluster cannot connect otherwise than the others";
+    for (key, cluster) in [
+        ("a->b.source.cluster", "a"),
+        ("a.consumer", "a"),
+        ("a->b.consumer", "a"),
+        ("a->b.target.producer", "b"),
+        ("a->b.producer.override", "b"),
     ] {
-        let expected = format!("mm2.properties:5: {key}: {protocol}");
-        assert_eq!(errors(with(&format!("{key} = SSL"))), [expected]);
-    }
-    // The cluster's own setting wins over the one for all.
-    let plain =
-        "security.protocol = SSL\na.security.protocol = PLAINTEXT\nb.security.protocol = PLAINTEXT";
-    assert!(with(plain).is_ok());
-    let elsewhere = "one client of a cluster cannot connect elsewhere in this version; \
-                     set bootstrap.servers per cluster";
-    for key in ["a->b.source.cluster", "a.consumer", "a->b.target.producer"] {
-        let expected = format!("mm2.properties:5: {key}.bootstrap.servers: {elsewhere}");
-        assert_eq!(
-            errors(with(&format!("{key}.bootstrap.servers = x:1"))),
-            [expected]
+        let shared = |name: &str| format!("write {cluster}.{name}, which all of them share");
+        let text = format!("{key}.bootstrap.servers = x:1");
+        let expected = format!(
+            "mm2.properties:5: {key}.bootstrap.servers: {problem}; {}",
+            shared("bootstrap.servers")
         );
+        assert_eq!(errors(with(&text)), [expected], "{key}");
+        if key == "a->b.consumer" {
+            // Another key wins over this one in any case.
+            continue;
+        }
+        let text =
+            format!("a.ssl.key.password = x\nb.ssl.key.password = x\n{key}.ssl.key.password = y");
+        let expected = format!(
+            "mm2.properties:7: {key}.ssl.key.password: has no effect: {problem}; {}",
+            shared("ssl.key.password")
+        );
+        assert_eq!(notices(&text), [expected], "{key}");
+        let text = format!("ssl.key.password = x\n{key}.ssl.key.password = x");
+        assert_eq!(notices(&text), [""; 0], "{key}");
     }
+}
+
+/// How the clusters `a` and `b` are connected to.
+fn security(text: &str) -> [SecurityConfig; 2] {
+    let (config, notices) = with(text).unwrap();
+    assert_eq!(lines(&notices), [""; 0], "{text}");
+    ["a", "b"].map(|alias| config.cluster(alias).unwrap().security.clone())
+}
+
+#[test]
+fn connections_are_made_safe_per_cluster_or_for_all() {
+    let [a, b] = security("");
+    assert!(a.tls.is_none() && a.sasl.is_none() && b.tls.is_none());
+    let [a, b] = security(
+        "security.protocol = ssl\nssl.truststore.location = /t.jks\nssl.truststore.password = p\n\
+         b.ssl.endpoint.identification.algorithm = https\nb.security.protocol = PLAINTEXT",
+    );
+    assert!(b.tls.is_none());
+    let tls = a.tls.unwrap();
+    assert!(tls.verifies_hosts && tls.tls12 && tls.tls13 && tls.identity.is_none());
+    let Some(StoreConfig::File { path, password }) = tls.trust else {
+        panic!("{:?}", tls.trust);
+    };
+    assert_eq!(path.to_str(), Some("/t.jks"));
+    assert_eq!(password.unwrap().expose_secret(), "p");
+    // What only the clients of a kind are told holds for all of them.
+    let [_, b] = security("b.producer.security.protocol = SSL\nb.ssl.enabled.protocols = TLSv1.3");
+    let tls = b.tls.unwrap();
+    assert!(tls.trust.is_none() && tls.tls13 && !tls.tls12);
+    let [a, _] = security(
+        "a.security.protocol = SSL\na.ssl.keystore.key = K\na.ssl.keystore.certificate.chain = C\n\
+         a.ssl.cipher.suites = X, Y",
+    );
+    let tls = a.tls.unwrap();
+    assert_eq!(tls.cipher_suites, ["X", "Y"]);
+    let Some(StoreConfig::Pem(text)) = tls.identity else {
+        panic!("{:?}", tls.identity);
+    };
+    assert_eq!(text.expose_secret(), "C\nK\n");
+}
+
+#[test]
+fn users_and_passwords_come_out_of_login_modules() {
+    let [a, b] = security(
+        "security.protocol = SASL_SSL\n\
+         a.sasl.mechanism = PLAIN\n\
+         a.sasl.jaas.config = org.apache.kafka.common.security.plain.PlainLoginModule required \\\n \
+         username=\"alice\" password=\"a;b\";\n\
+         b.sasl.mechanism = SCRAM-SHA-512\n\
+         b.sasl.jaas.config = org.apache.kafka.common.security.scram.ScramLoginModule required \
+         username=id password=hmac tokenauth=true;",
+    );
+    assert!(a.tls.is_some() && b.tls.is_some());
+    let Some(SaslConfig::Plain { username, password }) = a.sasl else {
+        panic!("{:?}", a.sasl);
+    };
+    assert_eq!(
+        (username.as_str(), password.expose_secret()),
+        ("alice", "a;b")
+    );
+    let Some(SaslConfig::Scram {
+        is_sha512: true,
+        username,
+        password,
+        is_token: true,
+    }) = b.sasl
+    else {
+        panic!("{:?}", b.sasl);
+    };
+    assert_eq!(
+        (username.as_str(), password.expose_secret()),
+        ("id", "hmac")
+    );
+}
+
+#[test]
+fn what_cannot_make_a_connection_safe_is_an_error() {
+    let sasl = "a.security.protocol = SASL_SSL\na.sasl.mechanism = PLAIN";
+    let cases = [
+        (
+            "a.security.protocol = SASL_SSL".to_owned(),
+            "mm2.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static \
+             binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL",
+        ),
+        (
+            "a.security.protocol = SASL_SSL\nsasl.mechanism = AWS_MSK_IAM".to_owned(),
+            "mm2.properties:6: sasl.mechanism: is not a mechanism that is known here; use PLAIN, SCRAM-SHA-256 or \
+             SCRAM-SHA-512, or certificates with SSL",
+        ),
+        (
+            sasl.to_owned(),
+            "mm2.properties: a.sasl.jaas.config: is missing; write a.sasl.jaas.config = ...PlainLoginModule required ...;",
+        ),
+        (
+            format!("{sasl}\na.sasl.jaas.config = x.ScramLoginModule required username=u password=p;"),
+            "mm2.properties:7: a.sasl.jaas.config: names another login module than the mechanism needs, and Java classes \
+             cannot be loaded; use PlainLoginModule",
+        ),
+        (
+            format!("{sasl}\na.sasl.jaas.config = x.PlainLoginModule required username=u;"),
+            "mm2.properties:7: a.sasl.jaas.config: has no username or no password; write username=\"...\" password=\"...\";",
+        ),
+        (
+            format!("{sasl}\na.sasl.jaas.config = x.PlainLoginModule required"),
+            "mm2.properties:7: a.sasl.jaas.config: does not end with a semicolon",
+        ),
+        (
+            "a.security.protocol = SSL\na.ssl.enabled.protocols = TLSv1.1".to_owned(),
+            "mm2.properties:6: a.ssl.enabled.protocols: has no version of TLS that is safe; TLSv1.2 and TLSv1.3 can be spoken",
+        ),
+        (
+            "a.security.protocol = SSL\na.ssl.keystore.key = K".to_owned(),
+            "mm2.properties: a.ssl.keystore.certificate.chain: is missing beside ssl.keystore.key",
+        ),
+        (
+            "a.security.protocol = SSL\na.ssl.truststore.location = /t\na.ssl.truststore.certificates = C".to_owned(),
+            "mm2.properties:7: a.ssl.truststore.certificates: cannot be set beside ssl.truststore.location; remove one of them",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(errors(with(&text)), [expected], "{text}");
+    }
+}
+
+#[test]
+fn who_could_stand_in_for_a_broker_or_read_a_password_is_told() {
+    let text = "a.security.protocol = SSL\na.ssl.endpoint.identification.algorithm =";
+    let problem = "whoever has a certificate of a trusted signer can stand in for the brokers";
+    let expected = format!("mm2.properties:6: a.ssl.endpoint.identification.algorithm: {problem}");
+    assert_eq!(notices(text), [expected]);
+    let text = "a.security.protocol = SASL_PLAINTEXT\na.sasl.mechanism = PLAIN\n\
+                a.sasl.jaas.config = x.PlainLoginModule required username=u password=p;";
+    assert_eq!(
+        notices(text),
+        [
+            "mm2.properties:5: a.security.protocol: the password goes over the network as it is; use SASL_SSL, or SCRAM"
+        ]
+    );
 }
 
 #[test]

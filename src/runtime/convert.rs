@@ -1,10 +1,16 @@
-//! From the cluster's words to the flow's.
+//! From the cluster's words to the flow's, and from the configuration's to the cluster's.
 
 use kmirror_protocol::Request;
 
 use super::exchange::Question;
 use crate::{
-    cluster::{Answer, RequestError, SendOptions},
+    cluster::{
+        Answer, RequestError, SendOptions,
+        security::{
+            Credentials, SaslOptions, ScramHash, SecurityOptions, Store, TlsOptions, TlsVersion,
+        },
+    },
+    config::{SaslConfig, SecurityConfig, StoreConfig, TlsConfig},
     flow::Failure,
 };
 
@@ -47,4 +53,64 @@ pub(super) fn options<R>(question: &Question<R>) -> SendOptions {
 /// [`Failure::Malformed`] names the field.
 pub fn decoded<R: Request>(answer: &Answer<R>) -> Result<R::Response<'_>, Failure> {
     answer.decode().map_err(|error| failure(&error))
+}
+
+/// How connections are made safe.
+pub(super) fn security(config: &SecurityConfig) -> SecurityOptions {
+    SecurityOptions {
+        tls: config.tls.as_ref().map(tls),
+        sasl: config.sasl.as_ref().map(sasl),
+    }
+}
+
+fn tls(config: &TlsConfig) -> TlsOptions {
+    let versions = [
+        (config.tls12, TlsVersion::Tls12),
+        (config.tls13, TlsVersion::Tls13),
+    ];
+    let spoken = versions.into_iter().filter(|(is_spoken, _)| *is_spoken);
+    TlsOptions {
+        trust: config.trust.as_ref().map(store),
+        identity: config.identity.as_ref().map(store),
+        key_password: config.key_password.clone(),
+        verifies_hosts: config.verifies_hosts,
+        versions: spoken.map(|(_, version)| version).collect(),
+        cipher_suites: config.cipher_suites.clone(),
+    }
+}
+
+fn store(config: &StoreConfig) -> Store {
+    match config {
+        StoreConfig::Pem(text) => Store::Text(text.clone()),
+        StoreConfig::File { path, password } => Store::File {
+            path: path.clone(),
+            password: password.clone(),
+        },
+    }
+}
+
+fn sasl(config: &SaslConfig) -> SaslOptions {
+    let credentials = |name: &String, password: &secrecy::SecretString| Credentials {
+        name: name.clone(),
+        password: password.clone(),
+    };
+    match config {
+        SaslConfig::Plain { username, password } => {
+            SaslOptions::Plain(credentials(username, password))
+        }
+        SaslConfig::Scram {
+            is_sha512,
+            username,
+            password,
+            is_token,
+        } => SaslOptions::Scram {
+            hash: if *is_sha512 {
+                ScramHash::Sha512
+            } else {
+                ScramHash::Sha256
+            },
+            credentials: credentials(username, password),
+            is_token: *is_token,
+        },
+    }
 }

@@ -202,6 +202,7 @@ pub fn connect(cluster: &ClusterConfig, limits: &Limits) -> Cluster {
         client_id: cluster.client_id.clone(),
         request_timeout: limits.request_timeout,
         connect_timeout: defaults.connect_timeout.min(limits.request_timeout),
+        security: convert::security(&cluster.security),
         ..defaults
     })
 }

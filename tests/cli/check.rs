@@ -62,7 +62,9 @@ fn a_file_with_many_mistakes_gets_one_report() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for command in ["check", "run"] {
         let output = kmirror_in(&dir, &[command, "mistakes.properties"]);
-        let expected = r#"mistakes.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+        let expected = r#"mistakes.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+mistakes.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
+mistakes.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
 mistakes.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
 mistakes.properties:1: clusters: the alias "b" is listed twice
 mistakes.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port
@@ -75,10 +77,8 @@ mistakes.properties:10: a->b.replication.policy.separator: ":" cannot stand in a
 mistakes.properties:11: a->a.enabled: source and target of a flow are the same cluster; remove the line
 mistakes.properties:12: kmirror.memory.byts: is not a setting; did you mean kmirror.memory.bytes?
 mistakes.properties:13: kmirror.request.timeout.ms: "0" must be a number of milliseconds, at least 1
-mistakes.properties:14: security.protocol: SASL_SSL needs TLS or SASL, which are not in this version; only PLAINTEXT works
-mistakes.properties:15: sasl.jaas.config: is not supported: TLS and SASL are not in this version
 mistakes.properties:17: config.providers.vault.class: the config provider "com.example.Vault" is not known, and Java classes cannot be loaded; have the values put into a file, a directory or the environment, and use org.apache.kafka.common.config.provider.FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider
-kmirror: mistakes.properties: 14 mistakes, nothing was started
+kmirror: mistakes.properties: 15 mistakes, nothing was started
 "#;
         assert_eq!(output.code, 78);
         assert_eq!(output.stdout, "");

@@ -13,6 +13,7 @@ mod policies;
 mod records;
 mod restart;
 mod scenarios;
+mod security;
 mod side_by_side;
 mod takeover;
 mod takeover_under_load;

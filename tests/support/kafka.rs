@@ -4,6 +4,7 @@
 //! cluster of its own, to harm as it likes, or the pair all tests share, under topic names of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::RangeInclusive,
@@ -34,6 +35,9 @@ const START_ATTEMPTS_MAX: u32 = 5;
 /// that is down for a moment.
 const PORTS: RangeInclusive<u16> = 12_000..=31_999;
 
+/// What is spoken at the listeners that every cluster may have.
+const PROTOCOLS: &str = "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT";
+
 const BROKER_HEAP_MIB: u32 = 384;
 const MIRROR_MAKER_HEAP_MIB: u32 = 512;
 const MEMBER_HEAP_MIB: u32 = 128;
@@ -50,6 +54,8 @@ pub(crate) struct KafkaOptions<'a> {
     /// where the proxy listens: clients that come by it are sent to proxies only. The brokers
     /// themselves, and clients that come by [`Kafka::bootstrap`], keep to the other addresses.
     pub(crate) proxied: Option<&'a dyn Fn(i32, SocketAddr) -> SocketAddr>,
+    /// More listeners of every node: name and security protocol, as `("MTLS", "SSL")`.
+    pub(crate) listeners: &'a [(&'a str, &'a str)],
 }
 
 impl Default for KafkaOptions<'_> {
@@ -59,6 +65,7 @@ impl Default for KafkaOptions<'_> {
             properties: &[],
             features: &[],
             proxied: None,
+            listeners: &[],
         }
     }
 }
@@ -75,6 +82,8 @@ pub(crate) struct Kafka {
 struct Node {
     id: i32,
     port: u16,
+    /// Of the listeners that this cluster has more than others.
+    listeners: BTreeMap<String, u16>,
     dir: PathBuf,
     /// `None` while the node is down.
     jvm: Option<Jvm>,
@@ -155,6 +164,13 @@ impl Kafka {
             .iter()
             .map(|node| format!("127.0.0.1:{}", node.port))
             .collect();
+        addresses.join(",")
+    }
+
+    /// The brokers' addresses at one of the [`KafkaOptions::listeners`].
+    pub(crate) fn listener(&self, name: &str) -> String {
+        let ports = self.nodes.iter().map(|node| node.listeners[name]);
+        let addresses: Vec<String> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
         addresses.join(",")
     }
 
@@ -263,7 +279,18 @@ impl Kafka {
                 listeners += &format!(",PROXIED://{address}");
                 advertised += &format!(",PROXIED://{}", proxied(id, address));
             }
+            let mut more = BTreeMap::new();
+            let mut protocols = PROTOCOLS.to_owned();
+            for (name, protocol) in options.listeners {
+                let port = free_port();
+                let address = format!(",{name}://127.0.0.1:{port}");
+                listeners += &address;
+                advertised += &address;
+                protocols += &format!(",{name}:{protocol}");
+                more.insert((*name).to_owned(), port);
+            }
             let own = [
+                ("listener.security.protocol.map", protocols),
                 ("node.id", id.to_string()),
                 ("log.dirs", dir.join("data").display().to_string()),
                 ("controller.quorum.voters", voters.join(",")),
@@ -280,6 +307,7 @@ impl Kafka {
             self.nodes.push(Node {
                 id,
                 port,
+                listeners: more,
                 dir,
                 jvm: None,
             });
@@ -366,7 +394,6 @@ fn server_properties(brokers: u16) -> String {
     let in_sync = if brokers < 3 { 1 } else { 2 };
     format!(
         "process.roles=broker,controller
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
 broker.heartbeat.interval.ms=500

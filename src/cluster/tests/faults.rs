@@ -27,7 +27,11 @@ async fn answered_with(bytes: &[u8]) -> [RequestError; 2] {
 #[tokio::test]
 async fn an_answer_that_cannot_be_one_ends_the_connection_for_all_who_wait() {
     let cases: [(&[u8], &str); 9] = [
-        (b"", "the other side closed the connection"),
+        (
+            b"",
+            "the other side closed the connection at the first request, as a listener does that wants SASL; \
+             see security.protocol",
+        ),
         (
             b"\0\0",
             "the other side closed the connection inside an answer",
@@ -69,6 +73,22 @@ async fn an_answer_that_cannot_be_one_ends_the_connection_for_all_who_wait() {
             assert_eq!(cause, expected);
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_after_an_answer_was_not_turned_away() {
+    let (connection, mut broker) = connected().await;
+    let first = connection.send(&ask()).unwrap();
+    broker.tell_brokers("cluster", &[]).await;
+    first.await.unwrap();
+    let second = connection.send(&ask()).unwrap();
+    broker.request().await;
+    drop(broker);
+    let text = text(second.await);
+    assert!(
+        text.ends_with(": the other side closed the connection"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

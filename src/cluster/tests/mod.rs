@@ -4,6 +4,7 @@
 mod connections;
 mod discovery;
 mod faults;
+mod sasl;
 mod versions;
 
 use std::{net::SocketAddr, time::Duration};
@@ -152,6 +153,8 @@ fn offer() -> ApiVersionsResponse<'static> {
             (ApiKey::ApiVersions, 3),
             (ApiKey::Metadata, 12),
             (ApiKey::Produce, 9),
+            (ApiKey::SaslHandshake, 1),
+            (ApiKey::SaslAuthenticate, 2),
         ]
         .map(range)
         .into(),

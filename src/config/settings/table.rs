@@ -31,7 +31,6 @@ const ONE_PROCESS: &str = "one process copies all partitions in parallel";
 const NO_WORKER: &str = "there is no Connect worker";
 const NO_JAVA: &str = "Java classes cannot be loaded";
 const AS_IT_IS: &str = "records are written as they were read";
-const NO_TLS: &str = "TLS and SASL are not in this version";
 const DELIVERY: &str =
     "delivery is exactly-once, without transactions; kmirror.delivery = transactional uses them";
 const OWN_CLIENT: &str = "kmirror has its own client, which tunes this itself";
@@ -113,7 +112,7 @@ pub(super) const GROUPS: &[Group] = &[
         status: Implemented,
         rows: &[
             ("bootstrap.servers", Servers, "", "Brokers to ask first"),
-            ("security.protocol", OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "PLAINTEXT", "Only PLAINTEXT in this version"),
+            ("security.protocol", OneOfAnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), "PLAINTEXT", "Whether connections are made safe by TLS (SSL), and whether kmirror says who it is by SASL"),
         ],
     },
     Group {
@@ -392,8 +391,61 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Client],
-        status: Unsupported(NO_TLS),
-        rows: SECURITY,
+        status: Implemented,
+        rows: &[
+            ("ssl.truststore.location", Text, "", "File of the certificates to trust, or of their signers: PEM, PKCS#12 or JKS; without one those that the operating system trusts. Read again when it changes"),
+            ("ssl.truststore.password", Secret, "", "Its password"),
+            ("ssl.truststore.certificates", Secret, "", "The same as PEM in place of a file"),
+            ("ssl.keystore.location", Text, "", "File of the own key and certificates: PEM, PKCS#12 or JKS. Read again when it changes"),
+            ("ssl.keystore.password", Secret, "", "Its password"),
+            ("ssl.key.password", Secret, "", "Password of the own key, where it has one of its own"),
+            ("ssl.keystore.key", Secret, "", "Own key as PEM in place of a file"),
+            ("ssl.keystore.certificate.chain", Secret, "", "Own certificate and those of its signers as PEM in place of a file"),
+            ("ssl.enabled.protocols", List, "TLSv1.2,TLSv1.3", "TLS versions that may be spoken; TLSv1.2 and TLSv1.3 can be"),
+            ("ssl.cipher.suites", List, "", "Cipher suites that may be used, by their standard names; those that are not known here do not count"),
+            ("ssl.endpoint.identification.algorithm", OneOfAnyCase(&["https", ""]), "https", "Whether a broker's certificate must be for its host; empty: not"),
+            ("sasl.mechanism", Text, "GSSAPI", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+            ("sasl.jaas.config", Secret, "", "Login module with username and password: ...PlainLoginModule or ...ScramLoginModule"),
+        ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Needless("what a store is, its content says"),
+        rows: &[
+            ("ssl.keystore.type", OneOfAnyCase(&["JKS", "PKCS12", "PEM"]), "JKS", "Format of the own certificate"),
+            ("ssl.truststore.type", OneOfAnyCase(&["JKS", "PKCS12", "PEM"]), "JKS", "Format of trusted certificates"),
+        ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Needless("TLS is built in, without Java"),
+        rows: &[
+            ("ssl.protocol", Text, "TLSv1.3", "TLS version; see ssl.enabled.protocols"),
+            ("ssl.provider", Text, "", "Java security provider"),
+            ("ssl.keymanager.algorithm", Text, "", "Java key manager"),
+            ("ssl.trustmanager.algorithm", Text, "", "Java trust manager"),
+            ("ssl.secure.random.implementation", Text, "", "Java random source"),
+        ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Unsupported(NO_JAVA),
+        rows: &[
+            ("ssl.engine.factory.class", Class, "", "Java TLS engine"),
+            ("sasl.client.callback.handler.class", Class, "", "Java callback handler"),
+            ("sasl.login.callback.handler.class", Class, "", "Java callback handler"),
+            ("sasl.login.class", Class, "", "Java login"),
+        ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Unsupported("a static binary can load no Kerberos libraries"),
+        rows: KERBEROS,
+    },
+    Group {
+        scopes: &[Client],
+        status: Unsupported("OAUTHBEARER is not in this version"),
+        rows: OAUTH,
     },
     Group {
         scopes: &[Consumer],
@@ -510,36 +562,17 @@ const PROPERTIES_EXCLUDE: &str = concat!(
 
 // One row a line, as above.
 #[rustfmt::skip]
-const SECURITY: &[Row] = &[
-    ("ssl.protocol", Text, "TLSv1.3", "TLS version"),
-    ("ssl.provider", Text, "", "Java security provider"),
-    ("ssl.cipher.suites", List, "", "Cipher suites"),
-    ("ssl.enabled.protocols", List, "TLSv1.2,TLSv1.3", "TLS versions allowed"),
-    ("ssl.keystore.type", Text, "JKS", "Format of the own certificate"),
-    ("ssl.keystore.location", Text, "", "File of the own certificate"),
-    ("ssl.keystore.password", Secret, "", "Its password"),
-    ("ssl.key.password", Secret, "", "Password of the own key"),
-    ("ssl.keystore.key", Secret, "", "Own key as PEM"),
-    ("ssl.keystore.certificate.chain", Text, "", "Own certificate as PEM"),
-    ("ssl.truststore.certificates", Text, "", "Trusted certificates as PEM"),
-    ("ssl.truststore.type", Text, "JKS", "Format of trusted certificates"),
-    ("ssl.truststore.location", Text, "", "File of trusted certificates"),
-    ("ssl.truststore.password", Secret, "", "Its password"),
-    ("ssl.keymanager.algorithm", Text, "", "Java key manager"),
-    ("ssl.trustmanager.algorithm", Text, "", "Java trust manager"),
-    ("ssl.endpoint.identification.algorithm", Text, "https", "Whether host names are verified"),
-    ("ssl.secure.random.implementation", Text, "", "Java random source"),
-    ("ssl.engine.factory.class", Class, "", "Java TLS engine"),
-    ("sasl.mechanism", Text, "GSSAPI", "SASL mechanism"),
-    ("sasl.jaas.config", Secret, "", "Login module with user and password"),
-    ("sasl.client.callback.handler.class", Class, "", "Java callback handler"),
-    ("sasl.login.callback.handler.class", Class, "", "Java callback handler"),
-    ("sasl.login.class", Class, "", "Java login"),
+const KERBEROS: &[Row] = &[
     ("sasl.kerberos.service.name", Text, "", "Kerberos principal of the brokers"),
     ("sasl.kerberos.kinit.cmd", Text, "/usr/bin/kinit", "Kerberos command"),
     ("sasl.kerberos.ticket.renew.window.factor", Fraction, "0.8", "When a ticket is renewed"),
     ("sasl.kerberos.ticket.renew.jitter", Fraction, "0.05", "Spread of that time"),
     ("sasl.kerberos.min.time.before.relogin", MILLIS, "60000", "Shortest time between logins"),
+];
+
+// One row a line, as above.
+#[rustfmt::skip]
+const OAUTH: &[Row] = &[
     ("sasl.login.refresh.window.factor", Fraction, "0.8", "When a token is renewed"),
     ("sasl.login.refresh.window.jitter", Fraction, "0.05", "Spread of that time"),
     ("sasl.login.refresh.min.period.seconds", SECONDS, "60", "Shortest time between renewals"),
