@@ -176,7 +176,7 @@ impl Dialer {
                 Channel::start(reading, writing, broker, pool)
             }
             Some(tls) => {
-                let stream = self.speak_tls(tls, &broker, stream).await?;
+                let stream = Box::pin(self.speak_tls(tls, &broker, stream)).await?;
                 let (reading, writing) = tokio::io::split(stream);
                 Channel::start(reading, writing, broker, pool)
             }

@@ -67,6 +67,12 @@ pub(super) const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// The part of a session after which it is renewed, from and to (`SaslClientAuthenticator`).
 pub(super) const SESSION_SHARE: (f64, f64) = (0.85, 0.95);
 
+/// The longest answer of a token endpoint, in bytes.
+pub(super) const TOKEN_ANSWER_LEN_MAX: usize = 64 * KIB;
+
+/// The part of a token's life after which another one is asked for (`sasl.login.refresh.window.factor`).
+pub(super) const TOKEN_SHARE: f64 = 0.8;
+
 /// The pause after a broker has not accepted who this is, and the longest: it may lock the account, and
 /// nothing changes within a second.
 pub(super) const DENIED_BACKOFF_FIRST: Duration = Duration::from_secs(1);

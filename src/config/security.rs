@@ -3,7 +3,7 @@
 //! Reads no key store and connects nowhere. Sources: `SslConfigs`, `SaslConfigs`,
 //! `DefaultSslEngineFactory`, `JaasContext`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -78,6 +78,32 @@ pub enum SaslConfig {
         password: SecretString,
         /// `tokenauth`.
         is_token: bool,
+    },
+    /// `OAUTHBEARER` with tokens from a file.
+    TokenFile {
+        /// Which.
+        path: PathBuf,
+        /// What the broker is told beside.
+        extensions: Vec<(String, String)>,
+    },
+    /// `OAUTHBEARER` with tokens from a token endpoint.
+    TokenEndpoint {
+        /// Its URL, `https` or `http`.
+        url: String,
+        /// `clientId`.
+        client_id: String,
+        /// `clientSecret`.
+        client_secret: SecretString,
+        /// `scope`.
+        scope: Option<String>,
+        /// `sasl.oauthbearer.header.urlencode`.
+        is_url_encoded: bool,
+        /// How long the endpoint may take.
+        timeout: Duration,
+        /// What is trusted in it; `None`: what the operating system trusts.
+        trust: Option<StoreConfig>,
+        /// What the broker is told beside.
+        extensions: Vec<(String, String)>,
     },
 }
 
@@ -245,6 +271,7 @@ impl<'a> Settings<'a, '_, '_> {
                     is_token: token.is_some_and(|it| is_true(it.expose_secret())),
                 })
             }
+            "OAUTHBEARER" => self.oauth(),
             "GSSAPI" => {
                 let problem = "GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none";
                 self.error(name, problem, MECHANISMS);
@@ -254,6 +281,89 @@ impl<'a> Settings<'a, '_, '_> {
                 self.error(name, "is not a mechanism that is known here", MECHANISMS);
                 None
             }
+        }
+    }
+
+    fn oauth(&mut self) -> Option<SaslConfig> {
+        let module = self.login_module("OAuthBearerLoginModule")?;
+        let handler = self.text(LOGIN_HANDLER);
+        if !handler.is_empty() && !LOGIN_HANDLERS.contains(&handler) {
+            self.error(
+                LOGIN_HANDLER,
+                "Java classes cannot be loaded",
+                "leave it out, or use Kafka's own",
+            );
+        }
+        let name = "sasl.oauthbearer.token.endpoint.url";
+        let url = self.text(name);
+        let extensions = extensions(&module);
+        if let Some(path) = url.strip_prefix("file:") {
+            let path = path.strip_prefix("//").unwrap_or(path).into();
+            return Some(SaslConfig::TokenFile { path, extensions });
+        }
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            let problem = if url.is_empty() {
+                "is missing"
+            } else {
+                "is no URL that is known here"
+            };
+            self.error(
+                name,
+                problem,
+                "write https://host/path of a token endpoint, or file:/path of a token",
+            );
+            return None;
+        }
+        if url.starts_with("http:")
+            && let Some(entry) = self.entry(name)
+        {
+            let problem = "the client's secret and its tokens go over the network as they are";
+            self.report.notice(Place::of(entry), problem, "use https");
+        }
+        let option = |name: &str| module.options.get(name).cloned();
+        let credential = |this: &Self, name: &str, of_module: &str| {
+            this.secret(&format!("sasl.oauthbearer.{name}"))
+                .or_else(|| option(of_module))
+        };
+        let client_id = credential(self, "client.credentials.client.id", "clientId");
+        let client_secret = credential(self, "client.credentials.client.secret", "clientSecret");
+        let (Some(client_id), Some(client_secret)) = (client_id, client_secret) else {
+            let hint = "write clientId=\"...\" clientSecret=\"...\";";
+            self.error(JAAS, "has no clientId or no clientSecret", hint);
+            return None;
+        };
+        let scope = credential(self, "scope", "scope");
+        let urlencode = "sasl.oauthbearer.header.urlencode";
+        Some(SaslConfig::TokenEndpoint {
+            url: url.to_owned(),
+            client_id: client_id.expose_secret().to_owned(),
+            client_secret,
+            scope: scope.map(|it| it.expose_secret().to_owned()),
+            is_url_encoded: is_true(self.text(urlencode)),
+            timeout: self.login_timeout(),
+            trust: option("ssl.truststore.location").map(|path| StoreConfig::File {
+                path: path.expose_secret().into(),
+                password: option("ssl.truststore.password"),
+            }),
+            extensions,
+        })
+    }
+
+    /// For connecting and reading together; by default as long as a connection to a broker may take.
+    fn login_timeout(&mut self) -> Duration {
+        let parts = [
+            "sasl.login.connect.timeout.ms",
+            "sasl.login.read.timeout.ms",
+        ];
+        let set = parts.map(|name| self.text(name).parse().ok());
+        let set: Vec<u64> = set
+            .into_iter()
+            .flatten()
+            .filter(|millis| *millis > 0)
+            .collect();
+        match set.as_slice() {
+            [] => Duration::from_secs(10),
+            set => Duration::from_millis(set.iter().sum()),
         }
     }
 
@@ -295,8 +405,27 @@ impl<'a> Settings<'a, '_, '_> {
 
 /// Kinds of clients, in the order in which they are asked where the cluster says nothing.
 const CLIENTS: [&str; 3] = ["consumer", "producer", "admin"];
+/// What a login module has for the broker beside a token.
+fn extensions(module: &LoginModule) -> Vec<(String, String)> {
+    let options = module.options.iter();
+    let extensions = options.filter_map(|(name, value)| {
+        let name = name.strip_prefix("extension_")?;
+        Some((name.to_owned(), value.expose_secret().to_owned()))
+    });
+    extensions.collect()
+}
+
+const LOGIN_HANDLER: &str = "sasl.login.callback.handler.class";
+
+/// Kafka's own, under both of its names.
+const LOGIN_HANDLERS: [&str; 2] = [
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
+];
+
 const JAAS: &str = "sasl.jaas.config";
-const MECHANISMS: &str = "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL";
+const MECHANISMS: &str =
+    "use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL";
 
 /// Whether a setting is one of those read here.
 pub(super) fn is_of_security(name: &str) -> bool {

@@ -91,9 +91,9 @@ mm2.properties:31: tasks.max: has no effect: one process copies all partitions i
 fn every_mistake_is_reported_in_one_run_and_no_secret_is() {
     let bytes = include_bytes!("../../tests/fixtures/mistakes.properties");
     let outcome = Config::parse("mm2.properties", bytes, &ParseOptions::default());
-    let expected = r#"mm2.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+    let expected = r#"mm2.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL
 mm2.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
-mm2.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+mm2.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL
 mm2.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
 mm2.properties:1: clusters: the alias "b" is listed twice
 mm2.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port
@@ -981,6 +981,110 @@ fn users_and_passwords_come_out_of_login_modules() {
     );
 }
 
+/// Settings for tokens from `url`, with these options of the login module.
+fn oauth(url: &str, options: &str) -> String {
+    format!(
+        "a.security.protocol = SASL_SSL\na.sasl.mechanism = OAUTHBEARER\n\
+             a.sasl.oauthbearer.token.endpoint.url = {url}\n\
+             a.sasl.login.callback.handler.class = \
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             a.sasl.jaas.config = org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required {options};"
+    )
+}
+
+#[test]
+fn tokens_come_from_an_endpoint_or_a_file() {
+    let options = "clientId=\"me\" clientSecret=\"hunter2\" scope=\"a b\" extension_pool=\"p1\" \
+                   ssl.truststore.location=\"/t.pem\"";
+    let [a, _] = security(&oauth("https://login.example/token", options));
+    assert!(!format!("{a:?}").contains("hunter2"));
+    let Some(SaslConfig::TokenEndpoint {
+        url,
+        client_id,
+        client_secret,
+        scope,
+        timeout,
+        trust,
+        extensions,
+        ..
+    }) = a.sasl
+    else {
+        panic!("{:?}", a.sasl);
+    };
+    assert_eq!(url, "https://login.example/token");
+    assert_eq!(
+        (client_id.as_str(), client_secret.expose_secret()),
+        ("me", "hunter2")
+    );
+    assert_eq!(scope.as_deref(), Some("a b"));
+    assert_eq!(timeout, Duration::from_secs(10));
+    assert!(
+        matches!(trust, Some(StoreConfig::File { path, .. }) if path.to_str() == Some("/t.pem"))
+    );
+    assert_eq!(extensions, [("pool".to_owned(), "p1".to_owned())]);
+
+    let text = oauth("https://login.example/token", "clientId=x clientSecret=y")
+        + "\na.sasl.oauthbearer.client.credentials.client.id = me\n\
+         a.sasl.oauthbearer.client.credentials.client.secret = hunter2\n\
+         a.sasl.login.connect.timeout.ms = 1000\na.sasl.login.read.timeout.ms = 2000";
+    let [a, _] = security(&text);
+    let Some(SaslConfig::TokenEndpoint {
+        client_id,
+        client_secret,
+        timeout,
+        ..
+    }) = a.sasl
+    else {
+        panic!("{:?}", a.sasl);
+    };
+    assert_eq!(
+        (client_id.as_str(), client_secret.expose_secret()),
+        ("me", "hunter2")
+    );
+    assert_eq!(timeout, Duration::from_secs(3));
+
+    for url in ["file:///run/token", "file:/run/token"] {
+        let [a, _] = security(&oauth(url, ""));
+        let Some(SaslConfig::TokenFile { path, .. }) = a.sasl else {
+            panic!("{:?}", a.sasl);
+        };
+        assert_eq!(path.to_str(), Some("/run/token"));
+    }
+}
+
+#[test]
+fn what_gives_no_tokens_is_an_error() {
+    let key = "a.sasl.oauthbearer.token.endpoint.url";
+    let cases = [
+        (
+            oauth("ftp://x", ""),
+            format!("mm2.properties:7: {key}: is no URL that is known here; write https://host/path of a token endpoint, or file:/path of a token"),
+        ),
+        (
+            oauth("", ""),
+            format!("mm2.properties:7: {key}: is missing; write https://host/path of a token endpoint, or file:/path of a token"),
+        ),
+        (
+            oauth("https://x", "clientId=x"),
+            "mm2.properties:9: a.sasl.jaas.config: has no clientId or no clientSecret; write clientId=\"...\" clientSecret=\"...\";".to_owned(),
+        ),
+        (
+            oauth("https://x", "clientId=x clientSecret=y").replace("OAuthBearerLoginCallbackHandler", "X"),
+            "mm2.properties:8: a.sasl.login.callback.handler.class: Java classes cannot be loaded; leave it out, or use Kafka's own".to_owned(),
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(errors(with(&text)), [expected], "{text}");
+    }
+    let expected = format!(
+        "mm2.properties:7: {key}: the client's secret and its tokens go over the network as they are; use https"
+    );
+    assert_eq!(
+        notices(&oauth("http://x", "clientId=x clientSecret=y")),
+        [expected]
+    );
+}
+
 #[test]
 fn what_cannot_make_a_connection_safe_is_an_error() {
     let sasl = "a.security.protocol = SASL_SSL\na.sasl.mechanism = PLAIN";
@@ -988,12 +1092,12 @@ fn what_cannot_make_a_connection_safe_is_an_error() {
         (
             "a.security.protocol = SASL_SSL".to_owned(),
             "mm2.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static \
-             binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL",
+             binary can load none; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL",
         ),
         (
             "a.security.protocol = SASL_SSL\nsasl.mechanism = AWS_MSK_IAM".to_owned(),
-            "mm2.properties:6: sasl.mechanism: is not a mechanism that is known here; use PLAIN, SCRAM-SHA-256 or \
-             SCRAM-SHA-512, or certificates with SSL",
+            "mm2.properties:6: sasl.mechanism: is not a mechanism that is known here; use PLAIN, SCRAM-SHA-256, \
+             SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL",
         ),
         (
             sasl.to_owned(),

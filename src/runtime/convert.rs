@@ -7,7 +7,8 @@ use crate::{
     cluster::{
         Answer, RequestError, SendOptions,
         security::{
-            Credentials, SaslOptions, ScramHash, SecurityOptions, Store, TlsOptions, TlsVersion,
+            Credentials, OauthOptions, SaslOptions, ScramHash, SecurityOptions, Store, TlsOptions,
+            TlsVersion, TokenSource,
         },
     },
     config::{SaslConfig, SecurityConfig, StoreConfig, TlsConfig},
@@ -112,5 +113,33 @@ fn sasl(config: &SaslConfig) -> SaslOptions {
             credentials: credentials(username, password),
             is_token: *is_token,
         },
+        SaslConfig::TokenFile { path, extensions } => SaslOptions::Oauth(OauthOptions {
+            source: TokenSource::File(path.clone()),
+            extensions: extensions.clone(),
+        }),
+        SaslConfig::TokenEndpoint {
+            url,
+            client_id,
+            client_secret,
+            scope,
+            is_url_encoded,
+            timeout,
+            trust,
+            extensions,
+        } => SaslOptions::Oauth(OauthOptions {
+            source: TokenSource::Endpoint {
+                url: url.clone(),
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+                scope: scope.clone(),
+                is_url_encoded: *is_url_encoded,
+                timeout: *timeout,
+                tls: Box::new(TlsOptions {
+                    trust: trust.as_ref().map(store),
+                    ..TlsOptions::default()
+                }),
+            },
+            extensions: extensions.clone(),
+        }),
     }
 }

@@ -62,9 +62,9 @@ fn a_file_with_many_mistakes_gets_one_report() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for command in ["check", "run"] {
         let output = kmirror_in(&dir, &[command, "mistakes.properties"]);
-        let expected = r#"mistakes.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+        let expected = r#"mistakes.properties: a.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL
 mistakes.properties: b.bootstrap.servers: is missing; write b.bootstrap.servers = host:9092
-mistakes.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or certificates with SSL
+mistakes.properties: b.sasl.mechanism: GSSAPI, which is also the default, needs Kerberos libraries, and a static binary can load none; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or certificates with SSL
 mistakes.properties:1: clusters: "c d" cannot be an alias; use letters, digits, '.', '_' and '-'
 mistakes.properties:1: clusters: the alias "b" is listed twice
 mistakes.properties:2: a.bootstrap.servers: "a-2" has no port; write host:port

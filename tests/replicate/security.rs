@@ -1,9 +1,23 @@
 //! Connections that are made safe, as MM2's users have them: TLS with and without certificates of their
-//! own, PLAIN and SCRAM, key stores of every kind, sessions that end.
+//! own, PLAIN, SCRAM and OAUTHBEARER, key stores of every kind, sessions that end.
 //!
 //! The stores are those of `tests/fixtures/security`, and the brokers Java's.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use base64::Engine as _;
+use kmirror::runtime::now_ms;
 
 use super::{Topic, assert_copied, assert_same_contents, stop};
 use crate::support::{
@@ -24,18 +38,22 @@ fn fixture(name: &str) -> String {
     path.display().to_string()
 }
 
-/// A cluster that also listens with TLS and wants certificates, with PLAIN, and with SCRAM over TLS.
+/// A cluster that also listens with TLS and wants certificates, with PLAIN, and over TLS with SCRAM and
+/// OAUTHBEARER.
 fn start() -> Option<Kafka> {
     let user = format!(
         "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";"
     );
     let (keys, trusted) = (fixture("broker.p12"), fixture("trust.p12"));
+    let token = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                 unsecuredLoginStringClaim_sub=\"broker\";";
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let kafka = Kafka::start(&KafkaOptions {
         listeners: &[
             ("MTLS", "SSL"),
             ("PLAIN", "SASL_PLAINTEXT"),
             ("SCRAM", "SASL_SSL"),
+            ("OAUTH", "SASL_SSL"),
         ],
         properties: &[
             ("ssl.keystore.location", &keys),
@@ -63,6 +81,12 @@ fn start() -> Option<Kafka> {
             ),
             (
                 "listener.name.scram.scram-sha-512.connections.max.reauth.ms",
+                SESSION_MS,
+            ),
+            ("listener.name.oauth.sasl.enabled.mechanisms", "OAUTHBEARER"),
+            ("listener.name.oauth.oauthbearer.sasl.jaas.config", token),
+            (
+                "listener.name.oauth.oauthbearer.connections.max.reauth.ms",
                 SESSION_MS,
             ),
         ],
@@ -116,6 +140,79 @@ fn mutual(alias: &str, cluster: &Kafka, own: &str) -> String {
         cluster.listener("MTLS"),
         fixture("trust.jks"),
         fixture(own),
+    )
+}
+
+/// What a broker of Kafka's believes without a key: a token that nobody has signed.
+fn token(seconds: u64) -> String {
+    let now = u64::try_from(now_ms()).unwrap() / 1000;
+    let claims = format!(
+        "{{\"sub\":\"alice\",\"iat\":{now},\"exp\":{}}}",
+        now + seconds
+    );
+    format!(
+        "{}.{}.",
+        base64_url(b"{\"alg\":\"none\"}"),
+        base64_url(claims.as_bytes())
+    )
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A token endpoint on loopback.
+struct Endpoint {
+    port: u16,
+    /// How often.
+    asked: Arc<AtomicUsize>,
+}
+
+impl Endpoint {
+    /// Gives tokens that are good for `seconds`, on plain HTTP.
+    fn start(seconds: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Self {
+            port: listener.local_addr().unwrap().port(),
+            asked: Arc::default(),
+        };
+        let asked = Arc::clone(&endpoint.asked);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                let mut byte = [0];
+                while !request.ends_with(b"grant_type=client_credentials") {
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    request.extend(byte);
+                }
+                let body = format!(
+                    "{{\"access_token\":\"{}\",\"expires_in\":{seconds}}}",
+                    token(seconds)
+                );
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all((head + &body).as_bytes());
+            }
+        });
+        endpoint
+    }
+}
+
+fn oauth(alias: &str, cluster: &Kafka, endpoint: &Endpoint) -> String {
+    format!(
+        "{alias}.bootstrap.servers = {}\n\
+         {alias}.security.protocol = SASL_SSL\n\
+         {alias}.ssl.truststore.location = {}\n\
+         {alias}.sasl.mechanism = OAUTHBEARER\n\
+         {alias}.sasl.oauthbearer.token.endpoint.url = http://127.0.0.1:{}/token\n\
+         {alias}.sasl.jaas.config = org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+         clientId=\"alice\" clientSecret=\"{PASSWORD}\";\n",
+        cluster.listener("OAUTH"),
+        fixture("ca.pem"),
+        endpoint.port,
     )
 }
 
@@ -231,9 +328,16 @@ fn whatever_makes_a_connection_safe_everything_is_copied_and_nobody_else_is_let_
         (plain("A", &source), mutual("B", &target, "client.pem")),
         (scram("A", &source, "256", "ca.pem"), plain("B", &target)),
     ];
+    let endpoint = Endpoint::start(2);
+    let pairs = pairs.into_iter().chain([(
+        mutual("A", &source, "client.p12").replace("key-secret", STORE_PASSWORD),
+        oauth("B", &target, &endpoint),
+    )]);
+    let pairs: Vec<_> = pairs.collect();
     for (number, pair) in pairs.iter().enumerate() {
         copies(pair, &format!("safe{number}"), &source, &target);
     }
+    assert!(endpoint.asked.load(Ordering::Relaxed) > 2);
     for (a, expected) in refused(&source) {
         let (is_right, report) = check(&properties(&a, &plain("B", &target)));
         assert!(

@@ -3,6 +3,7 @@
 //! No password, token or key is ever in an error, a log or the output of `Debug`.
 
 mod jks;
+mod oauth;
 mod sasl;
 mod scram;
 mod stores;
@@ -10,6 +11,7 @@ mod stores;
 mod tests;
 mod tls;
 
+pub use oauth::{OauthOptions, TokenSource};
 pub use sasl::{Credentials, SaslOptions};
 pub use scram::ScramHash;
 pub use stores::{Store, StoreError};

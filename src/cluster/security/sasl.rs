@@ -28,6 +28,7 @@ use super::{
         lock,
     },
     Security,
+    oauth::{OauthOptions, Tokens},
     scram::{self, Challenge, Opening, ScramHash},
 };
 
@@ -45,6 +46,8 @@ pub enum SaslOptions {
         /// Whether name and password are those of a delegation token (KIP-48).
         is_token: bool,
     },
+    /// `OAUTHBEARER`: whoever has a token is who it says.
+    Oauth(OauthOptions),
 }
 
 /// A name and its password.
@@ -62,6 +65,8 @@ pub(in super::super) struct Sasl {
     options: SaslOptions,
     /// The password as it was hashed last, and for which salt and iterations (RFC 5802, 5.1).
     salted: Mutex<Option<Salted>>,
+    /// For `OAUTHBEARER`.
+    tokens: Option<Tokens>,
 }
 
 #[derive(Clone)]
@@ -95,10 +100,15 @@ pub(in super::super) const fn is_of_sasl(api: ApiKey) -> bool {
 }
 
 impl Sasl {
-    pub(super) const fn new(options: SaslOptions) -> Self {
+    pub(super) fn new(options: SaslOptions) -> Self {
+        let tokens = match &options {
+            SaslOptions::Oauth(options) => Some(Tokens::new(options.clone())),
+            SaslOptions::Plain(_) | SaslOptions::Scram { .. } => None,
+        };
         Self {
             options,
             salted: Mutex::new(None),
+            tokens,
         }
     }
 
@@ -124,7 +134,23 @@ impl Sasl {
                 credentials,
                 is_token,
             } => self.scram(talk, *hash, credentials, *is_token).await,
+            SaslOptions::Oauth(_) => self.oauth(talk).await,
         }
+    }
+
+    async fn oauth(&self, talk: &Talk<'_>) -> Result<Option<Duration>, RequestError> {
+        let Some(tokens) = &self.tokens else {
+            return Ok(None);
+        };
+        let message = tokens.message().await;
+        let message = message.map_err(|problem| talk.denied(&problem))?;
+        let (answer, lifetime) = talk.exchange(message.expose_secret().as_bytes()).await?;
+        if answer.is_empty() {
+            return Ok(lifetime);
+        }
+        // The broker says what is wrong with the token, and after one byte of ours that it is.
+        let refused = talk.exchange(b"\x01").await;
+        refused.and_then(|_| Err(talk.denied("the broker does not accept the token")))
     }
 
     async fn scram(
@@ -180,6 +206,7 @@ impl SaslOptions {
         match self {
             Self::Plain(_) => "PLAIN",
             Self::Scram { hash, .. } => hash.mechanism(),
+            Self::Oauth(_) => "OAUTHBEARER",
         }
     }
 }

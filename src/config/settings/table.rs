@@ -404,8 +404,16 @@ pub(super) const GROUPS: &[Group] = &[
             ("ssl.enabled.protocols", List, "TLSv1.2,TLSv1.3", "TLS versions that may be spoken; TLSv1.2 and TLSv1.3 can be"),
             ("ssl.cipher.suites", List, "", "Cipher suites that may be used, by their standard names; those that are not known here do not count"),
             ("ssl.endpoint.identification.algorithm", OneOfAnyCase(&["https", ""]), "https", "Whether a broker's certificate must be for its host; empty: not"),
-            ("sasl.mechanism", Text, "GSSAPI", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
-            ("sasl.jaas.config", Secret, "", "Login module with username and password: ...PlainLoginModule or ...ScramLoginModule"),
+            ("sasl.mechanism", Text, "GSSAPI", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"),
+            ("sasl.jaas.config", Secret, "", "Login module with its options: ...PlainLoginModule and ...ScramLoginModule with username and password, ...OAuthBearerLoginModule with clientId and clientSecret"),
+            ("sasl.login.callback.handler.class", Class, "", "Only Kafka's OAuthBearerLoginCallbackHandler, which need not be named"),
+            ("sasl.oauthbearer.token.endpoint.url", Text, "", "Where tokens come from: https://... or file:..."),
+            ("sasl.oauthbearer.client.credentials.client.id", Text, "", "Who asks for tokens; without it clientId of the login module"),
+            ("sasl.oauthbearer.client.credentials.client.secret", Secret, "", "The secret of that; without it clientSecret of the login module"),
+            ("sasl.oauthbearer.scope", Text, "", "Scope to ask for; without it scope of the login module"),
+            ("sasl.oauthbearer.header.urlencode", Bool, "false", "Whether id and secret are encoded as in forms"),
+            ("sasl.login.connect.timeout.ms", MILLIS, "", "How long connecting to a token endpoint may take; without both 10 seconds for all"),
+            ("sasl.login.read.timeout.ms", MILLIS, "", "How long its answer may take"),
         ],
     },
     Group {
@@ -433,9 +441,15 @@ pub(super) const GROUPS: &[Group] = &[
         rows: &[
             ("ssl.engine.factory.class", Class, "", "Java TLS engine"),
             ("sasl.client.callback.handler.class", Class, "", "Java callback handler"),
-            ("sasl.login.callback.handler.class", Class, "", "Java callback handler"),
             ("sasl.login.class", Class, "", "Java login"),
+            ("sasl.oauthbearer.jwt.retriever.class", Class, "", "What gets tokens"),
+            ("sasl.oauthbearer.jwt.validator.class", Class, "", "What looks into them"),
         ],
+    },
+    Group {
+        scopes: &[Client],
+        status: Unsupported("tokens are asked for with an id and a secret"),
+        rows: &[("sasl.oauthbearer.assertion.*", Text, "", "To ask for tokens with signed assertions")],
     },
     Group {
         scopes: &[Client],
@@ -444,7 +458,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         scopes: &[Client],
-        status: Unsupported("OAUTHBEARER is not in this version"),
+        status: Needless("brokers look into tokens, and a new one is asked for when most of a token's life is over"),
         rows: OAUTH,
     },
     Group {
@@ -577,11 +591,8 @@ const OAUTH: &[Row] = &[
     ("sasl.login.refresh.window.jitter", Fraction, "0.05", "Spread of that time"),
     ("sasl.login.refresh.min.period.seconds", SECONDS, "60", "Shortest time between renewals"),
     ("sasl.login.refresh.buffer.seconds", SECONDS, "300", "Time left at a renewal"),
-    ("sasl.login.connect.timeout.ms", MILLIS, "", "How long connecting to a provider may take"),
-    ("sasl.login.read.timeout.ms", MILLIS, "", "How long its answer may take"),
     ("sasl.login.retry.backoff.ms", MILLIS, "100", "Pause before a retry"),
     ("sasl.login.retry.backoff.max.ms", MILLIS, "10000", "Longest such pause"),
-    ("sasl.oauthbearer.token.endpoint.url", Text, "", "Where tokens come from"),
     ("sasl.oauthbearer.scope.claim.name", Text, "scope", "Claim of the scope"),
     ("sasl.oauthbearer.sub.claim.name", Text, "sub", "Claim of the subject"),
     ("sasl.oauthbearer.jwks.endpoint.url", Text, "", "Where keys come from"),
@@ -591,5 +602,4 @@ const OAUTH: &[Row] = &[
     ("sasl.oauthbearer.clock.skew.seconds", SECONDS, "30", "Tolerated difference of clocks"),
     ("sasl.oauthbearer.expected.audience", List, "", "Audience of tokens"),
     ("sasl.oauthbearer.expected.issuer", Text, "", "Issuer of tokens"),
-    ("sasl.oauthbearer.header.urlencode", Bool, "false", "Whether credentials are encoded"),
 ];

@@ -420,8 +420,8 @@ fn the_defaults_shown_are_those_that_hold() {
     };
     assert_eq!(parts(&same), parts(&config));
     let defaults = same.effective.sections.iter().flat_map(|it| &it.settings);
-    let is_of_stores = |name: &str| name.starts_with("ssl.") || name == "sasl.jaas.config";
-    let defaults = defaults.filter(|it| it.origin.is_none() && !is_of_stores(&it.name));
+    let is_of_security = |name: &str| name.starts_with("ssl.") || name.starts_with("sasl.");
+    let defaults = defaults.filter(|it| it.origin.is_none() && !is_of_security(&it.name));
     assert_eq!(
         defaults.count(),
         2,
