@@ -372,6 +372,14 @@ impl ClusterSide {
         })
     }
 
+    /// Whether the state topic can be read: without a leader, a log that is away says nothing of what is
+    /// there.
+    pub(super) fn is_state_led(&self) -> bool {
+        let count = self.cluster.partition_count(STATE_TOPIC).unwrap_or(0);
+        let mut numbers = 0..i32::try_from(count).unwrap();
+        numbers.all(|number| self.cluster.leader(STATE_TOPIC, number).is_some())
+    }
+
     /// How often each record is in a partition.
     pub(super) fn contents(&self, topic: &str, partition: i32) -> BTreeMap<Rc<Content>, u32> {
         let mut contents = BTreeMap::new();

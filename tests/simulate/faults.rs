@@ -267,7 +267,10 @@ impl World {
         self.target.delete_oldest(self.now, place, per_mille);
         self.forget_lost_copies(place);
         let is_one_away = (0..BROKERS).any(|broker| !self.target.cluster.is_running(broker));
-        let may_forget = is_one_away || self.is_held_back(place);
+        // Nor does anything tell records of others from own ones whose producer was forgotten.
+        let ever = self.target.read_ever(&place.0, place.1);
+        let is_only_others = ever.iter().all(|it| self.foreign.contains(&*it.content));
+        let may_forget = is_one_away || self.is_held_back(place) || is_only_others;
         let source = source_of(&place.0).filter(|_| may_forget);
         self.forgetful
             .extend(source.map(|topic| (topic.to_owned(), place.1)));

@@ -161,8 +161,8 @@ impl Partition {
         let notice = match result {
             Ok(base_offset) => {
                 batch.acknowledged_at = Some(base_offset);
-                self.check_place(index, base_offset);
-                self.acknowledged(now)
+                let resumed = self.check_place(index, base_offset);
+                resumed.or(self.acknowledged(now))
             }
             Err(failure) => self.target_failed(now, index, failure),
         };
@@ -195,6 +195,7 @@ impl Partition {
                     self.want_recovery(RecoveryCause::BaseOffset {
                         base_offset,
                         expected: expected_min,
+                        has_hole: false,
                     });
                 }
                 if self.proves {
@@ -243,25 +244,38 @@ impl Partition {
 
     /// Checks the base offset of an acknowledgement (R7), at once and for every batch: one behind a
     /// batch that was refused may have been stored in its place by a broker that has forgotten the
-    /// producer.
-    fn check_place(&mut self, index: usize, base_offset: i64) {
+    /// producer. Then the log is looked at although the partition is halted over the refusal: once
+    /// the target has deleted what is there, nothing tells of the hole any more.
+    fn check_place(&mut self, index: usize, base_offset: i64) -> Option<PartitionNotice> {
         if !self.proves {
-            return;
+            return None;
         }
-        let before = self.queue.iter().take(index);
-        let counts = before.map(|batch| i64::from(batch.prepared.header.record_count));
+        let mut before = self.queue.iter().take(index);
+        let counts = before.clone();
+        let counts = counts.map(|batch| i64::from(batch.prepared.header.record_count));
         let expected = self.target_offset_min.saturating_add(counts.sum());
+        let has_hole = before.any(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none());
         let is_expected = if self.is_shared() {
             base_offset >= expected
         } else {
             base_offset == expected
         };
-        if !is_expected {
-            self.want_recovery(RecoveryCause::BaseOffset {
-                base_offset,
-                expected,
-            });
+        if is_expected {
+            return None;
         }
+        self.want_recovery(RecoveryCause::BaseOffset {
+            base_offset,
+            expected,
+            has_hole,
+        });
+        let is_refused = matches!(
+            self.halt_reason(),
+            Some(HaltReason::TargetRefuses(_) | HaltReason::BatchTooLarge { .. })
+        );
+        is_refused.then(|| {
+            self.halt = None;
+            PartitionNotice::Resumed
+        })
     }
 
     fn target_failed(

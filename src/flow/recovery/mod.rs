@@ -57,6 +57,9 @@ pub enum RecoveryCause {
         base_offset: i64,
         /// The one expected.
         expected: i64,
+        /// Whether a batch before it was refused: then the target has forgotten the producer, and what it
+        /// remembers of it now says nothing of what came before.
+        has_hole: bool,
     },
     /// The target's leader epoch is not the one under which the position was proven (R8).
     LeaderMoved,
@@ -87,6 +90,12 @@ impl RecoveryCause {
         )
     }
 
+    /// Whether the target's memory of the producer is known not to go back to the last proof.
+    #[must_use]
+    pub const fn voids_memory(&self) -> bool {
+        matches!(self, Self::BaseOffset { has_hole: true, .. })
+    }
+
     /// Whether the target takes no batches with sequence numbers from this client.
     #[must_use]
     pub const fn is_idempotence_refused(&self) -> bool {
@@ -111,6 +120,7 @@ impl std::fmt::Display for RecoveryCause {
             Self::BaseOffset {
                 base_offset,
                 expected,
+                ..
             } => write!(
                 f,
                 "the target stored a batch at offset {base_offset} where {expected} was expected"

@@ -546,6 +546,7 @@ impl Flow {
             RecoveryCause::BaseOffset {
                 base_offset,
                 expected,
+                ..
             } => Some(PartitionNotice::StoredElsewhere {
                 base_offset,
                 expected,

@@ -610,8 +610,34 @@ fn a_proven_position_is_proven_again_when_the_target_has_batches_in_another_orde
     let expected = RecoveryCause::BaseOffset {
         base_offset: 1,
         expected: 3,
+        has_hole: false,
     };
     assert_eq!(cause, Some(expected));
+}
+
+#[test]
+fn a_batch_in_the_place_of_a_refused_one_is_looked_at_although_the_partition_is_halted() {
+    let mut bench = Bench::proving(Start {
+        is_established: true,
+        ..proven_at_start(0)
+    });
+    for value in [b"one", b"two"] {
+        bench
+            .log
+            .write(Compression::None, &[Bytes::from_static(value)]);
+    }
+    bench.fetch();
+    assert_eq!(bench.send(), [0, 1]);
+    halted(bench.fail(0, refused(ErrorCode::INVALID_TIMESTAMP)));
+    let notice = (bench.partition).produced(bench.now, (1, 0), Ok(0));
+    assert_eq!(notice, Some(PartitionNotice::Resumed));
+    let expected = RecoveryCause::BaseOffset {
+        base_offset: 0,
+        expected: 1,
+        has_hole: true,
+    };
+    assert_eq!(bench.partition.take_recovery_cause(), Some(expected));
+    assert_eq!(bench.partition.halt_reason(), None);
 }
 
 #[test]

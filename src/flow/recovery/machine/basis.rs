@@ -85,10 +85,12 @@ impl Recovery {
         let is_open = is_source_cut || is_target_cut;
         self.mapping
             .begin(around, self.generation, (anchor, at), is_open);
-        // What is remembered of a former epoch says nothing of this one's records.
+        // What is remembered of a former epoch says nothing of this one's records, and what is
+        // remembered since a hole nothing of those before it.
         let remembered = self
             .producer(lineage.producer_id)
-            .filter(|producer| producer.producer_epoch == i32::from(lineage.epoch));
+            .filter(|producer| producer.producer_epoch == i32::from(lineage.epoch))
+            .filter(|_| !self.is_memory_void);
         let mut proof = Proof::new(ProofStart {
             source_offset: source_offset.max(source.start_offset),
             target_offset: target_offset.max(target.start_offset),

@@ -221,6 +221,8 @@ pub(in crate::flow) struct Recovery {
     refuted: BTreeSet<(u64, u64)>,
     /// The lineage must not carry what comes next (B3).
     is_lineage_over: bool,
+    /// What the target remembers of the lineage says nothing of what came before a hole.
+    is_memory_void: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
     bytes_factor: usize,
     /// The next question for records goes alone: the last answer had none, which says nothing
@@ -236,6 +238,7 @@ impl Recovery {
         let mapping = Mapping::new(cause == RecoveryCause::StateLost);
         Self {
             is_lineage_over: cause == RecoveryCause::EpochsUsedUp,
+            is_memory_void: cause.voids_memory(),
             cause,
             stage: Stage::Own,
             facts: Facts::default(),
@@ -329,6 +332,7 @@ impl Recovery {
     /// Starts over, because something else has become known.
     pub(in crate::flow) fn restart(&mut self, cause: RecoveryCause) {
         self.is_lineage_over |= cause == RecoveryCause::EpochsUsedUp;
+        self.is_memory_void |= cause.voids_memory();
         if cause == RecoveryCause::StateLost {
             self.mapping.state_lost();
         }
