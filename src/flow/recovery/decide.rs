@@ -64,6 +64,8 @@ pub struct Evidence {
     pub is_deterministic: bool,
     /// The target has just refused sequence numbers from this client.
     pub is_refused: bool,
+    /// The target has just shown that what it remembers of the producer is not what was sent.
+    pub is_contradicted: bool,
 }
 
 /// What to do about the lineage.
@@ -158,8 +160,16 @@ pub fn decide(evidence: &Evidence, looks: u32) -> Verdict {
     if !evidence.is_deterministic {
         return Verdict::New(NewBecause::Nondeterministic);
     }
-    if !evidence.is_newest || !evidence.is_continuous {
+    if evidence.is_contradicted {
+        return Verdict::New(NewBecause::Contradiction);
+    }
+    if !evidence.is_newest {
         return unless_it_passes(1, NewBecause::Broken);
+    }
+    if !evidence.is_continuous {
+        // A hole stays one, and the log that shows it may be deleted before it is looked at again: the
+        // target's memory would tell of no hole.
+        return Verdict::New(NewBecause::Broken);
     }
     let has_written = evidence.next_sequence != evidence.anchored_sequence;
     let is_fresh = evidence.anchored_sequence == 0 && !has_written;
@@ -270,6 +280,7 @@ mod tests {
         state: known(3, 49),
         is_deterministic: true,
         is_refused: false,
+        is_contradicted: false,
     };
 
     const fn known(epoch: i32, last_sequence: i32) -> ProducerState {
@@ -369,12 +380,20 @@ mod tests {
                 new(NewBecause::Unsequenced),
             ),
             (
+                "the target takes a batch for another one",
+                Evidence {
+                    is_contradicted: true,
+                    ..SOUND
+                },
+                new(NewBecause::Contradiction),
+            ),
+            (
                 "not one run",
                 Evidence {
                     is_continuous: false,
                     ..SOUND
                 },
-                Verdict::Again,
+                new(NewBecause::Broken),
             ),
             (
                 "anchored in a former lineage",

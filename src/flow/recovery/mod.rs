@@ -90,10 +90,18 @@ impl RecoveryCause {
         )
     }
 
-    /// Whether the target's memory of the producer is known not to go back to the last proof.
+    /// Whether the target's memory of the producer is known not to go back to the last proof, or to take
+    /// what comes next for something that it has already.
     #[must_use]
     pub const fn voids_memory(&self) -> bool {
-        matches!(self, Self::BaseOffset { has_hole: true, .. })
+        match self {
+            Self::BaseOffset {
+                base_offset,
+                expected,
+                has_hole,
+            } => *has_hole || *base_offset < *expected,
+            _ => false,
+        }
     }
 
     /// Whether the target takes no batches with sequence numbers from this client.

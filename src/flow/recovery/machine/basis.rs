@@ -20,6 +20,7 @@ impl Recovery {
             && newest.source_offset >= source.start_offset
             && !self.has_source_diverged
             && !self.is_lineage_over
+            && !self.is_memory_void
             && !self.cause.is_idempotence_refused()
             && !matches!(
                 self.cause,

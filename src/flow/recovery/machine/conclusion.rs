@@ -181,6 +181,7 @@ impl Recovery {
                 && !self.has_source_diverged
                 && !self.is_lineage_over,
             is_refused: self.cause.is_idempotence_refused(),
+            is_contradicted: self.is_memory_void,
         };
         match decide::decide(&evidence, self.looks) {
             Verdict::Continue {

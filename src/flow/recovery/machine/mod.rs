@@ -221,7 +221,7 @@ pub(in crate::flow) struct Recovery {
     refuted: BTreeSet<(u64, u64)>,
     /// The lineage must not carry what comes next (B3).
     is_lineage_over: bool,
-    /// What the target remembers of the lineage says nothing of what came before a hole.
+    /// What the target remembers of the lineage is not what was sent, or not all of it.
     is_memory_void: bool,
     /// By how much the next answer's bytes exceed the usual, because a batch did not fit.
     bytes_factor: usize,
