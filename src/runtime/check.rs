@@ -7,14 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use kmirror_protocol::messages::{
-    DescribeProducersRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
-    metadata::MetadataRequestTopic,
+use kmirror_protocol::{
+    frame::BadPrefix,
+    messages::{
+        DescribeProducersRequest, FetchRequest, InitProducerIdRequest, MetadataRequest,
+        ProduceRequest, metadata::MetadataRequestTopic,
+    },
 };
 
 use super::{admin, connect, exchange::topics, groups};
 use crate::{
-    cluster::{Cluster, RequestError, To, Topics},
+    cluster::{Cluster, DisconnectCause, MalformedCause, RequestError, To, Topics},
     config::{Config, Delivery, FlowConfig, HeartbeatConfig, Location},
     flow::{ClusterView, TransactionProtocol},
     observe::counted,
@@ -219,18 +222,40 @@ fn is_allowed(operations: Option<&i32>, operation: u32) -> bool {
     operations.is_none_or(|bits| *bits == i32::MIN || (bits >> operation) & 1 == 1)
 }
 
+/// A cluster that says nothing of itself; why is told beside it.
+fn unreachable(alias: &str, error: &RequestError) -> Finding {
+    let (problem, settings) = match error {
+        RequestError::Denied { .. } => (
+            "does not let kmirror in",
+            format!("{alias}.sasl.mechanism and {alias}.sasl.jaas.config"),
+        ),
+        RequestError::Disconnected {
+            cause: DisconnectCause::Tls(_) | DisconnectCause::ClosedAtOnce,
+            ..
+        }
+        | RequestError::Malformed {
+            cause: MalformedCause::Prefix(BadPrefix::Tls),
+            ..
+        } => (
+            "does not talk to kmirror",
+            format!("{alias}.security.protocol and the ssl settings of {alias}"),
+        ),
+        _ => ("does not answer", format!("{alias}.bootstrap.servers")),
+    };
+    error_finding(
+        format!("cluster {alias} {problem}"),
+        format!("check {settings}; `kmirror run` would wait for it"),
+    )
+}
+
 /// What `flow` would do, as far as the facts tell.
 #[must_use]
 pub fn examine(config: &Config, flow: &FlowConfig, facts: &Facts) -> Outlook {
     let mut outlook = Outlook::default();
     let mut end = |alias: &str| match facts.get(alias) {
         Some(Ok(facts)) => Some(facts),
-        Some(Err(_)) => {
-            let finding = error_finding(
-                format!("cluster {alias} does not answer"),
-                format!("check {alias}.bootstrap.servers; `kmirror run` would wait for it"),
-            );
-            outlook.findings.push(finding);
+        Some(Err(error)) => {
+            outlook.findings.push(unreachable(alias, error));
             None
         }
         None => None,

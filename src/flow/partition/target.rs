@@ -162,7 +162,8 @@ impl Partition {
             Ok(base_offset) => {
                 batch.acknowledged_at = Some(base_offset);
                 let resumed = self.check_place(index, base_offset);
-                resumed.or(self.acknowledged(now))
+                let moved = self.acknowledged(now);
+                resumed.or(moved)
             }
             Err(failure) => self.target_failed(now, index, failure),
         };

@@ -167,22 +167,7 @@ impl Recovery {
         if missing.is_some() {
             return self.open_proven(around, position, NewBecause::Gap, missing);
         }
-        let newest = Self::newest_lineage(around);
-        let producers = self.facts.producers.as_ref().and_then(Option::as_deref);
-        let evidence = Evidence {
-            lineage: anchor.lineage,
-            anchored_sequence: anchor.next_sequence,
-            is_newest: newest == Some(anchor.lineage),
-            is_continuous: proven.continues,
-            next_sequence: proven.next_sequence,
-            state: ProducerState::of(producers, anchor.lineage.producer_id),
-            is_deterministic: self.facts.may_compact == Some(false)
-                && anchor.mapping == self.mapping_rules(around)
-                && !self.has_source_diverged
-                && !self.is_lineage_over,
-            is_refused: self.cause.is_idempotence_refused(),
-            is_contradicted: self.is_memory_void,
-        };
+        let evidence = self.evidence(around, &anchor, &proven);
         match decide::decide(&evidence, self.looks) {
             Verdict::Continue {
                 next_sequence,
@@ -195,6 +180,26 @@ impl Recovery {
             )),
             Verdict::Again => self.look_again(around),
             Verdict::New(because) => self.open_proven(around, position, because, None),
+        }
+    }
+
+    /// What speaks for the lineage of an anchor behind which this was proven, and against it.
+    fn evidence(&self, around: &Surroundings<'_>, anchor: &Anchor, proven: &Proven) -> Evidence {
+        let newest = Self::newest_lineage(around);
+        let producers = self.facts.producers.as_ref().and_then(Option::as_deref);
+        Evidence {
+            lineage: anchor.lineage,
+            anchored_sequence: anchor.next_sequence,
+            is_newest: newest == Some(anchor.lineage),
+            is_continuous: proven.continues,
+            next_sequence: proven.next_sequence,
+            state: ProducerState::of(producers, anchor.lineage.producer_id),
+            is_deterministic: self.facts.may_compact == Some(false)
+                && anchor.mapping == self.mapping_rules(around)
+                && !self.has_source_diverged
+                && !self.is_lineage_over,
+            is_refused: self.cause.is_idempotence_refused(),
+            is_contradicted: self.is_memory_void,
         }
     }
 
