@@ -200,6 +200,14 @@ impl Channel {
         self.0.close(error);
     }
 
+    /// Ends the channel because nobody here goes on with it.
+    pub(super) fn give_up(&self) {
+        self.0.close(RequestError::Disconnected {
+            origin: self.0.origin(None),
+            cause: DisconnectCause::ClosedHere,
+        });
+    }
+
     /// Why the channel is closed; `None` while it is open.
     pub(super) fn closed(&self) -> Option<RequestError> {
         self.0.state().closed.clone()
@@ -223,10 +231,7 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.0.close(RequestError::Disconnected {
-            origin: self.0.origin(None),
-            cause: DisconnectCause::ClosedHere,
-        });
+        self.give_up();
     }
 }
 
@@ -425,6 +430,9 @@ impl Shared {
 fn lost(error: io::Error) -> DisconnectCause {
     if is_of_tls(&error) {
         DisconnectCause::Tls(reason(&error).into())
+    } else if error.kind() == io::ErrorKind::UnexpectedEof {
+        // A broker that ends does not always end TLS first.
+        DisconnectCause::Closed
     } else {
         DisconnectCause::Io(Arc::new(error))
     }

@@ -322,7 +322,7 @@ impl Session {
                         tracing::debug!("renewed the session with {}", channel.broker());
                         next = lifetime;
                     }
-                    Err(error) => return channel.end(error),
+                    Err(_) => return,
                 }
             }
         });
@@ -334,15 +334,47 @@ impl Session {
         let Some(sasl) = &self.security.sasl else {
             return Ok(None);
         };
-        channel.hold();
+        let hold = Hold::new(channel);
         let talk = Talk {
             channel,
             ranges: &self.ranges,
             client_id: &self.client_id,
             timeout: self.timeout,
         };
-        let lifetime = sasl.authenticate(&talk).await?;
-        channel.release();
-        Ok(lifetime)
+        let renewed = sasl.authenticate(&talk).await;
+        match &renewed {
+            Ok(_) => hold.release(),
+            Err(error) => channel.end(error.clone()),
+        }
+        renewed
+    }
+}
+
+/// Holds the requests of a channel back. Given up before its time, it ends the channel: nobody would
+/// send them.
+struct Hold<'a> {
+    channel: Option<&'a Channel>,
+}
+
+impl<'a> Hold<'a> {
+    fn new(channel: &'a Channel) -> Self {
+        channel.hold();
+        Self {
+            channel: Some(channel),
+        }
+    }
+
+    fn release(mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.release();
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel {
+            channel.give_up();
+        }
     }
 }

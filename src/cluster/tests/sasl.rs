@@ -134,6 +134,29 @@ async fn a_session_that_is_not_renewed_ends_with_all_that_waits() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_nobody_waits_for_any_more_ends_the_connection() {
+    let broker = FakeBroker::start().await;
+    let cluster = cluster(&broker, SaslOptions::Plain(credentials()));
+    let script = async {
+        let mut conversation = broker.accept_and_shake_hands().await;
+        conversation.agree().await;
+        conversation.exchange(b"", Duration::from_millis(50)).await;
+        conversation
+    };
+    let (connection, mut conversation) = tokio::join!(cluster.any_broker(), script);
+    let connection = connection.unwrap();
+    let again = conversation.request().await;
+    assert_eq!(again.api, Some(ApiKey::SaslHandshake));
+    let held = connection.send(&ask()).unwrap();
+    drop((connection, cluster));
+    let text = text(held.await);
+    assert!(
+        text.ends_with("the connection was closed by this side"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn who_is_not_let_in_hears_why_and_leaves_the_broker_alone() {
     let broker = FakeBroker::start().await;
     let cluster = cluster(&broker, SaslOptions::Plain(credentials()));
