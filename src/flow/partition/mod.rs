@@ -269,6 +269,8 @@ pub struct Partition {
     map: Option<ExactMap>,
     /// Why the position has to be proven again.
     recovery_cause: Option<RecoveryCause>,
+    /// The last acknowledgement's base offset that was not the expected one, while none was since.
+    stored_elsewhere: Option<i64>,
     needs_log_range: bool,
     is_finding_log_range: bool,
     /// What finds the start of a new partition once the log's range is known, and whether its
@@ -346,6 +348,7 @@ impl Partition {
             run: None,
             map: None,
             recovery_cause: None,
+            stored_elsewhere: None,
             needs_log_range: stored_offset.is_none(),
             is_finding_log_range: false,
             search: None,

@@ -196,7 +196,7 @@ impl Partition {
                     self.want_recovery(RecoveryCause::BaseOffset {
                         base_offset,
                         expected: expected_min,
-                        has_hole: false,
+                        voids_memory: false,
                     });
                 }
                 if self.proves {
@@ -255,19 +255,24 @@ impl Partition {
         let counts = before.clone();
         let counts = counts.map(|batch| i64::from(batch.prepared.header.record_count));
         let expected = self.target_offset_min.saturating_add(counts.sum());
-        let has_hole = before.any(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none());
+        let is_behind_refused =
+            before.any(|batch| !batch.is_in_flight && batch.acknowledged_at.is_none());
         let is_expected = if self.is_shared() {
             base_offset >= expected
         } else {
             base_offset == expected
         };
         if is_expected {
+            self.stored_elsewhere = None;
             return None;
         }
+        // Once, it is the late batch of a former connection that was taken for this one.
+        let is_repeated = base_offset < expected && self.stored_elsewhere == Some(base_offset);
+        self.stored_elsewhere = Some(base_offset);
         self.want_recovery(RecoveryCause::BaseOffset {
             base_offset,
             expected,
-            has_hole,
+            voids_memory: is_behind_refused || is_repeated,
         });
         let is_refused = matches!(
             self.halt_reason(),

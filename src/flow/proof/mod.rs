@@ -133,6 +133,8 @@ pub struct Verdict {
     /// Whether the lineage may go on: its records since the start are the source's next records,
     /// under the next sequence numbers, none is left over, and no one else has written any of them.
     pub continues: bool,
+    /// Whether own records are missing between those that the log has: a hole stays one.
+    pub is_torn: bool,
     /// The sequence number after the lineage's last record in the window.
     pub next_sequence: i32,
     /// The last record of the window, whoever wrote it; `None` when the window is empty.
@@ -337,6 +339,7 @@ impl Proof {
             source_offset: self.start.source_offset,
             source_epoch: -1,
             continues: false,
+            is_torn: false,
             next_sequence: tally.next_sequence,
             tail: self.target.tail,
             proven_records: 0,
@@ -358,6 +361,8 @@ impl Proof {
         }
         verdict.source_offset = self.source.position();
         verdict.source_epoch = self.source.epoch_below(verdict.source_offset);
+        verdict.is_torn =
+            !tally.is_run && self.start.next_sequence.is_some() && !self.start.is_source_cut;
         // Where both sides meet inside a gap, nothing says how many records are missing.
         verdict.continues = is_run && (!self.start.is_source_cut || tally.proven > 0);
         verdict.proven_records = tally.proven;

@@ -57,6 +57,8 @@ pub struct Evidence {
     pub is_continuous: bool,
     /// After the last own record.
     pub next_sequence: i32,
+    /// Own records are missing between those that the log has.
+    pub is_torn: bool,
     /// What the leader remembers.
     pub state: ProducerState,
     /// Equal sequence numbers mean equal source records: nothing was compacted, filtered
@@ -163,13 +165,13 @@ pub fn decide(evidence: &Evidence, looks: u32) -> Verdict {
     if evidence.is_contradicted {
         return Verdict::New(NewBecause::Contradiction);
     }
-    if !evidence.is_newest {
-        return unless_it_passes(1, NewBecause::Broken);
-    }
-    if !evidence.is_continuous {
-        // A hole stays one, and the log that shows it may be deleted before it is looked at again: the
-        // target's memory would tell of no hole.
+    if evidence.is_newest && evidence.is_torn {
+        // The log that shows it may be deleted before it is looked at again: the target's memory would
+        // tell of no hole.
         return Verdict::New(NewBecause::Broken);
+    }
+    if !evidence.is_newest || !evidence.is_continuous {
+        return unless_it_passes(1, NewBecause::Broken);
     }
     let has_written = evidence.next_sequence != evidence.anchored_sequence;
     let is_fresh = evidence.anchored_sequence == 0 && !has_written;
@@ -279,6 +281,7 @@ mod tests {
         next_sequence: 50,
         state: known(3, 49),
         is_deterministic: true,
+        is_torn: false,
         is_refused: false,
         is_contradicted: false,
     };
@@ -391,6 +394,15 @@ mod tests {
                 "not one run",
                 Evidence {
                     is_continuous: false,
+                    ..SOUND
+                },
+                Verdict::Again,
+            ),
+            (
+                "a hole",
+                Evidence {
+                    is_continuous: false,
+                    is_torn: true,
                     ..SOUND
                 },
                 new(NewBecause::Broken),

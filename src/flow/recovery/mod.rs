@@ -57,9 +57,10 @@ pub enum RecoveryCause {
         base_offset: i64,
         /// The one expected.
         expected: i64,
-        /// Whether a batch before it was refused: then the target has forgotten the producer, and what it
-        /// remembers of it now says nothing of what came before.
-        has_hole: bool,
+        /// Whether a batch before it was refused, or the same place was named before, although what the
+        /// target remembers was gone by: it has forgotten the producer in between, and what it
+        /// remembers of it now is not what was sent.
+        voids_memory: bool,
     },
     /// The target's leader epoch is not the one under which the position was proven (R8).
     LeaderMoved,
@@ -90,18 +91,16 @@ impl RecoveryCause {
         )
     }
 
-    /// Whether the target's memory of the producer is known not to go back to the last proof, or to take
-    /// what comes next for something that it has already.
+    /// Whether what the target remembers of the producer is known not to be what was sent.
     #[must_use]
     pub const fn voids_memory(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::BaseOffset {
-                base_offset,
-                expected,
-                has_hole,
-            } => *has_hole || *base_offset < *expected,
-            _ => false,
-        }
+                voids_memory: true,
+                ..
+            }
+        )
     }
 
     /// Whether the target takes no batches with sequence numbers from this client.

@@ -610,7 +610,7 @@ fn a_proven_position_is_proven_again_when_the_target_has_batches_in_another_orde
     let expected = RecoveryCause::BaseOffset {
         base_offset: 1,
         expected: 3,
-        has_hole: false,
+        voids_memory: false,
     };
     assert_eq!(cause, Some(expected));
 }
@@ -634,10 +634,35 @@ fn a_batch_in_the_place_of_a_refused_one_is_looked_at_although_the_partition_is_
     let expected = RecoveryCause::BaseOffset {
         base_offset: 0,
         expected: 1,
-        has_hole: true,
+        voids_memory: true,
     };
     assert_eq!(bench.partition.take_recovery_cause(), Some(expected));
     assert_eq!(bench.partition.halt_reason(), None);
+}
+
+#[test]
+fn what_is_taken_for_the_same_old_batch_twice_is_not_believed() {
+    let mut start = proven_at_start(0);
+    start.anchor.target_offset = 9;
+    let mut bench = Bench::proving(start);
+    let mut told = Vec::new();
+    for base_offset in [3, 3, 4, 4] {
+        bench
+            .log
+            .write(Compression::None, &[Bytes::from_static(b"one")]);
+        bench.fetch();
+        let sent = bench.send();
+        let sent = *sent.last().unwrap();
+        (bench.partition).produced(bench.now, (sent, 0), Ok(base_offset));
+        told.push(
+            bench
+                .partition
+                .take_recovery_cause()
+                .unwrap()
+                .voids_memory(),
+        );
+    }
+    assert_eq!(told, [false, true, false, true]);
 }
 
 #[test]

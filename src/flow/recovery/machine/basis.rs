@@ -86,8 +86,7 @@ impl Recovery {
         let is_open = is_source_cut || is_target_cut;
         self.mapping
             .begin(around, self.generation, (anchor, at), is_open);
-        // What is remembered of a former epoch says nothing of this one's records, and what is
-        // remembered since a hole nothing of those before it.
+        // What is remembered of a former epoch says nothing of this one's records.
         let remembered = self
             .producer(lineage.producer_id)
             .filter(|producer| producer.producer_epoch == i32::from(lineage.epoch))

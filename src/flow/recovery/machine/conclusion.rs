@@ -192,6 +192,7 @@ impl Recovery {
             anchored_sequence: anchor.next_sequence,
             is_newest: newest == Some(anchor.lineage),
             is_continuous: proven.continues,
+            is_torn: proven.is_torn,
             next_sequence: proven.next_sequence,
             state: ProducerState::of(producers, anchor.lineage.producer_id),
             is_deterministic: self.facts.may_compact == Some(false)
